@@ -1,0 +1,33 @@
+"""Image deduplication as an Apache Spark job: ``deduplicate``, ``DedupConfig``, ``ImageHasher``, ``hash_bytes``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["DedupConfig", "DedupResult", "ImageHasher", "UserError", "__version__", "deduplicate", "hash_bytes"]
+
+if TYPE_CHECKING:
+    from imgdedup_spark.api import DedupResult, deduplicate, hash_bytes
+    from imgdedup_spark.config import DedupConfig
+    from imgdedup_spark.errors import UserError
+    from imgdedup_spark.transformer import ImageHasher
+
+_HOMES = {
+    "DedupConfig": "config",
+    "DedupResult": "api",
+    "ImageHasher": "transformer",
+    "UserError": "errors",
+    "deduplicate": "api",
+    "hash_bytes": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: a Spark worker that unpickles a kernel must not pay for the whole package."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

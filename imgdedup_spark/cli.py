@@ -1,0 +1,74 @@
+"""The command line: ``imgdedup`` and ``spark-submit jobs/dedup.py``. Turns trouble into an exit status and a line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from imgdedup_spark.errors import JobError, UserError
+
+OK, USER_ERROR, JOB_FAILED = 0, 2, 3
+
+log = logging.getLogger("imgdedup")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the job; returns the exit status: 0 done, 2 wrong options or input, 3 the job ran and failed."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        return _fail(USER_ERROR, str(error))
+    except JobError as error:
+        return _fail(JOB_FAILED, str(error))
+    except KeyboardInterrupt:
+        return _fail(JOB_FAILED, "interrupted")
+    except Exception as error:
+        # Spark's own message and log say more than a Python traceback through its client does.
+        log.debug("the whole traceback", exc_info=True)
+        return _fail(JOB_FAILED, f"the job failed: {type(error).__name__}: {cause(error)}")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from imgdedup_spark.options import read_options
+
+    config = read_options(arguments)
+    try:
+        # Only now, so that a wrong option is answered at once and --help needs no Spark.
+        from imgdedup_spark.job import run
+        from imgdedup_spark.session import start_session
+    except ImportError as error:
+        raise UserError(f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them") from None
+    spark, ours = start_session()
+    try:
+        summary = run(spark, config)
+    finally:
+        if ours:
+            with contextlib.suppress(Exception):
+                spark.stop()
+    kept, dropped = summary["rows_kept"], summary["rows_dropped"]
+    log.info(
+        "%s rows in, %s kept, %s dropped as duplicates in %s groups, %s with unreadable images; see %s",
+        *(f"{count:,}" for count in (summary["rows_in"], kept, dropped, summary["groups"], summary["rows_with_errors"])),
+        config.output,
+    )
+    return OK
+
+
+def cause(error: BaseException) -> str:
+    """The line of an exception that says most: Spark buries a worker's error under the JVM's and its own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith(("Caused by:", "pyarrow.", "ValueError", "TypeError", "MemoryError"))]
+    return (named or lines or [type(error).__name__])[0][:500]
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"imgdedup: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The two kinds of trouble this project knows: a user's mistake, and a picture that cannot be read."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """The options or the input are wrong. Its message is one line that says what to change (exit status 2)."""
+
+
+class ImageError(Exception):
+    """One picture cannot be read. It becomes a row of ``errors/`` and never stops a job.
+
+    Attributes:
+        code: short and stable, for scripts: one of ``CODES``.
+        message: for people; names the file or says what the decoder said.
+    """
+
+    CODES = frozenset(
+        {
+            "empty",  # no bytes at all
+            "unknown_format",  # bytes that no decoder recognises
+            "truncated",  # the file ends before the picture does
+            "corrupt",  # the decoder gave up
+            "too_large",  # more pixels than --max-pixels
+            "not_found",  # the path does not exist
+            "not_a_file",  # the path is a folder, a device or a pipe
+            "forbidden_path",  # the path leaves --image-root
+            "unsupported_url",  # http, or a scheme that no file system here opens
+            "unreadable",  # permission denied, or the storage failed
+            "bad_base64",  # a data: URI or base64 string that does not decode
+            "bad_hash",  # a ready hash that is neither hex nor binary
+        }
+    )
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        assert code in self.CODES, code
+        self.code = code
+        self.message = message
+
+
+class JobError(Exception):
+    """The job ran and failed for a reason that it can state in one line (exit status 3)."""

@@ -1,0 +1,225 @@
+"""Hashing as a Spark stage: rows in, one small fingerprint a row out. No image leaves this stage.
+
+Columns of a fingerprint besides the row's place and id:
+
+- ``imagehash``: lower-case hex, the pictures' hashes one after another; null where a picture is unreadable
+- ``verify0``, ``verify1``, …: the same for each ``--verify``
+- ``images``: how many pictures the row has
+- ``texthash``: MD5 of the normalised text, hex; null without a text
+- ``width``, ``height``: of the row's first picture, upright, in pixels
+- ``bytes``, ``pixels``: of all the row's pictures together
+- ``errors``: array of (position, error, message), empty where all is well
+- ``term0``, ``term1``, …: the row's own columns that ``--keep`` sorts by
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    IntegerType,
+    LongType,
+    NullType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from imgdedup_spark.columns import col, image_column, row_terms
+from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.hashes import Hasher
+from imgdedup_spark.pictures import PathRules, PictureReader
+from imgdedup_spark.sources import ID, PLACE, Source
+
+#: Pictures given as paths are read in portions of about this size, so that a batch of paths to large files
+#: does not fill a worker.
+CHUNK_BYTES = 32 << 20
+
+ERROR_TYPE = StructType(
+    [
+        StructField("position", IntegerType()),
+        StructField("error", StringType()),
+        StructField("message", StringType()),
+    ]
+)
+_MEASURED = [
+    StructField("images", IntegerType()),
+    StructField("width", IntegerType()),
+    StructField("height", IntegerType()),
+    StructField("bytes", LongType()),
+    StructField("pixels", LongType()),
+    StructField("errors", ArrayType(ERROR_TYPE)),
+]
+
+# What `ignore_non_character` drops: digits, white space and punctuation of every script, and the ASCII
+# punctuation that Unicode counts among the symbols.
+_NON_CHARACTER = r"[\p{Nd}\s\u0085\p{Z}\p{P}" + "".join("\\" + c for c in string.punctuation) + "]+"
+
+
+def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
+    """One row of hashes and sizes for each row of the source (lazy).
+
+    Raises:
+        UserError: the image column is missing or of a wrong type.
+    """
+    kept = [*_identity(source, config), *_text(config)]
+    kept += [col(name).alias(f"term{i}") for i, name in enumerate(row_terms(config))]
+    if config.hash_col:
+        ready = col(config.hash_col)
+        kind = source.schema[config.hash_col].dataType
+        return _ready_hashes(source.frame.select(*kept, ready.alias("ready")), kind.simpleString())
+    image = image_column(source.schema, config)
+    assert image is not None
+    pictures = col(image)
+    if isinstance(source.schema[image].dataType, NullType):
+        pictures = pictures.cast("binary")
+    frame = source.frame.select(*kept, pictures.alias("image"))
+    roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
+    rules = PathRules(roots, config.image_root is not None)
+    specs = [config.spec, *(verify.spec for verify in config.verifies)]
+    work = HashPictures(Hasher(specs, config.decode, config.max_pixels), PictureReader(rules), bool(config.image_root))
+    names = hash_columns(len(specs))
+    fields = [one for one in frame.schema.fields if one.name != "image"]
+    fields += [StructField(name, StringType()) for name in names] + _MEASURED
+    return frame.mapInArrow(work, StructType(fields))
+
+
+def hash_columns(count: int) -> list[str]:
+    return ["imagehash", *(f"verify{i}" for i in range(count - 1))]
+
+
+def _identity(source: Source, config: DedupConfig) -> list[Column]:
+    columns = []
+    if config.id_col:
+        columns.append(col(config.id_col).alias("id"))
+    elif ID in source.frame.columns:
+        columns.append(F.col(ID).alias("id"))
+    if PLACE in source.frame.columns:
+        columns.append(F.col(PLACE))
+    return columns
+
+
+def _text(config: DedupConfig) -> list[Column]:
+    if not config.text_col:
+        return [F.lit(None).cast("string").alias("texthash")]
+    text = col(config.text_col).cast("string")
+    if "lowercase" in config.text_normalize:
+        text = F.lower(text)
+    if "ignore_non_character" in config.text_normalize:
+        text = F.regexp_replace(text, _NON_CHARACTER, "")
+    return [F.md5(F.encode(text, "UTF-8")).alias("texthash")]
+
+
+def _ready_hashes(frame: DataFrame, kind: str) -> DataFrame:
+    """Hashes from a column: the JVM alone does it."""
+    ready = F.hex("ready") if kind == "binary" else F.trim(F.col("ready").cast("string"))
+    ready = F.when(ready != "", F.lower(ready))
+    good = ready.rlike("^[0-9a-f,]+$")
+    error = F.struct(
+        F.lit(0).alias("position"),
+        F.lit("bad_hash").alias("error"),
+        F.concat(F.lit("not a hex string: "), F.substring(F.col("ready").cast("string"), 1, 80)).alias("message"),
+    )
+    none = F.array().cast(ArrayType(ERROR_TYPE))
+    return frame.select(
+        *[F.col(name) for name in frame.columns if name != "ready"],
+        F.when(ready.isNull(), F.lit("")).when(good, ready).alias("imagehash"),
+        F.when(ready.isNull(), 0).otherwise(1).alias("images"),
+        F.lit(None).cast("int").alias("width"),
+        F.lit(None).cast("int").alias("height"),
+        F.lit(None).cast("bigint").alias("bytes"),
+        F.lit(None).cast("bigint").alias("pixels"),
+        F.when(ready.isNull() | good, none).otherwise(F.array(error).cast(ArrayType(ERROR_TYPE))).alias("errors"),
+    )
+
+
+class HashPictures:
+    """The worker's side: Arrow batches with an ``image`` column → the same rows with hashes instead."""
+
+    def __init__(self, hasher: Hasher, reader: PictureReader, one_root: bool) -> None:
+        self.hasher = hasher
+        self.reader = reader
+        self.one_root = one_root
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield self.hash(batch)
+
+    def hash(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = _Rows(batch.num_rows, len(self.hasher.specs))
+        inputs = None
+        if PLACE in batch.schema.names and not self.one_root:
+            inputs = np.asarray(batch.column(PLACE).field("input"))
+        for pictures in self.reader.read_chunks(batch.column("image"), inputs, CHUNK_BYTES):
+            rows.add(pictures, self.hasher)
+        names = [name for name in batch.schema.names if name != "image"]
+        columns = {name: batch.column(name) for name in names}
+        return pa.RecordBatch.from_pydict({**columns, **rows.columns()})
+
+
+class _Rows:
+    """Gathers the pictures of a batch into its rows."""
+
+    def __init__(self, count: int, specs: int) -> None:
+        self.hashes: list[list[list[str]]] = [[[] for _ in range(count)] for _ in range(specs)]
+        self.images = np.zeros(count, np.int32)
+        self.width = np.zeros(count, np.int32)
+        self.height = np.zeros(count, np.int32)
+        self.bytes = np.zeros(count, np.int64)
+        self.pixels = np.zeros(count, np.int64)
+        self.errors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+
+    def add(self, pictures: Any, hasher: Hasher) -> None:
+        readable = [i for i in range(len(pictures.data)) if i not in pictures.errors]
+        prints = hasher.hash_batch([pictures.data[i] for i in readable])
+        errors = {**pictures.errors, **{readable[i]: error for i, error in prints.errors.items()}}
+        row = pictures.row
+        for i, error in sorted(errors.items()):
+            entry = {"position": int(pictures.position[i]), "error": error.code, "message": error.message}
+            self.errors[row[i]].append(entry)
+        rows = row[readable]
+        for gathered, found in zip(self.hashes, prints.hashes, strict=True):
+            for one, value in zip(rows, found, strict=True):
+                if value is not None:
+                    gathered[one].append(value)
+        np.add.at(self.images, row, 1)
+        np.add.at(self.bytes, row, pictures.size)
+        np.add.at(self.pixels, rows, prints.width.astype(np.int64) * prints.height)
+        # A row's first picture gives its width and height: written last to first, so that it wins, unless an
+        # earlier portion of the batch has brought it.
+        fresh = self.width[rows] == 0
+        self.width[rows[fresh][::-1]] = prints.width[fresh][::-1]
+        self.height[rows[fresh][::-1]] = prints.height[fresh][::-1]
+
+    def columns(self) -> dict[str, pa.Array]:
+        failed = [bool(errors) for errors in self.errors]
+        made: dict[str, pa.Array] = {}
+        for name, gathered in zip(hash_columns(len(self.hashes)), self.hashes, strict=True):
+            values = [None if bad else "".join(parts) for bad, parts in zip(failed, gathered, strict=True)]
+            made[name] = pa.array(values, pa.string())
+        none = self.width == 0
+        made["images"] = pa.array(self.images)
+        made["width"] = pa.array(self.width, mask=none)
+        made["height"] = pa.array(self.height, mask=none)
+        made["bytes"] = pa.array(self.bytes)
+        made["pixels"] = pa.array(self.pixels, mask=none)
+        kind = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
+        made["errors"] = pa.array(self.errors, pa.list_(kind))
+        return made
+
+
+def failed(prints: DataFrame) -> DataFrame:
+    """The rows with at least one unreadable picture."""
+    return prints.where(F.size("errors") > 0)
+
+
+def key_parts(config: DedupConfig) -> Sequence[str]:
+    """The hash columns that make up a row's key."""
+    return hash_columns(1 + len(config.verifies))

@@ -1,0 +1,50 @@
+"""The job: options in, output folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from imgdedup_spark import tables
+from imgdedup_spark.config import JobConfig
+from imgdedup_spark.kept import write_kept
+from imgdedup_spark.output import Output
+from imgdedup_spark.pipeline import Clock, find_duplicates
+from imgdedup_spark.sources import on_same_file_system, read_source
+from imgdedup_spark.summary import summarize
+from imgdedup_spark.workspace import FolderWorkspace
+
+log = logging.getLogger("imgdedup")
+
+
+def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
+    """Runs the whole job and returns what summary.json holds.
+
+    Raises:
+        UserError: the options or the input are wrong.
+        JobError: the job ran and failed for a reason known to it.
+    """
+    clock = Clock()
+    with clock.stage("read"):
+        source = read_source(spark, config.input, config.input_format)
+        output = Output(on_same_file_system(config.output, source))
+        output.open(overwrite=config.overwrite, inputs=[root.read for root in source.roots])
+    work = FolderWorkspace(output.path("_staging"))
+    found = find_duplicates(source, config.dedup, work, clock)
+    with clock.stage("write") as entry:
+        output.write_parquet("duplicates", tables.duplicates(found))
+        output.write_parquet("errors", tables.errors(found))
+        output.write_parquet("hashes", tables.hashes(found))
+        if config.dedup.show_num:
+            output.write_lines("pairs", tables.pairs(found, config.dedup.show_num))
+        summary = summarize(found, clock.stages)
+        if not config.dry_run:
+            write_kept(found, output, config.output_format, summary["rows_kept"])
+        entry["rows"] = summary["rows_kept"]
+    job = {item.name: getattr(config, item.name) for item in dataclasses.fields(config) if item.name != "dedup"}
+    summary |= {"stages": clock.stages, "config": job | summary["config"]}
+    output.finish(summary)
+    return summary

@@ -1,0 +1,56 @@
+"""Keeping: which row of a group stays.
+
+Every later stage knows one number only, a row's ``rank``: of two rows the one with the smaller rank stays.
+For ``first`` that is the input order itself; any other rule costs one sort of the small table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark.columns import row_terms
+from imgdedup_spark.config import DedupConfig
+
+RANK = "rank"
+
+
+def ranked(rows: DataFrame, config: DedupConfig, stage: Callable[[str, DataFrame], DataFrame]) -> DataFrame:
+    """Adds ``rank``.
+
+    Args:
+        rows: has ``order``, and the columns the rule sorts by (``fingerprints`` names them).
+        stage: freezes the sorted rows: numbers from a sort must not be made twice.
+    """
+    terms = keep_order(config)
+    slim = rows.select("order", "key", "images", "texthash", *_term_columns(config))
+    if not terms:
+        return slim.withColumn(RANK, F.col("order"))
+    ordered = slim.orderBy(*terms, "order").drop(*_term_columns(config))
+    return stage("ranked", ordered.withColumn(RANK, F.monotonically_increasing_id()))
+
+
+def keep_order(config: DedupConfig) -> list[Column]:
+    """The sort terms of ``--keep`` before input order. A row without a value is never preferred for it."""
+    names = list(row_terms(config))
+    columns = []
+    for term in config.keep_terms:
+        column = F.col(f"term{names.index(term.column)}" if term.column in names else term.column)
+        columns.append(column.desc_nulls_last() if term.descending else column.asc_nulls_last())
+    return columns
+
+
+def _term_columns(config: DedupConfig) -> list[str]:
+    names = list(row_terms(config))
+    measured = [term.column for term in config.keep_terms if term.column not in names]
+    return [*(f"term{i}" for i in range(len(names))), *dict.fromkeys(measured)]
+
+
+def orders_of_keepers(dropped: DataFrame, rows: DataFrame, config: DedupConfig) -> DataFrame:
+    """``keeper`` as a rank → ``kept_order``, the keeper's place in the input."""
+    if not keep_order(config):
+        return dropped.withColumnRenamed("keeper", "kept_order")
+    ranks = rows.select(F.col(RANK).alias("keeper"), F.col("order").alias("kept_order"))
+    return dropped.join(ranks, "keeper").drop("keeper")

@@ -1,0 +1,142 @@
+"""Matching: which rows have a twin, and which of the twins comes first.
+
+Rows of equal keys are collapsed by an aggregation that combines on the map side, so that a blank image repeated
+ten million times is no hot key; near-duplicates are then searched among the distinct keys only. What comes out,
+``decided``, has one row for each distinct key that has something to drop:
+
+- ``key``; ``first``, the rank of its earliest row; ``size``, how many rows have it
+- ``keeper``, the rank of the row that stands for it (its own ``first``, or a near row's); ``distance`` in bits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.fingerprints import key_parts
+
+Stage = Callable[[str, DataFrame], DataFrame]
+
+#: Longer keys travel as their SHA-256, which is as good as unique.
+KEY_BYTES = 32
+#: Up to this many decided keys (some 100 bytes each) are broadcast, so that no row is shuffled.
+BROADCAST_KEYS = 500_000
+#: A key with more rows than this is joined by broadcast, whatever the number of keys: no task may get them all.
+HOT_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What matching found; see the module's text for ``frame``'s columns."""
+
+    frame: DataFrame
+    count: int
+    plan: dict[str, Any] = field(default_factory=dict)
+
+
+def keyed(prints: DataFrame, config: DedupConfig) -> DataFrame:
+    """Adds ``key`` (binary) to the fingerprints, and leaves out the rows that belong to no group: unreadable
+    images, and rows with nothing to compare."""
+    some = F.col("images") > 0
+    if config.text_col:
+        some = some | F.col("texthash").isNotNull()
+    if config.missing == "duplicates":
+        some = some | F.lit(True)
+    rows = prints.where((F.size("errors") == 0) & some)
+    key = F.concat(*[code(name, hex_digits(config, name)) for name in key_parts(config)])
+    if config.text_col:
+        # The last byte tells a key with a text from one without, so that no hash can pass for a text.
+        text = F.when(F.col("texthash").isNull(), F.unhex(F.lit("00")))
+        key = F.concat(key, text.otherwise(F.unhex(F.concat("texthash", F.lit("01")))))
+    return rows.withColumn("key", key)
+
+
+def short(key: Column) -> Column:
+    return F.when(F.length(key) <= KEY_BYTES, key).otherwise(F.unhex(F.sha2(key, 256)))
+
+
+def hex_digits(config: DedupConfig, name: str) -> int | None:
+    """Hex digits of one picture's hash in this column; None where they vary or are not known."""
+    if config.hash_col:
+        return None
+    if name == "imagehash":
+        return config.spec.digits
+    return config.verifies[int(name.removeprefix("verify"))].spec.digits
+
+
+def code(name: str, digits: int | None) -> Column:
+    """A hash column as bytes: each picture's hash right-aligned in whole bytes. Hashes of varying length, which
+    are compared for equality alone, stay text."""
+    if digits is None:
+        return F.encode(F.col(name), "UTF-8")
+    if digits % 2:
+        return F.unhex(F.regexp_replace(name, f"(.{{{digits}}})", "0$1"))
+    return F.unhex(F.col(name))
+
+
+def decide(rows: DataFrame, config: DedupConfig, stage: Stage) -> Decided:
+    """Args:
+    rows: ``key``, ``rank`` (bigint, unique, smaller stays) and, for near-duplicates, ``images`` and ``texthash``.
+    """
+    if config.threshold:
+        from imgdedup_spark.nearness import decide_near
+
+        return decide_near(rows, config, stage)
+    groups = rows.groupBy(short(F.col("key")).alias("key")).agg(
+        F.min("rank").alias("first"), F.count(F.lit(1)).alias("size")
+    )
+    several = groups.where("size > 1").select("key", "first", "size", F.col("first").alias("keeper"), F.lit(0).alias("distance"))
+    decided = stage("decided", several)
+    return Decided(decided, decided.count())
+
+
+def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
+    """Every row that goes: ``order``, ``keeper`` (a rank), ``distance``, ``reason``.
+
+    Args:
+        rows: ``key``, ``rank``, ``order``.
+    """
+    slim = rows.select(short(F.col("key")).alias("key"), "rank", "order")
+    if decided.count <= BROADCAST_KEYS:
+        joined = slim.join(F.broadcast(decided.frame), "key")
+    else:
+        hot = decided.frame.where(F.col("size") > HOT_ROWS)
+        cold = decided.frame.where(F.col("size") <= HOT_ROWS)
+        among_hot = slim.join(F.broadcast(hot), "key")
+        others = slim.join(F.broadcast(hot.select("key")), "key", "left_anti")
+        joined = among_hot.unionByName(others.join(cold, "key"))
+    same = F.col("keeper") == F.col("first")
+    return joined.where("rank != keeper").select(
+        "order",
+        "keeper",
+        F.when(same, 0).otherwise(F.col("distance")).cast("double").alias("distance"),
+        F.when(same, "same_hash").otherwise("near_hash").alias("reason"),
+    )
+
+
+def check_ready_hashes(prints: DataFrame, config: DedupConfig) -> int:
+    """The length of the ready hashes in hex digits.
+
+    Raises:
+        UserError: they are of several lengths, so that a distance means nothing, or shorter than the threshold.
+    """
+    length = F.length("imagehash")
+    found = prints.where("images > 0 and imagehash is not null").agg(F.min(length).alias("low"), F.max(length).alias("high"))
+    low, high = found.collect()[0]
+    if low is None:
+        return 2
+    if low != high:
+        raise UserError(
+            f"--hash-col {config.hash_col}: distances need hashes of one length, and these have {low * 4} to {high * 4} bits"
+        )
+    if config.threshold > low * 4:
+        raise UserError(f"--threshold: {config.threshold} is larger than the hashes of {config.hash_col}, which have {low * 4} bits")
+    return int(low)
+
+

@@ -1,0 +1,106 @@
+"""The way through the house: read → hash → match → keep. Writing is the caller's (``job`` or ``api``)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from imgdedup_spark import matching
+from imgdedup_spark.columns import check_columns
+from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.errors import JobError
+from imgdedup_spark.fingerprints import failed, fingerprint
+from imgdedup_spark.keeping import orders_of_keepers, ranked
+from imgdedup_spark.places import Piece, attach
+from imgdedup_spark.session import picture_settings
+from imgdedup_spark.sources import Source
+from imgdedup_spark.workspace import Workspace
+
+log = logging.getLogger("imgdedup")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run knows once every row is decided.
+
+    Attributes:
+        prints: one fingerprint a row, with ``id`` and ``order`` (see ``fingerprints``).
+        dropped: ``order``, ``kept_order``, ``distance``, ``reason``; one row for each duplicate.
+        dropped_count: how many those are.
+        pieces: the files' pieces, where the source has them.
+        plan: how near-duplicates were searched.
+    """
+
+    source: Source
+    config: DedupConfig
+    prints: DataFrame
+    dropped: DataFrame
+    dropped_count: int
+    pieces: list[Piece]
+    plan: dict[str, Any]
+
+    @cached_property
+    def gone(self) -> DataFrame:
+        """``order`` of every row that does not stay."""
+        orders = self.dropped.select("order")
+        if self.config.on_error == "drop":
+            orders = orders.unionByName(failed(self.prints).select("order"))
+        return orders
+
+
+@dataclass
+class Clock:
+    """Times the stages, for the log and summary.json."""
+
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        entry: dict[str, Any] = {}
+        started = time.perf_counter()
+        yield entry
+        self.stages[name] = {"seconds": round(time.perf_counter() - started, 3), **entry}
+        shown = ", ".join(f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in entry.items())
+        log.info("%s: %.1f s%s", name, self.stages[name]["seconds"], f", {shown}" if shown else "")
+
+
+def find_duplicates(source: Source, config: DedupConfig, work: Workspace, clock: Clock) -> Found:
+    """Raises:
+    UserError: a column that the options name is missing or of a wrong type.
+    JobError: ``on_error="fail"`` and an image is unreadable.
+    """
+    check_columns(source.schema, config)
+    with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession):
+        raw = work.stage("fingerprints", fingerprint(source, config))
+        entry["rows"] = raw.count()
+    _stop_on_errors(raw, config)
+    with clock.stage("match") as entry:
+        prints, pieces = attach(raw, source, config.id_col, work.stage)
+        rows = ranked(matching.keyed(prints, config), config, work.stage)
+        decided = matching.decide(rows, config, work.stage)
+        entry["rows"] = decided.count
+    with clock.stage("keep") as entry:
+        orders = orders_of_keepers(matching.dropped_ranks(rows, decided), rows, config)
+        dropped = work.stage("dropped", orders)
+        entry["rows"] = count = dropped.count()
+    return Found(source, config, prints, dropped, count, pieces, decided.plan)
+
+
+def _stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:
+    if config.on_error != "fail":
+        return
+    bad = failed(prints)
+    first = bad.select("errors").limit(1).collect()
+    if first:
+        error = first[0]["errors"][0]
+        raise JobError(
+            f"{bad.count()} rows have unreadable images, one of them: {error['error']}: {error['message']}; "
+            "--on-error keep or drop goes on without them"
+        )

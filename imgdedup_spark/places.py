@@ -1,0 +1,160 @@
+"""Where rows stand: from the place of each row, its id and its number in the input order.
+
+``ORDER`` is a bigint that ascends in input order; ``id`` is the row's id. Rows from files get both from the
+list of *pieces* (Spark's file splits), which is found after hashing, on the small table: so no extra pass over
+the data. Other rows are sorted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.sources import ID, PLACE, Source, plain_path, prefixes
+
+ORDER = "order"
+PIECE = "piece"
+
+#: A file's number and a row's number in it share one bigint: 2²⁷ files of 2³⁶ rows.
+ROW_BITS = 36
+
+_PIECE_SCHEMA = "input int, file string, start bigint, piece int, ordinal bigint, base bigint, name string"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A consecutive run of rows of one file, as one Spark task reads it.
+
+    Attributes:
+        number: 0 for the first piece in input order.
+        input: index of the input it belongs to.
+        file: the file's URI, percent-encoded.
+        name: the file's name in ids.
+        ordinal: the file's number in input order.
+        start, length: bytes of the file.
+        first_row: number of its first row in the file.
+        rows: how many.
+        base: what to take off a row's mark in ``PLACE`` to get its number in the file.
+    """
+
+    number: int
+    input: int
+    file: str
+    name: str
+    ordinal: int
+    start: int
+    length: int
+    first_row: int
+    rows: int
+    base: int
+
+
+def find_pieces(prints: DataFrame, source: Source) -> list[Piece]:
+    """All pieces that hold rows, in input order: inputs as given, files by name, then by byte."""
+    place = F.col(PLACE)
+    found = (
+        prints.groupBy(*[place[part].alias(part) for part in ("input", "file", "start", "length")])
+        .agg(F.count(F.lit(1)).alias("rows"), F.min(place["row"]).alias("first"))
+        .collect()
+    )
+    names = _names([(one["input"], one["file"]) for one in found], source)
+    found.sort(key=lambda one: (one["input"], names[one["input"], one["file"]], one["start"]))
+    pieces: list[Piece] = []
+    by_file = groupby(found, key=lambda one: (one["input"], one["file"]))
+    for ordinal, (key, group) in enumerate(by_file):
+        first_row = 0
+        for one in group:
+            if source.numbered:
+                first_row = one["first"]
+            pieces.append(
+                Piece(
+                    len(pieces), *key, names[key], ordinal, one["start"], one["length"], first_row, one["rows"],
+                    one["first"] - first_row,
+                )
+            )  # fmt: skip
+            first_row += one["rows"]
+    return pieces
+
+
+def _names(files: Sequence[tuple[int, str]], source: Source) -> dict[tuple[int, str], str]:
+    """Files are named by their path below the input; where two inputs have the same name, by the input too."""
+    roots = [root.folder.rstrip("/") + "/" for root in source.roots]
+    short = {}
+    for index, file in files:
+        path = plain_path(file)
+        short[index, file] = path.removeprefix(roots[index]) if path.startswith(roots[index]) else path.rpartition("/")[2]
+    count, heads = Counter(short.values()), prefixes(source.inputs)
+    return {
+        key: name if count[name] == 1 else heads[key[0]].removesuffix(f"{name}/") + name
+        for key, name in short.items()
+    }
+
+
+def attach(
+    prints: DataFrame, source: Source, id_col: str | None, stage: Callable[[str, DataFrame], DataFrame]
+) -> tuple[DataFrame, list[Piece]]:
+    """Adds ``id``, ``order`` and, for rows in pieces, ``piece`` to the fingerprints; drops the place.
+
+    Args:
+        prints: has ``PLACE`` and/or ``id``.
+        stage: freezes a DataFrame; what is numbered by sorting must not be numbered twice.
+
+    Raises:
+        UserError: ids of a DataFrame repeat or are null, so that they name no row.
+    """
+    if source.in_pieces:
+        pieces = find_pieces(prints, source)
+        return in_pieces(prints, source, pieces, id_col), pieces
+    if source.format != "images":
+        _check_ids(prints, id_col)
+    kind = prints.schema["id"].dataType
+    if PLACE not in prints.columns and isinstance(kind, LongType | IntegerType | ShortType | ByteType):
+        return prints.withColumn(ORDER, F.col("id").cast("long")), []
+    terms = [F.col(PLACE)[part] for part in ("input", "file", "row")] if PLACE in prints.columns else []
+    ordered = prints.orderBy(*terms, "id").drop(PLACE).withColumn(ORDER, F.monotonically_increasing_id())
+    return stage("ordered", ordered), []
+
+
+def in_pieces(frame: DataFrame, source: Source, pieces: Sequence[Piece], id_col: str | None) -> DataFrame:
+    """Adds ``order``, ``piece`` and, without an id column, ``id`` to rows that have ``PLACE``."""
+    spark, place = frame.sparkSession, F.col(PLACE)
+    rows = [(one.input, one.file, one.start, one.number, one.ordinal, one.base, one.name) for one in pieces]
+    table = spark.createDataFrame(rows, schema=_PIECE_SCHEMA)
+    on = [F.col(f"p.{part}") == place[part] for part in ("input", "file", "start")]
+    # A broadcast because the rows may hold pictures, which no shuffle should carry; a line a piece is small.
+    joined = frame.join(F.broadcast(table.alias("p")), on)
+    row = place["row"] - F.col("p.base")
+    order = (F.shiftleft(F.col("p.ordinal"), ROW_BITS) + row).alias(ORDER)
+    row_id = [] if id_col is not None else [F.concat("p.name", F.lit("#"), row).alias("id")]
+    kept = [F.col(f"`{name}`") for name in frame.columns if name != PLACE]
+    return joined.select(*kept, order, F.col("p.piece"), *row_id)
+
+
+def _check_ids(prints: DataFrame, id_col: str | None) -> None:
+    if id_col is None and ID in prints.columns:
+        return
+    bad = prints.groupBy("id").count().where("id is null or count > 1").limit(1).collect()
+    if bad:
+        what = "is null in some rows" if bad[0]["id"] is None else f"has the value {bad[0]['id']!r} in {bad[0]['count']} rows"
+        raise UserError(f"id_col {id_col}: an id must name one row, and it {what}")
+
+
+def runs_of_files(pieces: Sequence[Piece], sizes: dict[str, int]) -> Iterator[list[str]]:
+    """Consecutive files whose sizes do not grow: Spark reads the files of one scan largest first, so only such
+    a run comes out of one scan in input order."""
+    run: list[str] = []
+    for _, group in groupby(pieces, key=lambda one: one.ordinal):
+        file = next(group).file
+        if run and sizes[file] > sizes[run[-1]]:
+            yield run
+            run = []
+        run.append(file)
+    if run:
+        yield run

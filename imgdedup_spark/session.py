@@ -1,0 +1,67 @@
+"""The Spark session: started when none is given, and set up for pictures while they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+
+from pyspark.sql import SparkSession
+
+#: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
+#: slower; below about 64 the cost of a batch itself begins to show.
+PICTURE_BATCH_ROWS = 64
+#: Bytes in one Arrow batch where Spark can bound them (4.x): a few large photographs.
+PICTURE_BATCH_BYTES = 32 << 20
+
+_PICTURE_SETTINGS = {
+    "spark.sql.execution.arrow.maxRecordsPerBatch": str(PICTURE_BATCH_ROWS),
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(PICTURE_BATCH_BYTES),
+    # The vectorised Parquet reader holds this many rows in the JVM at once; 4,096 photographs are gigabytes.
+    "spark.sql.parquet.columnarReaderBatchSize": str(PICTURE_BATCH_ROWS),
+    "spark.sql.orc.columnarReaderBatchSize": str(PICTURE_BATCH_ROWS),
+}
+
+
+def start_session() -> tuple[SparkSession, bool]:
+    """The session to use, and whether this call started it (only then is it ours to stop)."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active, False
+    # Without it PySpark starts workers with `python3` from PATH, which in a virtual environment is another
+    # Python without this package. A cluster's own setting wins.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("imgdedup")
+    if not _launched_by_spark_submit():
+        builder = builder.config("spark.ui.showConsoleProgress", "false")
+        if "SPARK_REMOTE" not in os.environ and "PYSPARK_SUBMIT_ARGS" not in os.environ:
+            # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
+            builder = builder.config("spark.driver.memory", os.environ.get("SPARK_DRIVER_MEMORY", "4g"))
+    return builder.getOrCreate(), True
+
+
+def _launched_by_spark_submit() -> bool:
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+@contextlib.contextmanager
+def settings(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
+    """Sets Spark SQL settings for the body and puts back what was there. Unknown ones are set all the same:
+    an older Spark ignores them."""
+    before = {name: spark.conf.get(name, None) for name in values}
+    for name, value in values.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, old)
+
+
+def picture_settings(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
+    """Batches bounded for pictures, while a stage that moves them runs."""
+    return settings(spark, _PICTURE_SETTINGS)

@@ -1,0 +1,139 @@
+"""The result's tables, as the contract names their columns; from what the pipeline found."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark.columns import col
+from imgdedup_spark.fingerprints import failed
+from imgdedup_spark.matching import BROADCAST_KEYS
+from imgdedup_spark.pipeline import Found
+from imgdedup_spark.places import ORDER, in_pieces
+from imgdedup_spark.sources import ID, PLACE
+
+
+def duplicates(found: Found) -> DataFrame:
+    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``."""
+    ids = found.prints.select(ORDER, "id")
+    kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
+    joined = found.dropped.join(ids, ORDER).join(kept, "kept_order")
+    similarity = F.lit(None).cast("double").alias("similarity")
+    return joined.select("id", "kept_id", "distance", similarity, "reason")
+
+
+def errors(found: Found) -> DataFrame:
+    """``id``, ``position``, ``error``, ``message``: one row for every unreadable image."""
+    each = failed(found.prints).select("id", F.explode("errors").alias("e"))
+    return each.select("id", "e.position", "e.error", "e.message")
+
+
+def hashes(found: Found) -> DataFrame:
+    """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``: one row for every row."""
+    return found.prints.select("id", _imagehash().alias("imagehash"), "texthash", "width", "height", "bytes")
+
+
+def _imagehash() -> Column:
+    """Null where there is nothing to compare."""
+    return F.when(F.col("images") > 0, F.col("imagehash"))
+
+
+def pairs(found: Found, count: int) -> DataFrame:
+    """One kept and dropped row of each of the ``count`` largest groups, largest first.
+
+    Columns: ``kept`` and ``dropped`` (structs of ``id``, ``hash``, ``text``, ``path``), ``distance``,
+    ``reason``, ``group_size``. The dropped row is the group's first in input order.
+    """
+    groups = found.dropped.groupBy("kept_order").agg(
+        (F.count(F.lit(1)) + 1).alias("group_size"), F.min(ORDER).alias(ORDER)
+    )
+    chosen = groups.orderBy(F.desc("group_size"), "kept_order").limit(count)
+    chosen = chosen.join(found.dropped.drop("kept_order"), ORDER)
+    wanted = chosen.select(ORDER).unionByName(chosen.select(F.col("kept_order").alias(ORDER)))
+    shown = _shown_rows(found, wanted)
+    kept = shown.select(F.col(ORDER).alias("kept_order"), F.col("row").alias("kept"))
+    dropped = shown.select(ORDER, F.col("row").alias("dropped"))
+    joined = chosen.join(kept, "kept_order").join(dropped, ORDER)
+    columns = ("kept", "dropped", "distance", "reason", "group_size")
+    return joined.orderBy(F.desc("group_size"), "kept_order").select(*columns)
+
+
+def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
+    """``order`` and a struct of what pairs/ shows of a row: a second, narrow reading of a few rows."""
+    frame, config = with_order(found), found.config
+    text = col(config.text_col).cast("string") if config.text_col else F.lit(None).cast("string")
+    rows = frame.select(ORDER, text.alias("text"), _paths(found).alias("path"))
+    hashes_too = found.prints.select(ORDER, "id", _imagehash().alias("hash"))
+    # A broadcast of a few numbers, so that neither reading is shuffled.
+    wanted = F.broadcast(wanted.distinct())
+    joined = rows.join(wanted, ORDER).join(hashes_too.join(wanted, ORDER), ORDER)
+    return joined.select(ORDER, F.struct("id", "hash", "text", "path").alias("row"))
+
+
+def _paths(found: Found) -> Column:
+    """The row's own file for a folder of images, else the paths its image column holds, if it holds any."""
+    from pyspark.sql.types import ArrayType, StringType, StructType
+
+    from imgdedup_spark.columns import image_column
+
+    if found.source.format == "images":
+        return F.col("path")
+    name = image_column(found.source.schema, found.config)
+    none = F.lit(None).cast("string")
+    if name is None:
+        return none
+    kind = found.source.schema[name].dataType
+    column = col(name)
+    if isinstance(kind, ArrayType):
+        if isinstance(kind.elementType, StringType):
+            return F.concat_ws(", ", F.transform(column, _short))
+        if isinstance(kind.elementType, StructType) and "path" in kind.elementType.fieldNames():
+            return F.concat_ws(", ", column["path"])
+        return none
+    if isinstance(kind, StructType) and "path" in kind.fieldNames():
+        return column["path"].cast("string")
+    return _short(column) if isinstance(kind, StringType) else none
+
+
+def _short(path: Column) -> Column:
+    """A picture written into the column itself is no path: its beginning says what it is."""
+    return F.when(F.length(path) <= 1024, path).otherwise(F.concat(F.substring(path, 1, 64), F.lit("…")))
+
+
+def with_order(found: Found) -> DataFrame:
+    """The source's rows again, each with its ``order``."""
+    source, config = found.source, found.config
+    if source.in_pieces:
+        return in_pieces(source.frame, source, found.pieces, config.id_col or "")
+    key = col(config.id_col) if config.id_col else F.col(ID)
+    numbers = found.prints.select(F.col("id").alias("__imgdedup_key"), ORDER)
+    return source.frame.drop(PLACE).join(numbers, key == F.col("__imgdedup_key")).drop("__imgdedup_key")
+
+
+def kept(found: Found) -> DataFrame:
+    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` two more."""
+    source, config = found.source, found.config
+    gone = found.gone
+    columns = [col(name) for name in source.columns]
+    if config.emit_hashes:
+        columns += [F.col("imagehash"), F.col("texthash")]
+    if source.in_pieces:
+        # The rows may hold pictures: a broadcast of the numbers of the dropped ones keeps them out of a shuffle.
+        rows = with_order(found).join(_small(found, gone), ORDER, "left_anti")
+        if config.emit_hashes:
+            emitted = found.prints.select(ORDER, _imagehash().alias("imagehash"), "texthash")
+            rows = rows.join(emitted, ORDER)
+        return rows.select(*columns)
+    key = col(config.id_col) if config.id_col else F.col(ID)
+    row_id = F.col("id").alias("__imgdedup_key")
+    rows = source.frame
+    gone_ids = gone.join(found.prints.select(ORDER, row_id), ORDER).select("__imgdedup_key")
+    rows = rows.join(_small(found, gone_ids), key == F.col("__imgdedup_key"), "left_anti")
+    if config.emit_hashes:
+        emitted = found.prints.select(row_id, _imagehash().alias("imagehash"), "texthash")
+        rows = rows.join(emitted, key == F.col("__imgdedup_key"))
+    return rows.select(*columns)
+
+
+def _small(found: Found, gone: DataFrame) -> DataFrame:
+    return F.broadcast(gone) if found.dropped_count <= BROADCAST_KEYS * 20 else gone

@@ -1,0 +1,57 @@
+"""Where intermediate tables are frozen: written and read back, or persisted where there is no folder to write to.
+
+Reading back cuts the lineage: what follows is planned from a small Parquet table of known size, nothing is
+computed twice, and nothing needs `persist`, which some serverless platforms refuse.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pyspark.sql import DataFrame
+
+from imgdedup_spark import storage
+
+
+class Workspace(Protocol):
+    """Freezes tables by name."""
+
+    def stage(self, name: str, frame: DataFrame) -> DataFrame: ...
+
+    def close(self) -> None: ...
+
+
+class FolderWorkspace:
+    """Freezes tables as Parquet in a folder that every executor can reach; ``close`` deletes it."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._used: dict[str, int] = {}
+
+    def stage(self, name: str, frame: DataFrame) -> DataFrame:
+        count = self._used[name] = self._used.get(name, 0) + 1
+        path = storage.join(self.folder, name if count == 1 else f"{name}-{count}")
+        frame.write.mode("overwrite").parquet(path)
+        return frame.sparkSession.read.schema(frame.schema).parquet(path)
+
+    def close(self) -> None:
+        storage.delete(self.folder)
+
+
+class SessionWorkspace:
+    """Freezes tables in the session's own storage. Persisted because a DataFrame of the caller's may be
+    expensive, and sorted numbers must not be made twice; ``close`` lets go of them."""
+
+    def __init__(self) -> None:
+        self._frames: list[DataFrame] = []
+
+    def stage(self, name: str, frame: DataFrame) -> DataFrame:
+        kept = frame.persist()
+        kept.count()
+        self._frames.append(kept)
+        return kept
+
+    def close(self) -> None:
+        for frame in self._frames:
+            frame.unpersist()
+        self._frames.clear()
