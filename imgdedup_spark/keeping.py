@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.columns import row_terms
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.places import PIECE
 
 RANK = "rank"
 
@@ -25,7 +26,8 @@ def ranked(rows: DataFrame, config: DedupConfig, stage: Callable[[str, DataFrame
         stage: freezes the sorted rows: numbers from a sort must not be made twice.
     """
     terms = keep_order(config)
-    slim = rows.select("order", "key", "images", "texthash", *_term_columns(config))
+    place = [name for name in ("order", PIECE) if name in rows.columns]
+    slim = rows.select(*place, "key", "images", *_term_columns(config))
     if not terms:
         return slim.withColumn(RANK, F.col("order"))
     ordered = slim.orderBy(*terms, "order").drop(*_term_columns(config))

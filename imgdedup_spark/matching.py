@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import key_parts
+from imgdedup_spark.places import PIECE
 
 Stage = Callable[[str, DataFrame], DataFrame]
 
@@ -82,7 +83,7 @@ def code(name: str, digits: int | None) -> Column:
 
 def decide(rows: DataFrame, config: DedupConfig, stage: Stage) -> Decided:
     """Args:
-    rows: ``key``, ``rank`` (bigint, unique, smaller stays) and, for near-duplicates, ``images`` and ``texthash``.
+    rows: ``key``, ``rank`` (bigint, unique, smaller stays) and ``images``.
     """
     if config.threshold:
         from imgdedup_spark.nearness import decide_near
@@ -97,12 +98,13 @@ def decide(rows: DataFrame, config: DedupConfig, stage: Stage) -> Decided:
 
 
 def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
-    """Every row that goes: ``order``, ``keeper`` (a rank), ``distance``, ``reason``.
+    """Every row that goes: ``order``, ``keeper`` (a rank), ``distance``, ``reason``; and ``piece`` if there are any.
 
     Args:
-        rows: ``key``, ``rank``, ``order``.
+        rows: ``key``, ``rank``, ``order``, and maybe ``piece``.
     """
-    slim = rows.select(short(F.col("key")).alias("key"), "rank", "order")
+    place = [name for name in ("order", PIECE) if name in rows.columns]
+    slim = rows.select(short(F.col("key")).alias("key"), "rank", *place)
     if decided.count <= BROADCAST_KEYS:
         joined = slim.join(F.broadcast(decided.frame), "key")
     else:
@@ -113,7 +115,7 @@ def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
         joined = among_hot.unionByName(others.join(cold, "key"))
     same = F.col("keeper") == F.col("first")
     return joined.where("rank != keeper").select(
-        "order",
+        *place,
         "keeper",
         F.when(same, 0).otherwise(F.col("distance")).cast("double").alias("distance"),
         F.when(same, "same_hash").otherwise("near_hash").alias("reason"),

@@ -18,7 +18,7 @@ from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.fingerprints import failed, fingerprint
 from imgdedup_spark.keeping import orders_of_keepers, ranked
-from imgdedup_spark.places import Piece, attach
+from imgdedup_spark.places import PIECE, PlacedPiece, attach
 from imgdedup_spark.session import picture_settings
 from imgdedup_spark.sources import Source
 from imgdedup_spark.workspace import Workspace
@@ -32,7 +32,8 @@ class Found:
 
     Attributes:
         prints: one fingerprint a row, with ``id`` and ``order`` (see ``fingerprints``).
-        dropped: ``order``, ``kept_order``, ``distance``, ``reason``; one row for each duplicate.
+        dropped: ``order``, ``kept_order``, ``distance``, ``reason`` and, if there are pieces, ``piece``; one row
+            for each duplicate.
         dropped_count: how many those are.
         pieces: the files' pieces, where the source has them.
         plan: how near-duplicates were searched.
@@ -43,15 +44,16 @@ class Found:
     prints: DataFrame
     dropped: DataFrame
     dropped_count: int
-    pieces: list[Piece]
+    pieces: list[PlacedPiece]
     plan: dict[str, Any]
 
     @cached_property
     def gone(self) -> DataFrame:
-        """``order`` of every row that does not stay."""
-        orders = self.dropped.select("order")
+        """``order`` (and ``piece``) of every row that does not stay."""
+        columns = ["order", PIECE] if self.source.in_pieces else ["order"]
+        orders = self.dropped.select(*columns)
         if self.config.on_error == "drop":
-            orders = orders.unionByName(failed(self.prints).select("order"))
+            orders = orders.unionByName(failed(self.prints).select(*columns))
         return orders
 
 

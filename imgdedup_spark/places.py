@@ -8,14 +8,15 @@ the data. Other rows are sorted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from itertools import groupby
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType
 
+from imgdedup_spark.copying import Piece
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.sources import ID, PLACE, Source, plain_path, prefixes
 
@@ -29,34 +30,25 @@ _PIECE_SCHEMA = "input int, file string, start bigint, piece int, ordinal bigint
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A consecutive run of rows of one file, as one Spark task reads it.
+class PlacedPiece(Piece):
+    """A piece, and where it stands in the input.
 
     Attributes:
         number: 0 for the first piece in input order.
         input: index of the input it belongs to.
-        file: the file's URI, percent-encoded.
         name: the file's name in ids.
         ordinal: the file's number in input order.
-        start, length: bytes of the file.
-        first_row: number of its first row in the file.
-        rows: how many.
         base: what to take off a row's mark in ``PLACE`` to get its number in the file.
     """
 
     number: int
     input: int
-    file: str
     name: str
     ordinal: int
-    start: int
-    length: int
-    first_row: int
-    rows: int
     base: int
 
 
-def find_pieces(prints: DataFrame, source: Source) -> list[Piece]:
+def find_pieces(prints: DataFrame, source: Source) -> list[PlacedPiece]:
     """All pieces that hold rows, in input order: inputs as given, files by name, then by byte."""
     place = F.col(PLACE)
     found = (
@@ -66,19 +58,17 @@ def find_pieces(prints: DataFrame, source: Source) -> list[Piece]:
     )
     names = _names([(one["input"], one["file"]) for one in found], source)
     found.sort(key=lambda one: (one["input"], names[one["input"], one["file"]], one["start"]))
-    pieces: list[Piece] = []
+    pieces: list[PlacedPiece] = []
     by_file = groupby(found, key=lambda one: (one["input"], one["file"]))
     for ordinal, (key, group) in enumerate(by_file):
         first_row = 0
         for one in group:
             if source.numbered:
                 first_row = one["first"]
-            pieces.append(
-                Piece(
-                    len(pieces), *key, names[key], ordinal, one["start"], one["length"], first_row, one["rows"],
-                    one["first"] - first_row,
-                )
-            )  # fmt: skip
+            index, file = key
+            piece = Piece(file, one["start"], one["length"], first_row, one["rows"])
+            base = one["first"] - first_row
+            pieces.append(PlacedPiece(*astuple(piece), len(pieces), index, names[key], ordinal, base))
             first_row += one["rows"]
     return pieces
 
@@ -99,7 +89,7 @@ def _names(files: Sequence[tuple[int, str]], source: Source) -> dict[tuple[int, 
 
 def attach(
     prints: DataFrame, source: Source, id_col: str | None, stage: Callable[[str, DataFrame], DataFrame]
-) -> tuple[DataFrame, list[Piece]]:
+) -> tuple[DataFrame, list[PlacedPiece]]:
     """Adds ``id``, ``order`` and, for rows in pieces, ``piece`` to the fingerprints; drops the place.
 
     Args:
@@ -122,10 +112,10 @@ def attach(
     return stage("ordered", ordered), []
 
 
-def in_pieces(frame: DataFrame, source: Source, pieces: Sequence[Piece], id_col: str | None) -> DataFrame:
+def in_pieces(frame: DataFrame, source: Source, pieces: Sequence[PlacedPiece], id_col: str | None) -> DataFrame:
     """Adds ``order``, ``piece`` and, without an id column, ``id`` to rows that have ``PLACE``."""
     spark, place = frame.sparkSession, F.col(PLACE)
-    rows = [(one.input, one.file, one.start, one.number, one.ordinal, one.base, one.name) for one in pieces]
+    rows = [(one.input, one.uri, one.start, one.number, one.ordinal, one.base, one.name) for one in pieces]
     table = spark.createDataFrame(rows, schema=_PIECE_SCHEMA)
     on = [F.col(f"p.{part}") == place[part] for part in ("input", "file", "start")]
     # A broadcast because the rows may hold pictures, which no shuffle should carry; a line a piece is small.
@@ -146,15 +136,20 @@ def _check_ids(prints: DataFrame, id_col: str | None) -> None:
         raise UserError(f"id_col {id_col}: an id must name one row, and it {what}")
 
 
-def runs_of_files(pieces: Sequence[Piece], sizes: dict[str, int]) -> Iterator[list[str]]:
-    """Consecutive files whose sizes do not grow: Spark reads the files of one scan largest first, so only such
-    a run comes out of one scan in input order."""
-    run: list[str] = []
+def runs_of_files(pieces: Sequence[PlacedPiece]) -> list[list[PlacedPiece]]:
+    """Consecutive files that one scan returns in input order, each as its first piece.
+
+    Spark reads the pieces of a scan largest first. So only files of one piece each, ever smaller, keep their
+    order in one scan; any other file needs a scan of its own.
+    """
+    runs: list[list[PlacedPiece]] = []
+    last = None
     for _, group in groupby(pieces, key=lambda one: one.ordinal):
-        file = next(group).file
-        if run and sizes[file] > sizes[run[-1]]:
-            yield run
-            run = []
-        run.append(file)
-    if run:
-        yield run
+        first, *others = group
+        fits = last is not None and not others and first.input == last.input and first.length < last.length
+        if fits:
+            runs[-1].append(first)
+        else:
+            runs.append([first])
+        last = None if others else first
+    return runs

@@ -33,6 +33,8 @@ JSONL_ENDINGS = frozenset({"jsonl", "ndjson", "json"})
 IMAGE_ENDINGS = frozenset(
     "jpg jpeg jpe jfif png webp gif bmp dib tif tiff ppm pgm pbm pnm ico jp2 j2k jpx avif tga mpo heic heif jxl".split()
 )
+#: Data sources whose files can be read one by one; a table format's cannot.
+PLAIN_FORMATS = frozenset({"csv", "orc", "avro", "text", "json", "parquet"})
 COMPRESSED = frozenset({"gz", "bz2", "zst", "lz4", "snappy", "deflate"})
 
 
@@ -64,6 +66,7 @@ class Source:
         in_pieces: places name file pieces, from which ids and order are computed.
         numbered: rows of a file are numbered by the file itself (Parquet), not by their place in a piece.
         partitioned: folders named ``key=value`` add columns that the files themselves do not have.
+        read_as: the Spark data source that reads single files again; None if there are none to read.
     """
 
     frame: DataFrame
@@ -74,6 +77,7 @@ class Source:
     in_pieces: bool = False
     numbered: bool = False
     partitioned: bool = False
+    read_as: str | None = None
 
     @property
     def schema(self) -> StructType:
@@ -97,11 +101,11 @@ def read_source(spark: SparkSession, inputs: Sequence[str], input_format: str | 
     partitioned = any("=" in part for files in listings for uri in files[:1] for part in plain_path(uri).split("/")[:-1])
     if kind == "parquet":
         frames = [_load(spark, "parquet", [path]) for path in inputs]
-        return _united(frames, kind, inputs, roots, numbered=True, partitioned=partitioned)
+        return _united(frames, kind, inputs, roots, numbered=True, partitioned=partitioned, read_as="parquet")
     # One schema for all of them: each input alone might infer other types for the same column.
     schema = _load(spark, "json", list(inputs)).schema
     frames = [_load(spark, "json", [path], schema) for path in inputs]
-    return _united(frames, kind, inputs, roots, numbered=False, partitioned=partitioned)
+    return _united(frames, kind, inputs, roots, numbered=False, partitioned=partitioned, read_as="json")
 
 
 def plain_path(uri: str) -> str:
@@ -206,6 +210,7 @@ def _united(
     *,
     numbered: bool,
     partitioned: bool = False,
+    read_as: str | None = None,
 ) -> Source:
     row = F.col("_metadata.row_index") if numbered else None
     # Columns first: `*` would not include the hidden `_metadata`, which must be resolved on the scan itself.
@@ -215,7 +220,19 @@ def _united(
         columns = tuple(name for name in frame.columns if name != PLACE)
     except AnalysisException as error:
         raise UserError(f"--input: the inputs' columns do not go together: {_first_line(error)}") from None
-    return Source(frame, columns, kind, tuple(inputs), roots, in_pieces=True, numbered=numbered, partitioned=partitioned)
+    return Source(frame, columns, kind, tuple(inputs), roots, True, numbered, partitioned, read_as)
+
+
+def scan(source: Source, index: int, uris: Sequence[str]) -> DataFrame:
+    """Some files of one input, with ``PLACE``, as ``source.frame`` has them."""
+    assert source.read_as is not None
+    # Braces and stars in a file's own name are no glob.
+    paths = [re.sub(r"([][{}*?\\])", r"\\\1", plain_path(uri)) for uri in uris]
+    reader = source.frame.sparkSession.read.format(source.read_as).schema(source.schema)
+    if source.partitioned:
+        reader = reader.option("basePath", source.roots[index].folder)
+    frame = reader.load(paths)
+    return frame.select("*", _place(index, F.col("_metadata.row_index") if source.numbered else None))
 
 
 def _read_images(spark: SparkSession, inputs: Sequence[str]) -> Source:
@@ -272,7 +289,8 @@ def _read_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Sour
     roots = tuple(Root(path.rstrip("/"), path) for path in inputs)
     if all(resolves(frame, "_metadata.file_block_start") for frame in frames):
         numbered = all(resolves(frame, "_metadata.row_index") for frame in frames)
-        return _united(frames, name, inputs, roots, numbered=numbered)
+        read_as = name if name in PLAIN_FORMATS else None
+        return _united(frames, name, inputs, roots, numbered=numbered, read_as=read_as)
     frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
     return Source(frame, tuple(frame.columns), name, tuple(inputs), roots)
 

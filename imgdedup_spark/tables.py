@@ -30,10 +30,10 @@ def errors(found: Found) -> DataFrame:
 
 def hashes(found: Found) -> DataFrame:
     """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``: one row for every row."""
-    return found.prints.select("id", _imagehash().alias("imagehash"), "texthash", "width", "height", "bytes")
+    return found.prints.select("id", imagehash().alias("imagehash"), "texthash", "width", "height", "bytes")
 
 
-def _imagehash() -> Column:
+def imagehash() -> Column:
     """Null where there is nothing to compare."""
     return F.when(F.col("images") > 0, F.col("imagehash"))
 
@@ -63,7 +63,7 @@ def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
     frame, config = with_order(found), found.config
     text = col(config.text_col).cast("string") if config.text_col else F.lit(None).cast("string")
     rows = frame.select(ORDER, text.alias("text"), _paths(found).alias("path"))
-    hashes_too = found.prints.select(ORDER, "id", _imagehash().alias("hash"))
+    hashes_too = found.prints.select(ORDER, "id", imagehash().alias("hash"))
     # A broadcast of a few numbers, so that neither reading is shuffled.
     wanted = F.broadcast(wanted.distinct())
     joined = rows.join(wanted, ORDER).join(hashes_too.join(wanted, ORDER), ORDER)
@@ -100,29 +100,33 @@ def _short(path: Column) -> Column:
     return F.when(F.length(path) <= 1024, path).otherwise(F.concat(F.substring(path, 1, 64), F.lit("…")))
 
 
-def with_order(found: Found) -> DataFrame:
-    """The source's rows again, each with its ``order``."""
+def with_order(found: Found, frame: DataFrame | None = None) -> DataFrame:
+    """The source's rows again (or those of ``frame``, a part of them), each with its ``order``."""
     source, config = found.source, found.config
     if source.in_pieces:
-        return in_pieces(source.frame, source, found.pieces, config.id_col or "")
+        return in_pieces(source.frame if frame is None else frame, source, found.pieces, config.id_col or "")
     key = col(config.id_col) if config.id_col else F.col(ID)
     numbers = found.prints.select(F.col("id").alias("__imgdedup_key"), ORDER)
     return source.frame.drop(PLACE).join(numbers, key == F.col("__imgdedup_key")).drop("__imgdedup_key")
 
 
-def kept(found: Found) -> DataFrame:
-    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` two more."""
+def kept(found: Found, part: DataFrame | None = None) -> DataFrame:
+    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` two more.
+
+    Args:
+        part: some of the source's rows, with ``PLACE``; None for all.
+    """
     source, config = found.source, found.config
-    gone = found.gone
+    gone = found.gone.select(ORDER)
     columns = [col(name) for name in source.columns]
     if config.emit_hashes:
         columns += [F.col("imagehash"), F.col("texthash")]
     if source.in_pieces:
         # The rows may hold pictures: a broadcast of the numbers of the dropped ones keeps them out of a shuffle.
-        rows = with_order(found).join(_small(found, gone), ORDER, "left_anti")
+        rows = with_order(found, part).join(_small(found, gone), ORDER, "left_anti")
         if config.emit_hashes:
-            emitted = found.prints.select(ORDER, _imagehash().alias("imagehash"), "texthash")
-            rows = rows.join(emitted, ORDER)
+            emitted = found.prints.select(ORDER, imagehash().alias("imagehash"), "texthash")
+            rows = rows.join(F.broadcast(emitted), ORDER)
         return rows.select(*columns)
     key = col(config.id_col) if config.id_col else F.col(ID)
     row_id = F.col("id").alias("__imgdedup_key")
@@ -130,7 +134,7 @@ def kept(found: Found) -> DataFrame:
     gone_ids = gone.join(found.prints.select(ORDER, row_id), ORDER).select("__imgdedup_key")
     rows = rows.join(_small(found, gone_ids), key == F.col("__imgdedup_key"), "left_anti")
     if config.emit_hashes:
-        emitted = found.prints.select(row_id, _imagehash().alias("imagehash"), "texthash")
+        emitted = found.prints.select(row_id, imagehash().alias("imagehash"), "texthash")
         rows = rows.join(emitted, key == F.col("__imgdedup_key"))
     return rows.select(*columns)
 

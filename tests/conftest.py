@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 # Before the JVM starts: workers must be this Python.
@@ -25,8 +30,75 @@ def spark() -> Iterator[object]:
         builder.config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.session.timeZone", "UTC")
         .config("spark.driver.memory", "2g")
         .getOrCreate()
     )
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, bytes]:
+    """Real photographs as small JPEG files: A, B, C, … are different pictures."""
+    import io
+
+    import skimage.data
+    from PIL import Image
+
+    names = ("astronaut", "chelsea", "coffee", "rocket", "camera", "coins")
+    found = {}
+    for letter, name in zip("ABCDEF", names, strict=True):
+        picture = Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
+        picture.thumbnail((200, 200))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=90)
+        found[letter] = buffer.getvalue()
+    return found
+
+
+@pytest.fixture
+def run(spark, tmp_path) -> Callable[..., Result]:
+    """Runs the whole job in the test's session: ``run(input, "--threshold", 3)`` → `Result`."""
+    from imgdedup_spark.job import run as run_job
+    from imgdedup_spark.options import read_options
+
+    def run_it(inputs: object, *options: object, output: str | None = None) -> Result:
+        folder = tmp_path / (output or f"out{len(list(tmp_path.glob('out*')))}")
+        given = [str(one) for one in inputs] if isinstance(inputs, list) else [str(inputs)]
+        run_job(spark, read_options(["--input", *given, "--output", str(folder), *map(str, options)]))
+        return Result(folder)
+
+    return run_it
+
+
+@dataclass(frozen=True)
+class Result:
+    """An output folder, read without Spark."""
+
+    folder: Path
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """Rows of a Parquet part of the output, files in order of their names."""
+        files = sorted((self.folder / name).glob("*.parquet"))
+        return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        files = sorted([*(self.folder / name).glob("*.json*")])
+        return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        return self.table("kept") if list((self.folder / "kept").glob("*.parquet")) else self.lines("kept")
+
+    def ids(self, column: str = "id") -> list[Any]:
+        return [row[column] for row in self.kept]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / "summary.json").read_text("utf-8"))
+
+    @property
+    def dropped(self) -> dict[Any, Any]:
+        """id → kept_id"""
+        return {row["id"]: row["kept_id"] for row in self.table("duplicates")}

@@ -1,0 +1,106 @@
+"""The job as Python calls: ``deduplicate`` for DataFrames, ``hash_bytes`` for one picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from imgdedup_spark import tables
+from imgdedup_spark.config import MAX_PIXELS, DedupConfig
+from imgdedup_spark.hashes import Hasher, HashSpec, validate
+from imgdedup_spark.pipeline import Clock, Found, find_duplicates
+from imgdedup_spark.sources import frame_source
+from imgdedup_spark.summary import summarize
+from imgdedup_spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
+
+
+class DedupResult:
+    """What ``deduplicate`` found. The tables are DataFrames with the columns of the output folder's."""
+
+    def __init__(self, found: Found, clock: Clock, work: Workspace) -> None:
+        self._found, self._clock, self._work = found, clock, work
+
+    @property
+    def kept(self) -> DataFrame:
+        """Exactly the input's columns, of the rows that stay; with ``emit_hashes`` two more."""
+        return tables.kept(self._found)
+
+    @property
+    def duplicates(self) -> DataFrame:
+        """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped."""
+        return tables.duplicates(self._found)
+
+    @property
+    def errors(self) -> DataFrame:
+        """``id``, ``position``, ``error``, ``message``; one row for every unreadable image."""
+        return tables.errors(self._found)
+
+    @property
+    def hashes(self) -> DataFrame:
+        """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``; one row for every row."""
+        return tables.hashes(self._found)
+
+    def pairs(self, count: int = 20) -> DataFrame:
+        """One pair of rows of each of the ``count`` largest groups: ``kept``, ``dropped``, ``distance``,
+        ``reason``, ``group_size``."""
+        return tables.pairs(self._found, count)
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds."""
+        return summarize(self._found, self._clock.stages)
+
+    def close(self) -> None:
+        """Lets go of what was persisted or staged; the tables cannot be read after it."""
+        self._work.close()
+
+
+def deduplicate(
+    df: DataFrame, config: DedupConfig | None = None, *, id_col: str | None = None, staging: str | None = None
+) -> DedupResult:
+    """Finds duplicates among the rows of a DataFrame, of classic Spark or Spark Connect.
+
+    Args:
+        df: any DataFrame. Rows straight from Parquet files keep the files' order; others are ordered by
+            ``id_col``. Without either, rows are numbered as they come and the DataFrame is persisted.
+        config: how duplicates are found; ``DedupConfig()`` finds equal images in ``images`` or ``image``.
+        id_col: the rows' own id, unique and not null; wins over ``config.id_col``.
+        staging: a folder that all executors reach, for intermediate tables. Without it they are persisted in
+            the session, which some serverless platforms refuse.
+
+    Raises:
+        UserError: an option or a column is wrong.
+        JobError: ``on_error="fail"`` and an image is unreadable.
+    """
+    config = config or DedupConfig()
+    if id_col is not None:
+        config = replace(config, id_col=id_col)
+    config.check()
+    work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)
+    clock = Clock()
+    found = find_duplicates(frame_source(df, config.id_col), config, work, clock)
+    return DedupResult(found, clock, work)
+
+
+def hash_bytes(
+    data: bytes, method: str = "phash", hash_size: int = 8, *, decode: str = "exact", max_pixels: int = MAX_PIXELS
+) -> str:
+    """The hash of one picture, as lower-case hex; no Spark.
+
+    Args:
+        data: the picture's file, whole.
+        decode: ``exact`` gives the imagehash package's bits; ``fast`` those of a job run with ``--decode fast``.
+
+    Raises:
+        UserError: an unknown method or an impossible size.
+        ImageError: the picture cannot be read.
+    """
+    spec = HashSpec(method, hash_size)
+    validate(spec)
+    prints = Hasher([spec], decode, max_pixels).hash_batch([data])
+    if prints.errors:
+        raise prints.errors[0]
+    value = prints.hashes[0][0]
+    assert value is not None
+    return value

@@ -1,0 +1,302 @@
+"""Near-duplicates: from distinct hashes to who keeps whom, by the first-come rule, with every pair found.
+
+Going through the items by rank, an item is dropped if an already kept item (or any reference) is within the threshold of
+every part, and it names the earliest such keeper. The answer does not depend on the plan, the path or the partitions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark.bands import BandPlan, Words, make_plan
+from imgdedup_spark.hamming import Matcher, Part, choose_filter_words, pack_codes, permute_bits
+from imgdedup_spark.near_blocks import DECISION_SCHEMA, join_tables, record_batch, tables
+from imgdedup_spark.near_broadcast import build_table, decide_by_broadcast
+from imgdedup_spark.near_decide import DROPPED_OUTSIDE, resolve
+from imgdedup_spark.near_lookup import lookup_by_broadcast
+from imgdedup_spark.near_shuffle import BOTH, QUERY, REFERENCE, TARGET, plan_routes, search_by_shuffle
+
+__all__ = ["NearOptions", "Part", "first_come"]
+
+log = logging.getLogger(__name__)
+
+Stage = Callable[[str, DataFrame], DataFrame]
+
+# Hashes looked at to plan: their 33 million pairs show collision rates down to about one in a million.
+SAMPLE_HASHES = 8192
+
+
+@dataclass(frozen=True)
+class NearOptions:
+    """Tuning; the defaults are right for users.
+
+    Attributes:
+        k: force this many agreeing bands (0: all pairs) instead of the cheapest.
+        path: force ``broadcast`` or ``shuffle``.
+        broadcast_bytes: the largest table, words and ranks, that is sent to every task. 256 MiB are 16.7 million 64-bit
+            hashes; a task needs about four times as much while it searches.
+        lookup_hashes: most hashes that are broadcast to find them among many others, which repeats them for every block of
+            a million of those.
+        unit_hashes: most hashes of one reducer's unit on the shuffle path: 64 MB of 64-bit hashes with their ranks.
+        task_seconds: expected seconds of search on one core from which on it is shared out among tasks.
+        tasks: force the number of searching tasks.
+        block: force the rows of a block of the last walk.
+        deepen: see ``Matcher``.
+    """
+
+    k: int | None = None
+    path: str | None = None
+    broadcast_bytes: int = 256 << 20
+    lookup_hashes: int = 1_000_000
+    unit_hashes: int = 4_000_000
+    task_seconds: float = 1.0
+    tasks: int | None = None
+    block: int | None = None
+    deepen: float = 1.0
+
+
+def first_come(
+    items: DataFrame,
+    parts: Sequence[Part],
+    *,
+    stage: Stage,
+    references: DataFrame | None = None,
+    options: NearOptions = NearOptions(),  # noqa: B008 - frozen
+) -> tuple[DataFrame, dict[str, Any]]:
+    """Decides which items are kept.
+
+    Args:
+        items: ``rank`` bigint (unique; the smaller comes first), ``code`` binary (the parts one after another, each of
+            ``ceil(bits / 8)`` bytes, big-endian, right-aligned), ``context`` binary (only items of equal contexts match). No
+            two items have the same code and context.
+        parts: what the code is made of.
+        stage: ``stage(name, df)`` stores a DataFrame and returns it read back, so that nothing is computed twice.
+        references: the same columns, ranks of their own: kept once and for all, before all items.
+        options: tuning.
+
+    Returns:
+        ``rank``, ``keeper`` (the item's own rank if it is kept), ``is_reference`` (whether the keeper is a reference),
+        ``distance`` (bits; the largest over the reported parts), one row an item; and the plan, for log and summary.
+    """
+    count, has_contexts = _survey(items, references)
+    known = 0 if references is None else references.count()
+    if count == 0:
+        empty = items.sparkSession.createDataFrame([], DECISION_SCHEMA)
+        return empty, {"path": "broadcast", "k": 0, "bands": 0, "keys": 0, "comparisons": 0, "rounds": 0, "hashes": 0}
+    if has_contexts:
+        items = _digest_contexts(items)
+        references = None if references is None else _digest_contexts(references)
+    everything = items if references is None else items.select("code").unionAll(references.select("code"))
+    matcher = _make_matcher(_sample(everything, count + known), parts, has_contexts, count, known, options)
+    search = _Search(items.sparkSession, matcher, stage, options)
+    info: dict[str, Any] = {**matcher.plan.summary(), "hashes": count, "references": known}
+
+    dropped: DataFrame | None = None
+    if references is not None and known:
+        found = stage("near_references", search.lookup("near_queries", items, count, references, known, True))
+        dropped = found.select("rank", F.col("neighbour").alias("keeper"), F.lit(True).alias("is_reference"), "distance")
+        items = items.join(found.select("rank"), "rank", "left_anti")
+        count = items.count()
+    decided, path, rounds = search.decide(items, count)
+    info |= {"path": path, "rounds": rounds}
+    log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in info.items()))
+    return (decided if dropped is None else decided.unionAll(dropped)), info
+
+
+def _survey(items: DataFrame, references: DataFrame | None) -> tuple[int, bool]:
+    """How many items there are, and whether their contexts tell any apart."""
+    contexts = items.select("context")
+    if references is not None:
+        contexts = contexts.unionAll(references.select("context"))
+    row = contexts.agg(F.min("context").alias("least"), F.max("context").alias("most")).first()
+    assert row is not None
+    return items.count(), row["least"] != row["most"]
+
+
+def _digest_contexts(items: DataFrame) -> DataFrame:
+    """Contexts of any length as 128 bits of their SHA-256: equal digests are equal contexts."""
+    digest = F.unhex(F.substring(F.sha2(F.col("context"), 256), 1, 32))
+    return items.select("rank", "code", digest.alias("context"))
+
+
+def _sample(items: DataFrame, count: int) -> np.ndarray[Any, Any]:
+    """Some of the codes: ``(m, code bytes)`` uint8."""
+    # Half as many again, because Spark's sampling is a coin for each row.
+    fraction = min(1.0, 1.5 * SAMPLE_HASHES / count)
+    rows = items.select("code").sample(fraction=fraction, seed=0).limit(SAMPLE_HASHES).collect()
+    if not rows:
+        rows = items.select("code").limit(SAMPLE_HASHES).collect()
+    return np.array([np.frombuffer(row["code"], dtype=np.uint8) for row in rows])
+
+
+def _make_matcher(
+    codes: np.ndarray[Any, Any],
+    parts: Sequence[Part],
+    contexts: bool,
+    count: int,
+    known: int,
+    options: NearOptions,
+) -> Matcher:
+    """The part whose bands find the candidates most cheaply (any can: matching items are close in every part), and its plan."""
+    samples = pack_codes(codes, parts)
+    pairs = count * (count - 1) / 2 + count * known
+    plans = [
+        make_plan(sample, part.bits, part.threshold, hashes=count + known, pairs=pairs, force_k=options.k)
+        for sample, part in zip(samples, parts, strict=True)
+    ]
+    main = min(range(len(parts)), key=lambda i: plans[i].seconds)
+    plan: BandPlan = plans[main]
+    permuted: Words = permute_bits(samples[main], plan.order)
+    words = choose_filter_words(permuted, plan, parts[main].words)
+    return Matcher(tuple(parts), main, plan, contexts, words, options.deepen)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One run's searches."""
+
+    spark: Any
+    matcher: Matcher
+    stage: Stage
+    options: NearOptions
+
+    @property
+    def columns(self) -> list[str]:
+        return ["rank", "code", *(["context"] if self.matcher.contexts else [])]
+
+    def fits_broadcast(self, count: int) -> bool:
+        """Whether a table of so many hashes may go to every task."""
+        return count * 8 * (self.matcher.width + 1) <= self.options.broadcast_bytes
+
+    def decide(self, items: DataFrame, count: int) -> tuple[DataFrame, str, int]:
+        """Decisions among the items alone, the path taken and its rounds."""
+        path = self.options.path or ("broadcast" if self.fits_broadcast(count) else "shuffle")
+        if path == "shuffle":
+            decided, rounds = self._decide_by_shuffle(items, count)
+            return decided, path, rounds
+        table = self.stage("near_table", build_table(self.matcher, items.select(*self.columns)))
+        return self.stage("near_decisions", decide_by_broadcast(self.matcher, table, self._tasks())), path, 1
+
+    def _tasks(self) -> int:
+        if self.options.tasks is not None:
+            return self.options.tasks
+        if self.matcher.plan.seconds < self.options.task_seconds:
+            return 1
+        return 2 * _parallelism(self.spark)
+
+    def lookup(
+        self, name: str, queries: DataFrame, count: int, targets: DataFrame, known: int, references: bool
+    ) -> DataFrame:
+        """Each query's earliest neighbour among the targets, if it has one (``FOUND_SCHEMA``)."""
+        if self.options.path != "shuffle" and count <= self.options.lookup_hashes:
+            table = self.stage(name, build_table(self.matcher, queries.select(*self.columns)))
+            return lookup_by_broadcast(self.matcher, table, targets.select(*self.columns), references)
+        role = REFERENCE if references else TARGET
+        rows = queries.select(*self.columns, F.lit(QUERY).alias("role")).unionAll(
+            targets.select(*self.columns, F.lit(role).alias("role"))
+        )
+        return self._search(rows, count + known)
+
+    def _search(self, rows: DataFrame, count: int) -> DataFrame:
+        routes = plan_routes(self.matcher, rows, count, self.options.unit_hashes)
+        return search_by_shuffle(self.matcher, rows, routes)
+
+    def _decide_by_shuffle(self, items: DataFrame, count: int) -> tuple[DataFrame, int]:
+        """Rounds, until what is still open fits one task.
+
+        In a round every open item finds its earliest neighbour that is not dropped. Without one it is kept; if that neighbour
+        is no longer open, the item is dropped by it; else it stays open.
+        """
+        rounds = 0
+        dropped: list[DataFrame] = []
+        rows = items.select(*self.columns, F.lit(BOTH).alias("role"))
+        while True:
+            rounds += 1
+            found = self.stage(f"near_found_{rounds}", self._search(rows, count))
+            # Whoever has an earlier neighbour is not kept yet, so whoever depends on it stays open.
+            waiting = found.select(F.col("rank").alias("neighbour"))
+            dropped.append(found.join(waiting, "neighbour", "left_anti").select("rank", "neighbour", "distance"))
+            still_open = self.stage(
+                f"near_open_{rounds}", found.join(waiting, "neighbour", "left_semi").select("rank")
+            )
+            open_count = still_open.count()
+            gone = dropped[0]
+            for more in dropped[1:]:
+                gone = gone.unionAll(more)
+            if open_count == 0:
+                return self.stage("near_decisions", _decisions(items, gone)), rounds
+            rest = items.select(*self.columns).join(gone.select("rank"), "rank", "left_anti")
+            if self.fits_broadcast(open_count):
+                break
+            is_open = still_open.withColumn("role", F.lit(BOTH))
+            rows = rest.join(is_open, "rank", "left").withColumn("role", F.coalesce("role", F.lit(TARGET)))
+        last = self._decide_rest(rest, still_open, open_count, count)
+        return self.stage("near_decisions", _decisions(items, gone.unionAll(last))), rounds + 1
+
+    def _decide_rest(self, rest: DataFrame, still_open: DataFrame, open_count: int, count: int) -> DataFrame:
+        """Who of the open items is dropped and by whom: rank, neighbour, distance."""
+        queries = rest.join(still_open, "rank", "left_semi")
+        kept = rest.join(still_open, "rank", "left_anti")
+        outside = self.lookup("near_open_table", queries, open_count, kept, count - open_count, False)
+        joined = queries.join(outside.select("rank", "neighbour", "distance"), "rank", "left")
+        schema = "rank bigint, neighbour bigint, distance int"
+        return joined.repartition(1).mapInArrow(_resolve_rest(self.matcher, self.options.block), schema)
+
+
+def _resolve_rest(matcher: Matcher, block: int | None) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """The last walk: open items with their earliest keeper from outside, if any, to those that are dropped."""
+
+    def walk(batches: Iterator[Any]) -> Iterator[Any]:
+        outside: list[Any] = []
+
+        def noting_outside() -> Iterator[Any]:
+            for batch in batches:
+                has = batch.column("neighbour").is_valid().to_numpy(zero_copy_only=False)
+                neighbour = batch.column("neighbour").fill_null(0).to_numpy()
+                distance = batch.column("distance").fill_null(0).to_numpy()
+                outside.append((has, neighbour, distance))
+                yield batch
+
+        ranks, words = join_tables(matcher, list(tables(matcher, noting_outside())))
+        if not len(ranks):
+            return
+        has, neighbour, distance = (np.concatenate(column) for column in zip(*outside, strict=True))
+        order = np.argsort(ranks)
+        ranks, words, has, neighbour, distance = (a[order] for a in (ranks, words, has, neighbour, distance))
+        rows = np.arange(len(ranks), dtype=np.int32)
+        limits = np.where(has, np.searchsorted(ranks, neighbour), rows).astype(np.int32)
+        keeper = resolve(matcher, words, rows, np.zeros(len(ranks), dtype=np.bool_), limits, has, block)
+        inside = np.flatnonzero(keeper >= 0)
+        beyond = np.flatnonzero(keeper == DROPPED_OUTSIDE)
+        yield record_batch(
+            rank=np.concatenate([ranks[inside], ranks[beyond]]),
+            neighbour=np.concatenate([ranks[keeper[inside]], neighbour[beyond]]),
+            distance=np.concatenate(
+                [matcher.distances(words, rows[inside], keeper[inside]), distance[beyond]]
+            ).astype(np.int32),
+        )
+
+    return walk
+
+
+def _decisions(items: DataFrame, dropped: DataFrame) -> DataFrame:
+    """``DECISION_SCHEMA`` for all items, from the dropped ones."""
+    return items.select("rank").join(dropped, "rank", "left").select(
+        "rank",
+        F.coalesce("neighbour", "rank").alias("keeper"),
+        F.lit(False).alias("is_reference"),
+        F.coalesce("distance", F.lit(0)).cast("int").alias("distance"),
+    )
+
+
+def _parallelism(spark: Any) -> int:
+    """Tasks that the cluster runs at once: what Spark cuts a range into when nobody says how."""
+    row = spark.range(1 << 16).agg(F.max(F.spark_partition_id()).alias("last")).first()
+    return int(row["last"]) + 1

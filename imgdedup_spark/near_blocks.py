@@ -1,0 +1,134 @@
+"""Packed blocks: many hashes in one Spark row, so that the JVM moves a few large values instead of millions of rows.
+
+A block is two or more binary columns of equal row counts, for example ``ranks`` (int64 each) and ``words`` (a table of
+``hamming``, row after row). Everything here runs inside ``mapInArrow``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from imgdedup_spark.bands import Words
+from imgdedup_spark.hamming import CONTEXT_BYTES, Matcher
+
+# Hashes in a block: 8 MB of 64-bit hashes. Few enough for any heap, enough that a row's overhead vanishes.
+BLOCK_HASHES = 1_000_000
+# Decisions in a block: they become rows of the JVM again, so more blocks than cores should come of a large table.
+DECISION_HASHES = 262_144
+
+Ranks = npt.NDArray[np.int64]
+
+TABLE_SCHEMA = "block int, ranks binary, words binary"
+DECISION_SCHEMA = "rank bigint, keeper bigint, is_reference boolean, distance int"
+DECISION_BLOCK_SCHEMA = "ranks binary, keepers binary, is_reference binary, distances binary"
+
+
+def fixed_bytes(column: Any, size: int) -> npt.NDArray[np.uint8]:
+    """An Arrow binary column whose values all have ``size`` bytes, as ``(n, size)`` uint8."""
+    fixed = column.cast(pa.binary(size))
+    data = np.frombuffer(fixed.buffers()[1], dtype=np.uint8)
+    return data[fixed.offset * size : (fixed.offset + len(fixed)) * size].reshape(len(fixed), size)
+
+
+def batch_to_table(matcher: Matcher, batch: Any) -> tuple[Ranks, Words]:
+    """The ranks and the table of one Arrow batch with the columns rank, code and, with contexts, context digest."""
+    code_bytes = sum(part.bytes for part in matcher.parts)
+    codes = fixed_bytes(batch.column("code"), code_bytes)
+    contexts = fixed_bytes(batch.column("context"), CONTEXT_BYTES) if matcher.contexts else None
+    return batch.column("rank").to_numpy(zero_copy_only=False), matcher.pack(codes, contexts)
+
+
+def tables(matcher: Matcher, batches: Iterator[Any], most: int = BLOCK_HASHES) -> Iterator[tuple[Ranks, Words]]:
+    """Gathers batches into tables of about ``most`` rows (a batch is never split)."""
+    gathered: list[tuple[Ranks, Words]] = []
+    count = 0
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        gathered.append(batch_to_table(matcher, batch))
+        count += batch.num_rows
+        if count >= most:
+            yield join_tables(matcher, gathered)
+            gathered, count = [], 0
+    if gathered:
+        yield join_tables(matcher, gathered)
+
+
+def join_tables(matcher: Matcher, pieces: list[tuple[Ranks, Words]]) -> tuple[Ranks, Words]:
+    """One table of several, in their order."""
+    if not pieces:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, matcher.width), dtype=np.uint64)
+    return np.concatenate([ranks for ranks, _ in pieces]), np.concatenate([words for _, words in pieces])
+
+
+def sorted_by_rank(ranks: Ranks, words: Words) -> tuple[Ranks, Words]:
+    """The table in keep order."""
+    if len(ranks) < 2 or bool((ranks[1:] > ranks[:-1]).all()):
+        return ranks, words
+    order = np.argsort(ranks)
+    return ranks[order], words[order]
+
+
+def record_batch(**columns: Any) -> Any:
+    """An Arrow batch of these columns: NumPy arrays, or lists of bytes for binary ones."""
+    return pa.RecordBatch.from_arrays([pa.array(values) for values in columns.values()], names=list(columns))
+
+
+def block_batch(**columns: Any) -> Any:
+    """An Arrow batch of one row: arrays become binary values, integers stay numbers."""
+    arrays = [
+        pa.array([value.tobytes()], type=pa.binary())
+        if isinstance(value, np.ndarray)
+        else pa.array([value], type=pa.int32())
+        for value in columns.values()
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def values(batch: Any, column: str, row: int, dtype: Any) -> npt.NDArray[Any]:
+    """The array in one binary value of a block; it shares the batch's memory. Empty for null."""
+    scalar = batch.column(column)[row]
+    if not scalar.is_valid:
+        return np.zeros(0, dtype=dtype)
+    return np.frombuffer(scalar.as_buffer(), dtype=dtype)
+
+
+def table_blocks(ranks: Ranks, words: Words) -> Iterator[Any]:
+    """The table as batches of ``TABLE_SCHEMA``, numbered in order."""
+    for block, start in enumerate(range(0, len(ranks), BLOCK_HASHES)):
+        part = slice(start, start + BLOCK_HASHES)
+        yield block_batch(block=block, ranks=ranks[part], words=words[part])
+
+
+def decision_blocks(
+    ranks: Ranks,
+    keepers: Ranks,
+    is_reference: npt.NDArray[np.bool_],
+    distances: npt.NDArray[np.int32],
+) -> Iterator[Any]:
+    """Decisions as batches of ``DECISION_BLOCK_SCHEMA``."""
+    for start in range(0, len(ranks), DECISION_HASHES):
+        part = slice(start, start + DECISION_HASHES)
+        yield block_batch(
+            ranks=ranks[part],
+            keepers=keepers[part],
+            is_reference=is_reference[part],
+            distances=distances[part],
+        )
+
+
+def unpack_decisions(batches: Iterator[Any]) -> Iterator[Any]:
+    """Batches of ``DECISION_BLOCK_SCHEMA`` to rows of ``DECISION_SCHEMA``."""
+    for batch in batches:
+        for row in range(batch.num_rows):
+            yield record_batch(
+                rank=values(batch, "ranks", row, np.int64),
+                keeper=values(batch, "keepers", row, np.int64),
+                is_reference=values(batch, "is_reference", row, np.bool_),
+                distance=values(batch, "distances", row, np.int32),
+            )

@@ -1,0 +1,150 @@
+"""The broadcast path: the whole table goes to every task, no candidate is shuffled.
+
+Spark Connect has no broadcast variables, so the table is a few rows of packed blocks, cross-joined with a broadcast hint onto
+one row a task; each task reads its row and the blocks in ``mapInArrow`` and searches its share of the keys. Classic Spark takes
+the same way. What comes back is each hash's earliest neighbour, and one last task decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark.bands import Words
+from imgdedup_spark.hamming import Matcher, Rows
+from imgdedup_spark.near_blocks import (
+    DECISION_BLOCK_SCHEMA,
+    DECISION_SCHEMA,
+    TABLE_SCHEMA,
+    Ranks,
+    block_batch,
+    decision_blocks,
+    join_tables,
+    sorted_by_rank,
+    table_blocks,
+    tables,
+    unpack_decisions,
+    values,
+)
+from imgdedup_spark.near_decide import first_come_rule
+
+MINIMA_SCHEMA = "rows binary, best binary"
+_TABLE, _MINIMA = 0, 1
+
+
+def build_table(matcher: Matcher, items: DataFrame) -> DataFrame:
+    """The items as one table in keep order, in blocks of ``TABLE_SCHEMA``. Packed in parallel, merged by one task."""
+
+    def pack(batches: Iterator[Any]) -> Iterator[Any]:
+        for ranks, words in tables(matcher, batches):
+            yield block_batch(block=0, ranks=ranks, words=words)
+
+    def merge(batches: Iterator[Any]) -> Iterator[Any]:
+        pieces = [piece for _, piece in _blocks(matcher, batches)]
+        yield from table_blocks(*sorted_by_rank(*join_tables(matcher, pieces)))
+
+    return items.mapInArrow(pack, TABLE_SCHEMA).repartition(1).mapInArrow(merge, TABLE_SCHEMA)
+
+
+def decide_by_broadcast(matcher: Matcher, table: DataFrame, tasks: int) -> DataFrame:
+    """Decisions (``DECISION_SCHEMA``) for a table in blocks.
+
+    Args:
+        table: ``TABLE_SCHEMA``, staged: it is read twice.
+        tasks: tasks that search; with one, the task that decides searches as well and nothing is broadcast.
+    """
+    empty = F.lit(None).cast("binary")
+    rows = table.select(F.lit(_TABLE).alias("kind"), "block", "ranks", "words", empty.alias("rows"), empty.alias("best"))
+    if tasks > 1:
+        minima = _minima(matcher, table, tasks).select(
+            F.lit(_MINIMA).alias("kind"), F.lit(0).alias("block"), empty.alias("ranks"), empty.alias("words"), "rows", "best"
+        )
+        rows = rows.unionAll(minima)
+    blocks = rows.repartition(1).mapInArrow(_decide(matcher, search=tasks <= 1), DECISION_BLOCK_SCHEMA)
+    if tasks > 1:
+        blocks = blocks.repartition(tasks)
+    return blocks.mapInArrow(unpack_decisions, DECISION_SCHEMA)
+
+
+def _minima(matcher: Matcher, table: DataFrame, tasks: int) -> DataFrame:
+    """The earliest neighbours that each task finds, in blocks of ``MINIMA_SCHEMA``."""
+    # One row a partition: an Arrow batch then holds the table once.
+    numbers = table.sparkSession.range(0, tasks, 1, tasks).select(F.col("id").cast("int").alias("task"))
+    # Broadcast because every task needs all of it and it fits (NearOptions.broadcast_bytes).
+    joined = numbers.crossJoin(F.broadcast(table.select("block", F.lit(None).cast("binary").alias("ranks"), "words")))
+
+    def search(batches: Iterator[Any]) -> Iterator[Any]:
+        task = -1
+
+        def noting_task() -> Iterator[Any]:
+            nonlocal task
+            for batch in batches:
+                if batch.num_rows:
+                    task = batch.column("task")[0].as_py()
+                yield batch
+
+        pieces = sorted(_blocks(matcher, noting_task()), key=lambda piece: piece[0])
+        _, words = join_tables(matcher, [piece for _, piece in pieces])
+        rows, best = search_share(matcher, words, task, tasks)
+        if len(rows):
+            yield block_batch(rows=rows, best=best)
+
+    return joined.mapInArrow(search, MINIMA_SCHEMA)
+
+
+def search_share(matcher: Matcher, words: Words, task: int, tasks: int) -> tuple[Rows, Rows]:
+    """What one of several tasks finds: the rows with an earlier neighbour among its keys, and the earliest of those."""
+    rows = np.arange(len(words), dtype=np.int32)
+    best = rows.copy()
+    if matcher.plan.k == 0:
+        # Every so-many-th query, since later ones have more rows before them.
+        matcher.search(words, rows, rows[task::tasks], best)
+    else:
+        for band in range(matcher.plan.first_bands):
+            mine = np.flatnonzero(matcher.buckets(words, (band,), tasks) == task).astype(np.int32)
+            matcher.search(words, mine, mine, best, (band,))
+    found = np.flatnonzero(best != rows).astype(np.int32)
+    return found, best[found]
+
+
+def _decide(matcher: Matcher, search: bool) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    def decide(batches: Iterator[Any]) -> Iterator[Any]:
+        minima: list[tuple[Rows, Rows]] = []
+
+        def table_rows() -> Iterator[Any]:
+            for batch in batches:
+                kinds = batch.column("kind").to_pylist()
+                minima.extend(
+                    (values(batch, "rows", i, np.int32), values(batch, "best", i, np.int32))
+                    for i, kind in enumerate(kinds)
+                    if kind == _MINIMA
+                )
+                yield batch
+
+        pieces = sorted(_blocks(matcher, table_rows()), key=lambda piece: piece[0])
+        ranks, words = join_tables(matcher, [piece for _, piece in pieces])
+        rows = np.arange(len(ranks), dtype=np.int32)
+        best = rows.copy()
+        if search:
+            matcher.search(words, rows, rows, best)
+        for found, earliest in minima:
+            best[found] = np.minimum(best[found], earliest)
+        keeper, _ = first_come_rule(matcher, words, best)
+        distances = matcher.distances(words, rows, keeper)
+        yield from decision_blocks(ranks, ranks[keeper], np.zeros(len(ranks), dtype=np.bool_), distances)
+
+    return decide
+
+
+def _blocks(matcher: Matcher, batches: Iterator[Any]) -> Iterator[tuple[int, tuple[Ranks, Words]]]:
+    """The table's blocks among the rows, with their numbers; rows without words are passed over."""
+    for batch in batches:
+        for row in range(batch.num_rows):
+            words = values(batch, "words", row, np.uint64)
+            if len(words):
+                number = batch.column("block")[row].as_py()
+                yield number, (values(batch, "ranks", row, np.int64), words.reshape(-1, matcher.width))
