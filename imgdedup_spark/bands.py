@@ -1,9 +1,9 @@
 """The band plan: which bits of a hash form the keys that near-duplicates must share, and how many of them.
 
-Cut a hash into ``T + k`` bands: two hashes within ``T`` bits differ in at most ``T`` bands, so they agree on at least ``k``
-(the pigeonhole principle). Comparing only hashes that agree on some choice of ``k`` bands therefore misses nothing. More bands
-to a key mean fewer comparisons and more keys; the plan weighs the two with the collision rates of a sample of the real
-hashes, which are far from uniform.
+Cut a hash into ``T + k`` bands: two hashes within ``T`` bits differ in at most ``T`` bands, so they agree on at
+least ``k`` (the pigeonhole principle). Comparing only hashes that agree on some choice of ``k`` bands therefore
+misses nothing. More bands to a key mean fewer comparisons and more keys; the plan weighs the two with the
+collision rates of a sample of the real hashes, which are far from uniform.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 
-# Costs on one core in nanoseconds, measured by benchmarks/near_kernel.py. Only their ratios matter for the choice of k.
+# Costs on one core in nanoseconds, measured by benchmarks/near_kernel.py. Only their ratios matter for the choice
+# of k.
 PAIR_NS = 0.12  # one comparison of one word in a long run
 QUERY_NS = 8.0  # one hash in one run, however short the run
 MOVE_NS = 2.5  # putting one hash into its bucket
@@ -27,7 +28,8 @@ MOVE_NS = 2.5  # putting one hash into its bucket
 MAX_BAND_BITS = 16
 # Layouts tried (round robin by entropy, contiguous, random ones): beyond a few the estimate does not improve.
 RANDOM_LAYOUTS = 3
-# Keys looked at for an estimate. There can be thousands (256 bits, T = 31, k = 3: 5,984); their mean is all that is needed.
+# Keys looked at for an estimate. There can be thousands (256 bits, T = 31, k = 3: 5,984); their mean is all that
+# is needed.
 KEYS_ESTIMATED = 48
 
 
@@ -106,19 +108,14 @@ def _plan_for(sample: Words, bits: int, threshold: int, k: int, hashes: float, p
     if k == 0:
         return BandPlan(bits, threshold, 0, identity, (), (), pairs, pairs * PAIR_NS * 1e-9)
     bands = threshold + k
-    if bands > bits:
-        # Some bands would be empty: nothing to gain, but a forced k must still be right, so it gets empty bands.
-        layouts = [_deal(np.arange(bits), bands)]
-    else:
-        layouts = _layouts(sample, bits, bands)
+    # With more bands than bits some are empty: nothing to gain, but a forced k must still be right.
+    layouts = [_deal(np.arange(bits), bands)] if bands > bits else _layouts(sample, bits, bands)
     rates = [_collision_rate(sample, layout, k) for layout in layouts]
     best = int(np.argmin(rates))
     order, starts, widths = _arrange(layouts[best], width)
     comparisons = pairs * rates[best]
     moves = sum(math.comb(bands - k + depth, depth) for depth in range(1, k + 1))
-    seconds = 1e-9 * (
-        comparisons * PAIR_NS + hashes * moves * MOVE_NS + hashes * math.comb(bands, k) * QUERY_NS
-    )
+    seconds = 1e-9 * (comparisons * PAIR_NS + hashes * moves * MOVE_NS + hashes * math.comb(bands, k) * QUERY_NS)
     return BandPlan(bits, threshold, k, order, starts, widths, comparisons, seconds)
 
 
@@ -130,11 +127,12 @@ def _deal(bit_numbers: npt.NDArray[np.int64], bands: int) -> list[npt.NDArray[np
 def _layouts(sample: Words, bits: int, bands: int) -> list[list[npt.NDArray[np.int64]]]:
     """Several ways to give the bits to the bands.
 
-    Bits that hardly vary tell nothing apart: dealt out by entropy, every band gets its share of them and of the good ones
-    (in contiguous bands the hashes that share their first 48 bits would make some keys useless).
+    Bits that hardly vary tell nothing apart: dealt out by entropy, every band gets its share of them and of the
+    good ones (in contiguous bands the hashes that share their first 48 bits would make some keys useless).
     """
     total = 64 * sample.shape[1]
-    # Right-aligned big-endian values read as little-endian words: which label a bit has does not matter, padding does.
+    # Right-aligned big-endian values read as little-endian words: which label a bit has does not matter, padding
+    # does.
     ones = _bit_means(sample)
     entropy = -np.abs(ones - 0.5)
     by_entropy = np.argsort(-entropy, kind="stable")[: max(bits, bands)]

@@ -112,6 +112,8 @@ class DedupConfig:
     max_pixels: int = option(MAX_PIXELS, "larger images are errors", metavar="N")
     show_num: int = option(0, "sample N groups of duplicates into pairs/", metavar="N")
     emit_hashes: bool = option(False, "add imagehash and texthash to kept/", action="store_true")
+    #: Width of the hashes in ``hash_col``, found in the data when distances are asked for; no option.
+    ready_bits: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("text_normalize", "verify", "invariant"):

@@ -32,13 +32,16 @@ from imgdedup_spark.errors import UserError
 __all__ = ["CopyMismatch", "CopyResult", "Piece", "copy_pieces", "owned_row_groups", "write_empty_parquet"]
 
 # Decoded bytes read at once, by the row group's mean row size. A row group itself may be a gigabyte.
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 8 << 20
 # Decoded bytes and rows of one row group written: large enough for readers, small enough for memory.
-_ROW_GROUP_BYTES = 64 << 20
+_ROW_GROUP_BYTES = 32 << 20
 _ROW_GROUP_ROWS = 1 << 20
+# Parquet's customary page size. pyarrow looks at it every 1,024 values only, which are 60 MB of pictures.
+_PAGE_BYTES = 1 << 20
+_VALUES_BETWEEN_LOOKS = 1024
 # Row groups up to this size (compressed) are read column by column in one go, which is faster; of larger ones
 # each column is streamed through a buffer, all buffers together of this size.
-_WHOLE_GROUP_BYTES = 32 << 20
+_WHOLE_GROUP_BYTES = 16 << 20
 _LARGEST_BUFFER = 4 << 20
 # Bytes of JSON lines read at once.
 _BLOCK_BYTES = 8 << 20
@@ -84,7 +87,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class CopyResult:
-    """What a copy did: rows read and rows written of each piece, and the bytes of the file (0: none written)."""
+    """Rows read and rows written of each piece, and the bytes of the file (0: there is none)."""
 
     rows_in: tuple[int, ...]
     rows_out: tuple[int, ...]
@@ -108,7 +111,8 @@ def copy_pieces(
             row's own columns.
 
     Raises:
-        CopyMismatch: the rows are not those that Spark read, or cannot be copied faithfully. Nothing is written.
+        CopyMismatch: the rows are not those that Spark read, or cannot be copied as they are. Nothing is
+            written.
         UserError: the input has a column of the name of one in ``extra``.
     """
     kept = [_kept(piece, dropped.get(index)) for index, piece in enumerate(pieces)]
@@ -163,7 +167,14 @@ def write_empty_parquet(like_uri: str, out_uri: str, extra: Sequence[str] = ()) 
     with _ParquetSource(like_uri) as source:
         schema = _with_extra(source.schema, extra)
         with storage.open_output(out_uri) as stream:
-            pq.ParquetWriter(stream, schema, **source.writer_options(schema)).close()
+            _open_writer(stream, schema, source.writer_options(schema)).close()
+
+
+def _open_writer(stream: pa.NativeFile, schema: pa.Schema, options: dict[str, Any]) -> pq.ParquetWriter:
+    writer = pq.ParquetWriter(stream, schema, **options)
+    if schema.metadata and not options["store_schema"]:
+        writer.add_key_value_metadata(schema.metadata)  # which pyarrow leaves out together with its schema
+    return writer
 
 
 def _copy_parquet(
@@ -183,7 +194,7 @@ def _copy_parquet(
                         schema = _with_extra(source.schema, names)
                         options = source.writer_options(schema)
                         stream = stack.enter_context(storage.open_output(out_uri))
-                        writer = stack.enter_context(pq.ParquetWriter(stream, schema, **options))
+                        writer = stack.enter_context(_open_writer(stream, schema, options))
                         output = _ParquetOutput(writer, schema, source)
                     output.check_same(source)
                     more = None if extra is None else extra[index].cast(_strings(names))
@@ -264,16 +275,13 @@ class _ParquetSource:
         return groups
 
     def check_int96(self, groups: list[int]) -> None:
-        """Raises CopyMismatch if timestamps in the row groups do not fit into the unit they are read in."""
+        """Raises ArrowInvalid if timestamps in the row groups do not fit into the unit they are read in."""
         if not self._int96 or self._by_spark:
             return
         for group in groups:
-            nano, micro = (
-                self._reopen(unit=unit).read_row_group(group, columns=self._int96, use_threads=False)
-                for unit in ("ns", "us")
-            )
-            if not nano.cast(micro.schema, safe=False).equals(micro):
-                raise CopyMismatch(f"{self.uri}: timestamps before 1677 or after 2262")
+            micro = self._reopen(unit="us").read_row_group(group, columns=self._int96, use_threads=False)
+            # pyarrow checks this cast, but not its reading.
+            micro.cast(pa.schema([self.schema.field(name) for name in micro.column_names]))
 
     def batches(self, group: int) -> Iterator[pa.RecordBatch]:
         about = self.metadata.row_group(group)
@@ -309,17 +317,15 @@ class _ParquetSource:
             raise CopyMismatch(f"{self.uri}: not all columns can be copied")
         if self.metadata.num_row_groups:
             group = self.metadata.row_group(0)
-            columns = {
-                copy.path: group.column(index) for index, copy in enumerate(copies[: len(self.leaves)])
-            }
+            columns = {copy.path: group.column(index) for index, copy in enumerate(copies[: len(self.leaves)])}
             options["compression"] = {
                 path: "NONE" if column.compression == "UNCOMPRESSED" else column.compression
                 for path, column in columns.items()
             }
-            options["use_dictionary"] = [
-                path for path, column in columns.items() if column.has_dictionary_page
-            ]
+            options["use_dictionary"] = [path for path, column in columns.items() if column.has_dictionary_page]
             options["write_statistics"] = [path for path, column in columns.items() if column.is_stats_set]
+            values = _PAGE_BYTES * group.num_rows // max(1, group.total_byte_size)
+            options["write_batch_size"] = min(max(1, values), _VALUES_BETWEEN_LOOKS)
             options["write_page_index"] = any(column.has_column_index for column in columns.values())
         return options
 
@@ -394,9 +400,7 @@ def _with_extra(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
     """The schema with string columns added, also to Spark's and Hugging Face's copies in its metadata."""
     for name in names:
         if name in schema.names:
-            raise UserError(
-                f"the input has a column {name} already: leave out --emit-hashes or rename the column"
-            )
+            raise UserError(f"the input has a column {name} already: leave out --emit-hashes or rename the column")
         schema = schema.append(pa.field(name, pa.string()))
     metadata = dict(schema.metadata or {})
     if names and _SPARK_SCHEMA in metadata:
@@ -448,10 +452,7 @@ def _kept_lines(piece: Piece, kept: np.ndarray, extra: list[dict[str, str | None
             ]
         else:
             numbers = row + np.cumsum(is_row) - 1
-            lines = [
-                _with_fields(bytes(view[starts[i] : ends[i]]), extra[numbers[i]])
-                for i in np.flatnonzero(take)
-            ]
+            lines = [_with_fields(bytes(view[starts[i] : ends[i]]), extra[numbers[i]]) for i in np.flatnonzero(take)]
         if lines:
             yield b"".join(lines)
         row += rows
@@ -476,7 +477,7 @@ def _are_rows(piece: Piece, block: bytes, starts: np.ndarray, ends: np.ndarray) 
 
 
 def _line_blocks(piece: Piece) -> Iterator[tuple[bytes, np.ndarray, np.ndarray]]:
-    """The piece's lines: blocks of bytes with the starts and ends (past the line feed) of the lines in them."""
+    """The piece's lines: blocks of bytes with the starts and ends (past the line feed) of lines in them."""
     uri = storage.from_spark(piece.uri)
     opened, path = storage.open_fs(uri)
     ending = PurePosixPath(path).suffix
@@ -496,10 +497,8 @@ def _line_blocks(piece: Piece) -> Iterator[tuple[bytes, np.ndarray, np.ndarray]]
         raise CopyMismatch(f"{piece.uri}: does not decompress: {error}") from error
 
 
-def _lines(
-    piece: Piece, stream: pa.NativeFile, limit: float
-) -> Iterator[tuple[bytes, np.ndarray, np.ndarray]]:
-    """As ``_line_blocks``, from a stream at the piece's start; the last line begins at ``limit`` or before."""
+def _lines(piece: Piece, stream: pa.NativeFile, limit: float) -> Iterator[tuple[bytes, np.ndarray, np.ndarray]]:
+    """As ``_line_blocks``, from a stream at the piece's start; the last line begins by byte ``limit``."""
     position = piece.start  # in the file, of the block's first byte
     skipping = piece.start > 0  # the line under way, or one that begins here, is the previous piece's
     rest, wanted, at_end = b"", _BLOCK_BYTES, False
@@ -508,13 +507,15 @@ def _lines(
         at_end = not data
         block = rest + data if rest else data
         if skipping:
-            cut = block.find(b"\n") + 1
-            if b"\r" in block[: cut or None].removesuffix(b"\r\n"):
+            skipping = b"\n" not in block
+            # A carriage return at the block's end may have its line feed in the next.
+            cut = len(block) - block.endswith(b"\r") if skipping else block.index(b"\n") + 1
+            if b"\r" in block[:cut].removesuffix(b"\r\n"):
                 raise CopyMismatch(f"{piece.uri}: carriage returns inside of lines")
-            position += cut or len(block)
-            block, skipping = block[cut or len(block) :], not cut
-        elif position == 0 and block.startswith(b"\xef\xbb\xbf"):
-            position, block = 3, block[3:]  # a byte order mark belongs to a file, not to a line
+            position, block = position + cut, block[cut:]
+            if skipping:
+                rest = block
+                continue
         if not block:
             rest = block
             continue
@@ -527,6 +528,8 @@ def _lines(
             continue
         starts = np.concatenate([[0], ends[:-1]])
         owned = int(np.searchsorted(starts, limit - position, side="right"))
+        if position == 0 and block.startswith(b"\xef\xbb\xbf"):
+            starts[0] = 3  # a byte order mark belongs to a file, not to its first line
         if owned:
             yield block, starts[:owned], ends[:owned]
         if owned < len(starts):
@@ -550,8 +553,6 @@ def _with_fields(line: bytes, fields: dict[str, str | None]) -> bytes:
         return line
     for name in fields:
         if name in row:
-            raise UserError(
-                f"the input has a field {name} already: leave out --emit-hashes or rename the field"
-            )
+            raise UserError(f"the input has a field {name} already: leave out --emit-hashes or rename the field")
     added = json.dumps(fields, ensure_ascii=False)[1:-1].encode("utf-8")
     return text[:-1] + (b", " if row else b"") + added + b"}" + line[len(text) :]

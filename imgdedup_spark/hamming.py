@@ -1,8 +1,8 @@
 """Hashes as packed words, and the compiled search for each hash's earliest neighbour.
 
-A *table* is ``(n, width)`` uint64, one hash a row, in keep order: a row's number says how early it comes. The bits of the
-part that makes the candidates come first, permuted so that its bands lie one after another; then the other parts, then the
-context. All functions here are plain NumPy and Numba: no Spark.
+A *table* is ``(n, width)`` uint64, one hash a row, in keep order: a row's number says how early it comes. The bits
+of the part that makes the candidates come first, permuted so that its bands lie one after another; then the other
+parts, then the context. All functions here are plain NumPy and Numba: no Spark.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # A context enters the table as a digest of this many bytes: equal digests are equal contexts.
 CONTEXT_BYTES = 16
-# Long runs are compared in pieces of this many hashes: long enough for full vector speed, short enough to stop soon after
-# the first hit, which in keep order is the earliest neighbour.
+# Long runs are compared in pieces of this many hashes: long enough for full vector speed, short enough to stop
+# soon after the first hit, which in keep order is the earliest neighbour.
 CHUNK = 256
 # A fraction of pairs that pass the first words and need the full comparison; below it the full one costs nothing.
 FILTER_RATE = 0.01
@@ -40,12 +40,13 @@ _TABLE_WORDS = 8
 def compiled(function: F) -> F:
     """Numba's ``njit`` with its machine code kept on disk where that is possible.
 
-    From a zip file (``--py-files``) or without a writable cache folder Numba refuses to cache; then each worker compiles.
+    From a zip file (``--py-files``) or without a writable cache folder Numba refuses to cache; then each worker
+    compiles.
     """
     try:
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True)(function)
 
 
 @intrinsic
@@ -87,7 +88,8 @@ def pack_codes(codes: npt.NDArray[np.uint8], parts: Sequence[Part]) -> list[Word
     """Splits codes into parts: for each part ``(n, part.words)`` uint64.
 
     Args:
-        codes: ``(n, sum of part.bytes)`` uint8. Only which bits differ matters, so the bytes' order in a word does not.
+        codes: ``(n, sum of part.bytes)`` uint8. Only which bits differ matters, so the bytes' order in a word does
+            not.
     """
     packed = []
     start = 0
@@ -109,7 +111,8 @@ class Matcher:
         plan: that part's plan.
         contexts: whether rows carry a context that must be equal.
         filter_words: words compared at full speed before the full comparison: 1, 2 or 4, or 0 for none.
-        deepen: 1 by default; larger values make the search use longer keys on smaller sets (tests force them with it).
+        deepen: 1 by default; larger values make the search use longer keys on smaller sets (tests force them with
+            it).
     """
 
     parts: tuple[Part, ...]
@@ -175,7 +178,8 @@ class Matcher:
         Args:
             table: ``(n, width)``.
             targets, queries: row numbers, ascending; the same array object for a search of a set in itself.
-            best: ``(n,)``, changed in place. On entry, for each query, the row number (at most its own) that a neighbour must
+            best: ``(n,)``, changed in place. On entry, for each query, the row number (at most its own) that a
+                neighbour must
                 be smaller than; on return the smallest neighbour's row number if there is one, else unchanged.
             prefix: look only at keys that begin with these bands (at most ``plan.k`` of them).
         """
@@ -247,7 +251,8 @@ def earliest_neighbours(matcher: Matcher, table: Words) -> Rows:
 
 
 def choose_filter_words(sample: Words, plan: BandPlan, words: int) -> int:
-    """How many words tell nearly all pairs apart: 1, 2 or 4 that let through at most ``FILTER_RATE`` of the pairs, or 0.
+    """How many words tell nearly all pairs apart: 1, 2 or 4 that let through at most ``FILTER_RATE`` of the pairs,
+    or 0.
 
     Args:
         sample: ``(m, words)`` of the part that makes the candidates, permuted.
@@ -333,10 +338,11 @@ def _distances(table: Words, rows: Rows, others: Rows, spans: npt.NDArray[np.int
 
 
 @compiled
-def passing(codes: Words, lo: int, hi: int, x0: int, x1: int, x2: int, x3: int, threshold: int) -> int:
+def passing(codes: Words, lo: int, hi: int, x0: Any, x1: Any, x2: Any, x3: Any, threshold: int) -> int:
     """How many of the codes ``lo..hi`` are within the threshold of x: the loop that all the time goes into."""
     hits = 0
-    # Slices, so that the index starts at 0 and the compiler need not think of negative ones: that lets it vectorise.
+    # Slices, so that the index starts at 0 and the compiler need not think of negative ones: that lets it
+    # vectorise.
     if codes.shape[0] == 1:
         first = codes[0, lo:hi]
         for s in range(first.size):
@@ -491,9 +497,7 @@ def _search_run(
     ``target_codes`` is ``(k + 1, words, targets)`` with level 0 filled, and so on.
     """
     count = bands.shape[0]
-    if k == 0 or not _worth_splitting(
-        targets, queries, same, 1 if prefix.size else count - k + 1, bands[0, 3], deepen
-    ):
+    if k == 0 or not _worth_splitting(targets, queries, same, 1 if prefix.size else count - k + 1, bands[0, 3], deepen):
         _compare_run(
             table, target_codes[0], target_rows[0], 0, targets, query_codes[0], query_rows[0], 0, queries, best, spans
         )
@@ -575,7 +579,7 @@ def _search_groups(
     filter_words: int,
     deepen: float,
 ) -> None:
-    """Searches each group (rows of one context bucket) by itself: group g is ``targets[target_groups[g] : …[g + 1]]``."""
+    """Searches each group (the rows of one context bucket) by itself; group g begins at ``target_groups[g]``."""
     most_targets, most_queries = 0, 0
     for g in range(target_groups.size - 1):
         t, q = target_groups[g + 1] - target_groups[g], query_groups[g + 1] - query_groups[g]

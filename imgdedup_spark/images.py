@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from imgdedup_spark.errors import ImageError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "Bytes", "Picture", "explained", "fast_side", "quiet"]
+__all__ = ["DEFAULT_MAX_PIXELS", "Bytes", "Picture", "explained", "quiet"]
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
@@ -56,12 +56,6 @@ _TURNS = {
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _ORIENTATION_KEYS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 
-# Fast decoding keeps each side at least OVERSAMPLING times the hash grid: at 8 times the 64-bit pHash finds
-# known edits as well as a full decode does, at 4 times it loses 3% of them (threshold 0).
-_OVERSAMPLING = 8
-# ... and at least this many pixels, so that all hashes with a grid of up to 32x32 share one decode.
-_SMALLEST_SIDE = 256
-
 # Pillow logs a few errors; without any handler Python would print them.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -86,7 +80,7 @@ class Picture:
 
     def __init__(self, data: Bytes, max_pixels: int = DEFAULT_MAX_PIXELS, fast: bool = True) -> None:
         self.data = data
-        self._fast = fast
+        self.fast = fast
         header = _open(data, max_pixels)
         self._header: Image.Image | None = header  # until its pixels are decoded; a file can be decoded once
         self._format = header.format
@@ -114,18 +108,11 @@ class Picture:
 
         Only ``fast`` pictures make use of ``side``; None asks for full scale.
         """
-        if self._fast and self._format in ("JPEG", "MPO"):
+        if self.fast and self._format in ("JPEG", "MPO"):
             return self._decode("L", self._scale(side))
         if ("L", 1) not in self._decoded:
             self._decoded["L", 1] = self.original().convert("L")
         return self._decoded["L", 1]
-
-    def grid(self, width: int, height: int, side: int | None = None) -> Image.Image:
-        """Upright luminance resized to ``width`` x ``height`` (Lanczos), from no less than ``side``."""
-        if not self._fast:
-            return self.grey().resize((width, height), Image.Resampling.LANCZOS)
-        picture = self.grey(side or fast_side(max(width, height)))
-        return picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
     def rgb(self) -> Image.Image:
         """All pixels, upright, in mode ``RGB``; transparency is dropped."""
@@ -161,14 +148,6 @@ class Picture:
                     picture = picture.transpose(_TURNS[orientation])
                 self._decoded[mode, scale] = picture
         return self._decoded[mode, scale]
-
-
-def fast_side(grid: int) -> int:
-    """Shortest side in pixels that fast decoding may leave for a hash grid of ``grid`` x ``grid``.
-
-    Powers of two, because the JPEG decoder scales by them: more classes would only mean more decodes.
-    """
-    return max(_SMALLEST_SIDE, 1 << (_OVERSAMPLING * grid - 1).bit_length())
 
 
 @contextmanager
@@ -225,9 +204,7 @@ def explained(data: Bytes, name: str | None = None) -> Iterator[None]:
         # Some messages show an object's address, which differs from run to run.
         text = re.sub(r"\s*(at )?0x[0-9a-fA-F]+", "", " ".join(str(error).split()))[:200]
         cut = isinstance(error, EOFError) or "truncated" in text.lower() or _ends_early(data)
-        raise ImageError(
-            "truncated" if cut else "corrupt", f"{name}: {text or type(error).__name__}"
-        ) from error
+        raise ImageError("truncated" if cut else "corrupt", f"{name}: {text or type(error).__name__}") from error
 
 
 def _explain_unidentified(data: Bytes) -> ImageError:
@@ -258,9 +235,7 @@ def _ends_early(data: Bytes) -> bool:
 
 def _orientation(picture: Image.Image) -> int:
     """The EXIF orientation (1 to 8) still to be applied; 1 where there is none or it cannot be read."""
-    if (
-        picture.format == "TIFF"
-    ):  # Pillow turns these itself while decoding, and states the upright size before
+    if picture.format == "TIFF":  # Pillow turns these itself while decoding, and states the upright size before
         return 1
     if not any(key in picture.info for key in _ORIENTATION_KEYS):
         return 1

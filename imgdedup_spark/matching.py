@@ -11,7 +11,7 @@ ten million times is no hot key; near-duplicates are then searched among the dis
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -62,10 +62,19 @@ def short(key: Column) -> Column:
     return F.when(F.length(key) <= KEY_BYTES, key).otherwise(F.unhex(F.sha2(key, 256)))
 
 
+def hash_widths(config: DedupConfig) -> list[int]:
+    """Bits of one picture's hash in each of ``key_parts``, for methods where they do not vary."""
+    if config.hash_col:
+        assert config.ready_bits is not None
+        return [config.ready_bits]
+    widths = [config.spec.bits, *(verify.spec.bits for verify in config.verifies)]
+    return [width for width in widths if width is not None]
+
+
 def hex_digits(config: DedupConfig, name: str) -> int | None:
     """Hex digits of one picture's hash in this column; None where they vary or are not known."""
     if config.hash_col:
-        return None
+        return None if config.ready_bits is None else config.ready_bits // 4
     if name == "imagehash":
         return config.spec.digits
     return config.verifies[int(name.removeprefix("verify"))].spec.digits
@@ -122,8 +131,8 @@ def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
     )
 
 
-def check_ready_hashes(prints: DataFrame, config: DedupConfig) -> int:
-    """The length of the ready hashes in hex digits.
+def measure_ready_hashes(prints: DataFrame, config: DedupConfig) -> DedupConfig:
+    """The configuration with the width of the ready hashes, which only the data tell.
 
     Raises:
         UserError: they are of several lengths, so that a distance means nothing, or shorter than the threshold.
@@ -132,13 +141,13 @@ def check_ready_hashes(prints: DataFrame, config: DedupConfig) -> int:
     found = prints.where("images > 0 and imagehash is not null").agg(F.min(length).alias("low"), F.max(length).alias("high"))
     low, high = found.collect()[0]
     if low is None:
-        return 2
+        return replace(config, ready_bits=4)
     if low != high:
         raise UserError(
             f"--hash-col {config.hash_col}: distances need hashes of one length, and these have {low * 4} to {high * 4} bits"
         )
     if config.threshold > low * 4:
         raise UserError(f"--threshold: {config.threshold} is larger than the hashes of {config.hash_col}, which have {low * 4} bits")
-    return int(low)
+    return replace(config, ready_bits=int(low) * 4)
 
 

@@ -1,7 +1,8 @@
 """Near-duplicates: from distinct hashes to who keeps whom, by the first-come rule, with every pair found.
 
-Going through the items by rank, an item is dropped if an already kept item (or any reference) is within the threshold of
-every part, and it names the earliest such keeper. The answer does not depend on the plan, the path or the partitions.
+Going through the items by rank, an item is dropped if an already kept item (or any reference) is within the
+threshold of every part, and it names the earliest such keeper. The answer does not depend on the plan, the path or
+the partitions.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ class NearOptions:
     Attributes:
         k: force this many agreeing bands (0: all pairs) instead of the cheapest.
         path: force ``broadcast`` or ``shuffle``.
-        broadcast_bytes: the largest table, words and ranks, that is sent to every task. 256 MiB are 16.7 million 64-bit
+        broadcast_bytes: the largest table, words and ranks, that is sent to every task. 256 MiB are 16.7 million
+            64-bit
             hashes; a task needs about four times as much while it searches.
-        lookup_hashes: most hashes that are broadcast to find them among many others, which repeats them for every block of
+        lookup_hashes: most hashes that are broadcast to find them among many others, which repeats them for every
+            block of
             a million of those.
         unit_hashes: most hashes of one reducer's unit on the shuffle path: 64 MB of 64-bit hashes with their ranks.
         task_seconds: expected seconds of search on one core from which on it is shared out among tasks.
@@ -68,14 +71,15 @@ def first_come(
     *,
     stage: Stage,
     references: DataFrame | None = None,
-    options: NearOptions = NearOptions(),  # noqa: B008 - frozen
+    options: NearOptions = NearOptions(),
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Decides which items are kept.
 
     Args:
-        items: ``rank`` bigint (unique; the smaller comes first), ``code`` binary (the parts one after another, each of
-            ``ceil(bits / 8)`` bytes, big-endian, right-aligned), ``context`` binary (only items of equal contexts match). No
-            two items have the same code and context.
+        items: ``rank`` bigint (unique; the smaller comes first), ``code`` binary (the parts one after another,
+            each of
+            ``ceil(bits / 8)`` bytes, big-endian, right-aligned), ``context`` binary (only items of equal contexts
+            match). No two items have the same code and context.
         parts: what the code is made of.
         stage: ``stage(name, df)`` stores a DataFrame and returns it read back, so that nothing is computed twice.
         references: the same columns, ranks of their own: kept once and for all, before all items.
@@ -83,7 +87,8 @@ def first_come(
 
     Returns:
         ``rank``, ``keeper`` (the item's own rank if it is kept), ``is_reference`` (whether the keeper is a reference),
-        ``distance`` (bits; the largest over the reported parts), one row an item; and the plan, for log and summary.
+        ``distance`` (bits; the largest over the reported parts), one row an item; and the plan, for log and
+        summary.
     """
     count, has_contexts = _survey(items, references)
     known = 0 if references is None else references.count()
@@ -101,7 +106,9 @@ def first_come(
     dropped: DataFrame | None = None
     if references is not None and known:
         found = stage("near_references", search.lookup("near_queries", items, count, references, known, True))
-        dropped = found.select("rank", F.col("neighbour").alias("keeper"), F.lit(True).alias("is_reference"), "distance")
+        dropped = found.select(
+            "rank", F.col("neighbour").alias("keeper"), F.lit(True).alias("is_reference"), "distance"
+        )
         items = items.join(found.select("rank"), "rank", "left_anti")
         count = items.count()
     decided, path, rounds = search.decide(items, count)
@@ -144,7 +151,7 @@ def _make_matcher(
     known: int,
     options: NearOptions,
 ) -> Matcher:
-    """The part whose bands find the candidates most cheaply (any can: matching items are close in every part), and its plan."""
+    """A matcher by the part that finds the candidates most cheaply. Any can: matches are close in every part."""
     samples = pack_codes(codes, parts)
     pairs = count * (count - 1) / 2 + count * known
     plans = [
@@ -211,8 +218,8 @@ class _Search:
     def _decide_by_shuffle(self, items: DataFrame, count: int) -> tuple[DataFrame, int]:
         """Rounds, until what is still open fits one task.
 
-        In a round every open item finds its earliest neighbour that is not dropped. Without one it is kept; if that neighbour
-        is no longer open, the item is dropped by it; else it stays open.
+        In a round every open item finds its earliest neighbour that is not dropped. Without one it is kept; if
+        that neighbour is no longer open, the item is dropped by it; else it stays open.
         """
         rounds = 0
         dropped: list[DataFrame] = []
@@ -223,9 +230,7 @@ class _Search:
             # Whoever has an earlier neighbour is not kept yet, so whoever depends on it stays open.
             waiting = found.select(F.col("rank").alias("neighbour"))
             dropped.append(found.join(waiting, "neighbour", "left_anti").select("rank", "neighbour", "distance"))
-            still_open = self.stage(
-                f"near_open_{rounds}", found.join(waiting, "neighbour", "left_semi").select("rank")
-            )
+            still_open = self.stage(f"near_open_{rounds}", found.join(waiting, "neighbour", "left_semi").select("rank"))
             open_count = still_open.count()
             gone = dropped[0]
             for more in dropped[1:]:
@@ -254,7 +259,7 @@ def _resolve_rest(matcher: Matcher, block: int | None) -> Callable[[Iterator[Any
     """The last walk: open items with their earliest keeper from outside, if any, to those that are dropped."""
 
     def walk(batches: Iterator[Any]) -> Iterator[Any]:
-        outside: list[Any] = []
+        outside: list[tuple[Any, Any, Any]] = []
 
         def noting_outside() -> Iterator[Any]:
             for batch in batches:
@@ -269,7 +274,8 @@ def _resolve_rest(matcher: Matcher, block: int | None) -> Callable[[Iterator[Any
             return
         has, neighbour, distance = (np.concatenate(column) for column in zip(*outside, strict=True))
         order = np.argsort(ranks)
-        ranks, words, has, neighbour, distance = (a[order] for a in (ranks, words, has, neighbour, distance))
+        ranks, words = ranks[order], words[order]
+        has, neighbour, distance = has[order], neighbour[order], distance[order]
         rows = np.arange(len(ranks), dtype=np.int32)
         limits = np.where(has, np.searchsorted(ranks, neighbour), rows).astype(np.int32)
         keeper = resolve(matcher, words, rows, np.zeros(len(ranks), dtype=np.bool_), limits, has, block)
@@ -278,9 +284,9 @@ def _resolve_rest(matcher: Matcher, block: int | None) -> Callable[[Iterator[Any
         yield record_batch(
             rank=np.concatenate([ranks[inside], ranks[beyond]]),
             neighbour=np.concatenate([ranks[keeper[inside]], neighbour[beyond]]),
-            distance=np.concatenate(
-                [matcher.distances(words, rows[inside], keeper[inside]), distance[beyond]]
-            ).astype(np.int32),
+            distance=np.concatenate([matcher.distances(words, rows[inside], keeper[inside]), distance[beyond]]).astype(
+                np.int32
+            ),
         )
 
     return walk
@@ -288,11 +294,15 @@ def _resolve_rest(matcher: Matcher, block: int | None) -> Callable[[Iterator[Any
 
 def _decisions(items: DataFrame, dropped: DataFrame) -> DataFrame:
     """``DECISION_SCHEMA`` for all items, from the dropped ones."""
-    return items.select("rank").join(dropped, "rank", "left").select(
-        "rank",
-        F.coalesce("neighbour", "rank").alias("keeper"),
-        F.lit(False).alias("is_reference"),
-        F.coalesce("distance", F.lit(0)).cast("int").alias("distance"),
+    return (
+        items.select("rank")
+        .join(dropped, "rank", "left")
+        .select(
+            "rank",
+            F.coalesce("neighbour", "rank").alias("keeper"),
+            F.lit(False).alias("is_reference"),
+            F.coalesce("distance", F.lit(0)).cast("int").alias("distance"),
+        )
     )
 
 

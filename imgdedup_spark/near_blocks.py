@@ -1,7 +1,8 @@
-"""Packed blocks: many hashes in one Spark row, so that the JVM moves a few large values instead of millions of rows.
+"""Packed blocks: many hashes in one Spark row, so that the JVM moves a few large values instead of millions of
+rows.
 
-A block is two or more binary columns of equal row counts, for example ``ranks`` (int64 each) and ``words`` (a table of
-``hamming``, row after row). Everything here runs inside ``mapInArrow``.
+A block is two or more binary columns of equal row counts, for example ``ranks`` (int64 each) and ``words`` (a
+table of ``hamming``, row after row). Everything here runs inside ``mapInArrow``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The broadcast path: the whole table goes to every task, no candidate is shuffled.
 
-Spark Connect has no broadcast variables, so the table is a few rows of packed blocks, cross-joined with a broadcast hint onto
-one row a task; each task reads its row and the blocks in ``mapInArrow`` and searches its share of the keys. Classic Spark takes
-the same way. What comes back is each hash's earliest neighbour, and one last task decides.
+Spark Connect has no broadcast variables, so the table is a few rows of packed blocks, cross-joined with a
+broadcast hint onto one row a task; each task reads its row and the blocks in ``mapInArrow`` and searches its share
+of the keys. Classic Spark takes the same way. What comes back is each hash's earliest neighbour, and one last task
+decides.
 """
 
 from __future__ import annotations
@@ -58,10 +59,17 @@ def decide_by_broadcast(matcher: Matcher, table: DataFrame, tasks: int) -> DataF
         tasks: tasks that search; with one, the task that decides searches as well and nothing is broadcast.
     """
     empty = F.lit(None).cast("binary")
-    rows = table.select(F.lit(_TABLE).alias("kind"), "block", "ranks", "words", empty.alias("rows"), empty.alias("best"))
+    rows = table.select(
+        F.lit(_TABLE).alias("kind"), "block", "ranks", "words", empty.alias("rows"), empty.alias("best")
+    )
     if tasks > 1:
         minima = _minima(matcher, table, tasks).select(
-            F.lit(_MINIMA).alias("kind"), F.lit(0).alias("block"), empty.alias("ranks"), empty.alias("words"), "rows", "best"
+            F.lit(_MINIMA).alias("kind"),
+            F.lit(0).alias("block"),
+            empty.alias("ranks"),
+            empty.alias("words"),
+            "rows",
+            "best",
         )
         rows = rows.unionAll(minima)
     blocks = rows.repartition(1).mapInArrow(_decide(matcher, search=tasks <= 1), DECISION_BLOCK_SCHEMA)

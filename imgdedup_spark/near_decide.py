@@ -1,9 +1,11 @@
 """Who is kept: the first-come rule on one table, given each row's earliest neighbour. NumPy and Numba, no Spark.
 
-A row whose earliest neighbour is kept is dropped by it; a row without an earlier neighbour is kept. That settles nearly all
-rows in one sweep. What stays open (the earliest neighbour is itself dropped, so the next one counts) is gone through in keep
-order, block by block: a block is searched for neighbours among the rows kept so far, then walked row by row. However long a
-chain of neighbours is (the frames of a video, each like the next), no number of rounds depends on it.
+A row whose earliest neighbour is kept is dropped by it; a row without an earlier neighbour is kept. That settles
+nearly all rows in one sweep. What stays open (the earliest neighbour is itself dropped, so the next one counts) is
+gone through in keep
+order, block by block: a block is searched for neighbours among the rows kept so far, then walked row by row.
+However long a chain of neighbours is (the frames of a video, each like the next), no number of rounds depends on
+it.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ KEPT = -1
 DROPPED_OUTSIDE = -2
 _OPEN = -3
 
-# A block of b open rows costs about b * b / 2 comparisons among themselves (0.1 ns each) and one pass over the n kept rows for
-# every first band (about 30 ns a row altogether): sqrt(600 n) balances the two. Smaller blocks would be all overhead.
+# A block of b open rows costs about b * b / 2 comparisons among themselves (0.1 ns each) and one pass over the n
+# kept rows for every first band (about 30 ns a row altogether): sqrt(600 n) balances the two. Smaller blocks would
+# be all overhead.
 _BLOCK_FACTOR = 600
 _BLOCK_MIN = 16_384
 

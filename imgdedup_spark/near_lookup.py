@@ -47,6 +47,7 @@ def lookup_by_broadcast(matcher: Matcher, queries: DataFrame, targets: DataFrame
 
     columns = ["rank", "code", *(["context"] if matcher.contexts else [])]
     packed = targets.select(*columns).mapInArrow(pack, _TARGET_SCHEMA)
-    # Broadcast because every block of targets is searched for all of them (NearOptions.lookup_hashes bounds their number).
+    # Broadcast because every block of targets is searched for all of them (NearOptions.lookup_hashes bounds their
+    # number).
     joined = packed.crossJoin(F.broadcast(queries.select("ranks", "words")))
     return earliest(joined.mapInArrow(search, FOUND_SCHEMA))

@@ -1,8 +1,8 @@
 """The shuffle path: hashes travel to the tasks that hold their keys, packed in blocks, in units of bounded size.
 
-A unit is the work of one reducer: the hashes whose context and first band(s) fall into some buckets. The buckets are counted
-first. Small ones share a unit; one that is larger than a unit is cut into blocks by a mix of the ranks, and every pair of
-blocks is a unit, so that no task is hot and memory stays bounded whatever the data.
+A unit is the work of one reducer: the hashes whose context and first band(s) fall into some buckets. The buckets
+are counted first. Small ones share a unit; one that is larger than a unit is cut into blocks by a mix of the
+ranks, and every pair of blocks is a unit, so that no task is hot and memory stays bounded whatever the data.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ class Routes:
     """Which units a row belongs to.
 
     Attributes:
-        prefixes: the bands whose values (with the context) make a bucket. A row that the empty prefix gives a unit goes there
+        prefixes: the bands whose values (with the context) make a bucket. A row that the empty prefix gives a unit
+            goes there
             alone; every other row goes to one unit for each of the other prefixes.
-        first_unit: ``(prefixes, BUCKETS)`` the bucket's unit, the first of its units if it is split, or -1 for none.
+        first_unit: ``(prefixes, BUCKETS)`` the bucket's unit, the first of its units if it is split, or -1 for
+            none.
         splits: ``(prefixes, BUCKETS)`` the blocks that a bucket is cut into, 1 for none.
         unit_prefix: the prefix number of every unit.
     """
@@ -74,7 +76,7 @@ def _by_value(rows: npt.NDArray[np.int64], units: npt.NDArray[np.int64]) -> Iter
     order = np.argsort(units, kind="stable")
     rows, units = rows[order], units[order]
     starts = np.flatnonzero(np.diff(units, prepend=-1))
-    for start, end in zip(starts, [*starts[1:].tolist(), len(rows)], strict=True):
+    for start, end in itertools.pairwise([*starts.tolist(), len(rows)]):
         yield int(units[start]), rows[start:end]
 
 
@@ -87,7 +89,8 @@ def _mix(ranks: Ranks) -> npt.NDArray[np.uint64]:
 
 
 def prefixes_for(matcher: Matcher, hashes: int, unit_hashes: int) -> tuple[tuple[int, ...], ...]:
-    """The prefixes that rows are routed by: first the context, if there is one, then one band, or two for very many hashes.
+    """The prefixes that rows are routed by: first the context, if there is one, then one band, or two for very
+    many hashes.
 
     One band gives T + 1 copies of each hash, two give (T + 1)(T + 2) / 2, and much smaller buckets.
     """
@@ -95,11 +98,12 @@ def prefixes_for(matcher: Matcher, hashes: int, unit_hashes: int) -> tuple[tuple
     if plan.k == 0:
         return ((),)
     width = min(plan.widths[: plan.first_bands])
-    # A bucket that is cut into b blocks is sent b - 1 times; more than T + 2 halves of that, and a second band is cheaper.
+    # A bucket that is cut into b blocks is sent b - 1 times; more than T + 2 halves of that, and a second band is
+    # cheaper.
     blocks = 2 * hashes / 2**width / unit_hashes
     if plan.k > 1 and blocks > plan.threshold / 2 + 2:
         last = plan.first_bands + 1
-        bands = tuple(pair for pair in itertools.combinations(range(last), 2) if pair[0] < plan.first_bands)
+        bands: tuple[tuple[int, ...], ...] = tuple(itertools.combinations(range(last), 2))
     else:
         bands = tuple((band,) for band in range(plan.first_bands))
     return ((), *bands) if matcher.contexts else bands
@@ -116,9 +120,9 @@ def plan_routes(matcher: Matcher, rows: DataFrame, hashes: int, unit_hashes: int
                 _, words = batch_to_table(matcher, batch)
                 for number, prefix in enumerate(prefixes):
                     totals[number] += np.bincount(matcher.buckets(words, prefix, BUCKETS), minlength=BUCKETS)
-        number, bucket = np.nonzero(totals)
+        numbers, buckets = np.nonzero(totals)
         yield record_batch(
-            prefix=number.astype(np.int32), bucket=bucket.astype(np.int32), rows=totals[number, bucket]
+            prefix=numbers.astype(np.int32), bucket=buckets.astype(np.int32), rows=totals[numbers, buckets]
         )
 
     columns = ["rank", "code", *(["context"] if matcher.contexts else [])]
@@ -129,9 +133,7 @@ def plan_routes(matcher: Matcher, rows: DataFrame, hashes: int, unit_hashes: int
     return assign_units(prefixes, totals, unit_hashes)
 
 
-def assign_units(
-    prefixes: tuple[tuple[int, ...], ...], totals: npt.NDArray[np.int64], unit_hashes: int
-) -> Routes:
+def assign_units(prefixes: tuple[tuple[int, ...], ...], totals: npt.NDArray[np.int64], unit_hashes: int) -> Routes:
     """Packs buckets into units, prefix by prefix.
 
     Args:
@@ -188,7 +190,8 @@ def search_by_shuffle(matcher: Matcher, rows: DataFrame, routes: Routes) -> Data
     found = (
         rows.select(*columns)
         .mapInArrow(route, ROUTED_SCHEMA)
-        # One partition a unit on average; sorted, a unit's blocks come together and only one unit is held at a time.
+        # One partition a unit on average; sorted, a unit's blocks come together and only one unit is held at a
+        # time.
         .repartition(units, "unit")
         .sortWithinPartitions("unit")
         .mapInArrow(search, FOUND_SCHEMA)

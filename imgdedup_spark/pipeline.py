@@ -83,6 +83,8 @@ def find_duplicates(source: Source, config: DedupConfig, work: Workspace, clock:
         raw = work.stage("fingerprints", fingerprint(source, config))
         entry["rows"] = raw.count()
     _stop_on_errors(raw, config)
+    if config.hash_col and config.threshold:
+        config = matching.measure_ready_hashes(raw, config)
     with clock.stage("match") as entry:
         prints, pieces = attach(raw, source, config.id_col, work.stage)
         rows = ranked(matching.keyed(prints, config), config, work.stage)

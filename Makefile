@@ -1,0 +1,68 @@
+PYTHON ?= python3
+VENV := .venv
+VENV35 := .venv-3.5
+BIN := $(VENV)/bin
+# spark-submit starts the driver with this Python, and the workers too.
+export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
+export SPARK_LOCAL_IP ?= 127.0.0.1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup java demo test test-connect test-3.5 test-matrix lint types format check package bench clean
+
+help:  ## what there is
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+java:
+	@java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { \
+	  echo "Java 17 or newer is missing: sudo apt-get install openjdk-17-jre-headless (Debian, Ubuntu), brew install openjdk@17 (macOS)"; exit 1; }
+
+setup: java $(VENV)/ready  ## .venv with everything the project needs
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[dev,connect]' 'pyspark>=4,<5'
+	@touch $@
+
+$(VENV35)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV35)
+	$(VENV35)/bin/pip install --quiet --upgrade pip
+	$(VENV35)/bin/pip install --quiet -e '.[dev]' 'pyspark>=3.5,<3.6'
+	@touch $@
+
+demo: setup  ## a small real data set, through spark-submit
+	$(BIN)/python demo/make_data.py demo-data/input
+	$(BIN)/spark-submit --conf spark.ui.enabled=false --conf spark.log.level=ERROR jobs/dedup.py --config conf/demo.yaml
+	@$(BIN)/python demo/show.py demo-data/output
+
+test: setup  ## the test suite, on the newest PySpark 4
+	$(BIN)/python -m pytest
+
+test-connect: setup  ## the Spark tests again, through Spark Connect
+	IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest -m spark
+
+test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 3.5
+	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python -m pytest -m spark
+
+test-matrix: test-connect test-3.5  ## both of them
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+package: setup  ## build the wheel
+	$(BIN)/python -m build --wheel --outdir dist .
+
+check: lint test test-matrix package  ## everything CI runs
+
+bench: setup  ## the benchmarks (an hour or more)
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) $(VENV35) build dist *.egg-info demo-data
