@@ -87,6 +87,12 @@ def check_columns(schema: StructType, config: DedupConfig) -> None:
             raise UserError(f"--keep {config.keep!r}: column {name} of type {kind.simpleString()} has no order")
 
 
+def named_columns(config: DedupConfig) -> list[str]:
+    """Every column that the options name."""
+    names = [config.id_col, config.text_col, config.hash_col or config.image_col or IMAGE_COLUMNS[0], *row_terms(config)]
+    return list(dict.fromkeys(name for name in names if name))
+
+
 def row_terms(config: DedupConfig) -> Sequence[str]:
     """The columns of the input that --keep sorts by; sizes are measured, unless no image is read."""
     names = [term.column for term in config.keep_terms if config.hash_col or term.column not in KEEP_SIZES]

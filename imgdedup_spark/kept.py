@@ -43,6 +43,8 @@ def write_kept(found: Found, output: Output, output_format: str | None, expected
     Raises:
         JobError: another number of rows came out; the input changed under the job.
     """
+    if not found.source.columns:
+        return
     native = "jsonl" if found.source.format in ("jsonl", "images") else "parquet"
     kind = output_format or native
     written = _by_copying(found, output) if _can_copy(found, kind) else None
@@ -113,7 +115,7 @@ class CopyFiles:
                 self.kind,  # type: ignore[arg-type]
                 pieces, dropped, storage.join(self.folder, name), tables if extra is not None else None,
             )  # fmt: skip
-        except (CopyMismatch, UserError) as error:
+        except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
         return {"rows": sum(done.rows_out), "problem": None}
 

@@ -32,8 +32,7 @@ from imgdedup_spark.errors import ImageError, UserError
 __all__ = ["PathRules", "PictureReader", "Pictures", "check_type", "paths"]
 
 ACCEPTED = (
-    "binary, string (a path, URL, base64 or data: URI), struct with `bytes` and/or `path`, "
-    "or an array of one of these"
+    "binary, string (a path, URL, base64 or data: URI), struct with `bytes` and/or `path`, or an array of one of these"
 )
 
 # What URLs in the data may name. A root of another scheme can be given, but no row can ask for one by itself.
@@ -286,9 +285,7 @@ def _values(column: pa.Array) -> tuple[list[_Value | None], list[str | None]]:
     if content:
         slices = _slices(content)
         contents = slices if _is_binary(content.type) else [t if t is None else _encoded(t) for t in slices]
-    return [
-        name if value is None else value for value, name in zip(contents, _checked(names), strict=True)
-    ], names
+    return [name if value is None else value for value, name in zip(contents, _checked(names), strict=True)], names
 
 
 def _checked(names: list[str | None]) -> list[_Value | None]:

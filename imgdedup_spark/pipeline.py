@@ -6,14 +6,15 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from imgdedup_spark import matching
-from imgdedup_spark.columns import check_columns
+from imgdedup_spark.columns import check_columns, named_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.fingerprints import failed, fingerprint
@@ -78,6 +79,9 @@ def find_duplicates(source: Source, config: DedupConfig, work: Workspace, clock:
     UserError: a column that the options name is missing or of a wrong type.
     JobError: ``on_error="fail"`` and an image is unreadable.
     """
+    if not source.columns and source.frame.limit(1).count() == 0:
+        # JSON lines without a line: a quiet day has no columns either, and is no mistake.
+        source = replace(source, frame=source.frame.select("*", *[F.lit(None).alias(one) for one in named_columns(config)]))
     check_columns(source.schema, config)
     with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession):
         raw = work.stage("fingerprints", fingerprint(source, config))

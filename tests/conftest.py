@@ -80,16 +80,16 @@ class Result:
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """Rows of a Parquet part of the output, files in order of their names."""
-        files = sorted((self.folder / name).glob("*.parquet"))
+        files = sorted((self.folder / name).glob("part-*.parquet"))
         return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        files = sorted([*(self.folder / name).glob("*.json*")])
+        files = sorted((self.folder / name).glob("part-*.json*"))
         return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
 
     @property
     def kept(self) -> list[dict[str, Any]]:
-        return self.table("kept") if list((self.folder / "kept").glob("*.parquet")) else self.lines("kept")
+        return self.table("kept") if list((self.folder / "kept").glob("part-*.parquet")) else self.lines("kept")
 
     def ids(self, column: str = "id") -> list[Any]:
         return [row[column] for row in self.kept]

@@ -459,9 +459,7 @@ def test_chunks_hold_at_most_so_many_bytes(root, monkeypatch):
         (root / f"{index}.jpg").write_bytes(bytes([index]) * 100)
     (root / "big.jpg").write_bytes(b"x" * 1000)
     reader = PictureReader(PathRules((str(root),), False))
-    column = pa.array(
-        [["0.jpg", "1.jpg", "gone"], ["2.jpg"], ["big.jpg"], [f"{i}.jpg" for i in range(3, 10)]]
-    )
+    column = pa.array([["0.jpg", "1.jpg", "gone"], ["2.jpg"], ["big.jpg"], [f"{i}.jpg" for i in range(3, 10)]])
     opened = []
     real_read = pictures._read_local
     monkeypatch.setattr(pictures, "_read_local", lambda file: opened.append(file) or real_read(file))

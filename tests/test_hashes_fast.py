@@ -1,0 +1,96 @@
+"""``decode="fast"``: finds what exact decoding finds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hash_pictures import encoded, photographs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from imgdedup_spark.hashes import METHODS, Hasher, HashSpec
+from imgdedup_spark.hashes.grids import grid
+from imgdedup_spark.images import Picture
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from quality import edited_set, measure
+
+# Equal hashes hang on single bits, so a few may differ; near ones must not.
+ALLOWED = (0.006, 0.002, 0.002)
+
+
+@pytest.mark.parametrize(("width", "height", "originals"), [(469, 393, 60), (1500, 1100, 10)])
+def test_recall_over_known_edits(width: int, height: int, originals: int) -> None:
+    groups = edited_set(originals, width, height)
+    for method in ("phash", "dhash", "double_gradient"):
+        exact, fast = (measure(groups, HashSpec(method), decode) for decode in ("exact", "fast"))
+        assert exact.recall[2] > 0.9 or method == "double_gradient"  # the set is a fair one
+        for allowed, before, after in zip(ALLOWED, exact.recall, fast.recall, strict=True):
+            assert after >= before - allowed - 1e-9, method
+        assert all(after <= before + 1 for before, after in zip(exact.false_pairs, fast.false_pairs, strict=True)), (
+            method
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 900), st.integers(1, 900), st.sampled_from((8, 9, 32, 64)))
+def test_grid_is_pillows_lanczos(seed: int, width: int, height: int, cells: int) -> None:
+    """Noise is the hardest picture: every cell depends on every pixel of its surroundings."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    ours, pillows = (
+        np.frombuffer(grid(Picture(data, fast=fast), cells, cells), np.uint8).astype(int) for fast in (True, False)
+    )
+    difference = np.abs(ours - pillows)
+    if height <= 1.5 * width and width >= 4 * cells:  # Pillow takes tall pictures' columns first, we never do
+        assert difference.max() <= 1
+        assert (difference > 0).sum() <= max(3, 0.05 * cells * cells)
+    assert difference.mean() < 6
+
+
+def test_grid_of_real_pictures_is_pillows() -> None:
+    for picture in photographs()[:3]:
+        data = encoded(picture, "PNG")
+        same = [
+            a == b for a, b in zip(grid(Picture(data), 32, 32), grid(Picture(data, fast=False), 32, 32), strict=True)
+        ]
+        assert np.mean(same) > 0.97
+
+
+@pytest.mark.parametrize("level", [0, 1, 127, 255])
+def test_flat_pictures_have_flat_grids(level: int) -> None:
+    for size in ((1, 1), (31, 700), (700, 31), (1300, 1100), (40_000, 3)):
+        data = encoded(Image.new("L", size, level), "PNG")
+        assert set(grid(Picture(data), 32, 32)) == {level}
+
+
+def test_lossless_formats_agree() -> None:
+    """The same pixels in any lossless format have the same hash."""
+    specs = [HashSpec(method) for method in METHODS if method != "md5"]
+    files = [encoded(photographs()[0], name) for name in ("PNG", "BMP", "TIFF", "PPM")]
+    files.append(encoded(photographs()[0], "WEBP", lossless=True))
+    for hashes in Hasher(specs).hash_batch(files).hashes:
+        assert len(set(hashes)) == 1
+
+
+def test_whash_is_near_the_librarys() -> None:
+    data = [encoded(picture, "JPEG") for picture in photographs()]
+    fast, exact = (Hasher([HashSpec("whash")], decode).hash_batch(data).hashes[0] for decode in ("fast", "exact"))
+    for a, b in zip(fast, exact, strict=True):
+        assert a is not None
+        assert b is not None
+        assert (int(a, 16) ^ int(b, 16)).bit_count() <= 4
+
+
+def test_decoding_is_reduced_and_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 megapixels leave the decoder as 3 or less, without colour."""
+    data = encoded(photographs()[0].resize((4000, 3000)), "JPEG")
+    loaded = []
+    real = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda self: loaded.append((self.mode, self.size)) or real(self))
+    Hasher([HashSpec("phash"), HashSpec("dhash", 16), HashSpec("ahash"), HashSpec("phash", 32)]).hash_batch([data])
+    assert set(loaded) <= {("L", (2000, 1500))}
