@@ -16,10 +16,26 @@ import pyarrow.parquet as pq
 import skimage.data
 from PIL import Image, ImageDraw, ImageEnhance
 
-PHOTOGRAPHS = (
-    "astronaut camera cat coffee coins colorwheel grass gravel hubble_deep_field immunohistochemistry "
-    "logo moon page rocket brick cell clock text"
-).split()
+PHOTOGRAPHS = [
+    "astronaut",
+    "camera",
+    "cat",
+    "coffee",
+    "coins",
+    "colorwheel",
+    "grass",
+    "gravel",
+    "hubble_deep_field",
+    "immunohistochemistry",
+    "logo",
+    "moon",
+    "page",
+    "rocket",
+    "brick",
+    "cell",
+    "clock",
+    "text",
+]
 CROPS = 12  # different pictures from each photograph
 ROWS_A_FILE = 150
 
@@ -68,7 +84,9 @@ def rows() -> list[dict[str, object]]:
         for number in range(CROPS):
             side = dice.uniform(0.35, 0.8)
             width, height = (int(one * side) for one in photograph.size)
-            left, top = (dice.randint(0, whole - part) for whole, part in zip(photograph.size, (width, height), strict=True))
+            left, top = (
+                dice.randint(0, whole - part) for whole, part in zip(photograph.size, (width, height), strict=True)
+            )
             picture = photograph.crop((left, top, left + width, top + height))
             original = encoded(picture, quality=92)
             what = f"{name} {number}"
@@ -79,7 +97,9 @@ def rows() -> list[dict[str, object]]:
     late = [row for row in made if row["edit"] != "original"]
     dice.shuffle(late)
     made = [row for row in made if row["edit"] == "original"] + late
-    made.insert(40, {"caption": "broken", "edit": "cut off", "image": {"bytes": made[0]["image"]["bytes"][:900], "path": None}})
+    made.insert(
+        40, {"caption": "broken", "edit": "cut off", "image": {"bytes": made[0]["image"]["bytes"][:900], "path": None}}
+    )
     made.insert(80, {"caption": "no picture", "edit": "missing", "image": None})
     return [{"id": number, **row} for number, row in enumerate(made)]
 

@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from imgdedup_spark import tables
-from imgdedup_spark.config import MAX_PIXELS, DedupConfig
+from imgdedup_spark.config import MAX_PIXELS, Decode, DedupConfig
 from imgdedup_spark.hashes import Hasher, HashSpec, validate
 from imgdedup_spark.pipeline import Clock, Found, find_duplicates
 from imgdedup_spark.sources import frame_source
@@ -84,7 +84,7 @@ def deduplicate(
 
 
 def hash_bytes(
-    data: bytes, method: str = "phash", hash_size: int = 8, *, decode: str = "exact", max_pixels: int = MAX_PIXELS
+    data: bytes, method: str = "phash", hash_size: int = 8, *, decode: Decode = "exact", max_pixels: int = MAX_PIXELS
 ) -> str:
     """The hash of one picture, as lower-case hex; no Spark.
 

@@ -20,9 +20,9 @@ Words = npt.NDArray[np.uint64]
 
 # Costs on one core in nanoseconds, measured by benchmarks/near_kernel.py. Only their ratios matter for the choice
 # of k.
-PAIR_NS = 0.12  # one comparison of one word in a long run
-QUERY_NS = 8.0  # one hash in one run, however short the run
-MOVE_NS = 2.5  # putting one hash into its bucket
+PAIR_NS = 0.05  # one comparison of one word in a long run: eight in one vector operation
+QUERY_NS = 3.0  # one hash in one run, however short the run
+MOVE_NS = 4.5  # putting one hash into its bucket
 
 # A band's bucket number has at most 16 bits, so that its counters fit the cache; a key of several bands is longer.
 MAX_BAND_BITS = 16

@@ -52,7 +52,10 @@ def _run(arguments: Sequence[str]) -> int:
     kept, dropped = summary["rows_kept"], summary["rows_dropped"]
     log.info(
         "%s rows in, %s kept, %s dropped as duplicates in %s groups, %s with unreadable images; see %s",
-        *(f"{count:,}" for count in (summary["rows_in"], kept, dropped, summary["groups"], summary["rows_with_errors"])),
+        *(
+            f"{count:,}"
+            for count in (summary["rows_in"], kept, dropped, summary["groups"], summary["rows_with_errors"])
+        ),
         config.output,
     )
     return OK
@@ -61,7 +64,9 @@ def _run(arguments: Sequence[str]) -> int:
 def cause(error: BaseException) -> str:
     """The line of an exception that says most: Spark buries a worker's error under the JVM's and its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if line.startswith(("Caused by:", "pyarrow.", "ValueError", "TypeError", "MemoryError"))]
+    named = [
+        line for line in lines if line.startswith(("Caused by:", "pyarrow.", "ValueError", "TypeError", "MemoryError"))
+    ]
     return (named or lines or [type(error).__name__])[0][:500]
 
 

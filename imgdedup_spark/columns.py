@@ -80,7 +80,9 @@ def check_columns(schema: StructType, config: DedupConfig) -> None:
     if config.hash_col:
         kind = _column_type(schema, config.hash_col, "--hash-col")
         if not isinstance(kind, StringType | BinaryType | NullType):
-            raise UserError(f"--hash-col {config.hash_col}: expected string (hex) or binary; found {kind.simpleString()}")
+            raise UserError(
+                f"--hash-col {config.hash_col}: expected string (hex) or binary; found {kind.simpleString()}"
+            )
     for name in row_terms(config):
         kind = _column_type(schema, name, f"--keep {config.keep!r}")
         if isinstance(kind, MapType):
@@ -89,7 +91,12 @@ def check_columns(schema: StructType, config: DedupConfig) -> None:
 
 def named_columns(config: DedupConfig) -> list[str]:
     """Every column that the options name."""
-    names = [config.id_col, config.text_col, config.hash_col or config.image_col or IMAGE_COLUMNS[0], *row_terms(config)]
+    names = [
+        config.id_col,
+        config.text_col,
+        config.hash_col or config.image_col or IMAGE_COLUMNS[0],
+        *row_terms(config),
+    ]
     return list(dict.fromkeys(name for name in names if name))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from imgdedup_spark import hashes
 from imgdedup_spark.errors import UserError
@@ -16,6 +16,8 @@ from imgdedup_spark.hashes import HashSpec
 
 #: Pillow's own limit against decompression bombs, and the contract's default.
 MAX_PIXELS = 178_956_970
+
+Decode = Literal["fast", "exact"]
 
 TEXT_RULES = ("lowercase", "ignore_non_character")
 KEEP_SIZES = ("width", "height", "pixels", "bytes")
@@ -78,7 +80,9 @@ class DedupConfig:
 
     image_col: str | None = option(None, "column with the images (default: `images`, else `image`)", metavar="NAME")
     image_root: str | None = option(
-        None, "where relative image paths start; they may not climb out of it (default: folder of the input)", metavar="DIR"
+        None,
+        "where relative image paths start; they may not climb out of it (default: folder of the input)",
+        metavar="DIR",
     )
     id_col: str | None = option(None, "the rows' own id (default: <input file name>#<row number>)", metavar="NAME")
     text_col: str | None = option(None, "the text joins the image in the key", metavar="NAME")
@@ -93,7 +97,9 @@ class DedupConfig:
         None, "a column of ready hashes (hex string or binary, all of one length): no image is read", metavar="NAME"
     )
     model: str = option(
-        "openai/clip-vit-base-patch32", "for embeddings: a Hugging Face id, a local folder or an .onnx file", metavar="MODEL"
+        "openai/clip-vit-base-patch32",
+        "for embeddings: a Hugging Face id, a local folder or an .onnx file",
+        metavar="MODEL",
     )
     embedding_col: str | None = option(None, "for embeddings: a column of ready vectors", metavar="NAME")
     batch_size: int = option(32, "for embeddings: pictures in one inference batch", metavar="N")
@@ -105,10 +111,16 @@ class DedupConfig:
     invariant: tuple[str, ...] = option(
         (), "mirrored or turned copies count as duplicates", nargs="+", choices=("flip", "rotate"), metavar="KIND"
     )
-    keep: str = option("first", 'which row of a group stays: `first`, or terms such as "pixels desc, bytes desc, first"', metavar="RULE")
-    decode: str = option("fast", "`exact`: bit for bit the imagehash package's hashes", choices=("fast", "exact"))
+    keep: str = option(
+        "first",
+        'which row of a group stays: `first`, or terms such as "pixels desc, bytes desc, first"',
+        metavar="RULE",
+    )
+    decode: Decode = option("fast", "`exact`: bit for bit the imagehash package's hashes", choices=("fast", "exact"))  # noqa: RUF009
     on_error: str = option("keep", "a row with an unreadable image", choices=("keep", "drop", "fail"))
-    missing: str = option("keep", "rows without any image: keep all, or treat them as duplicates", choices=("keep", "duplicates"))
+    missing: str = option(
+        "keep", "rows without any image: keep all, or treat them as duplicates", choices=("keep", "duplicates")
+    )
     max_pixels: int = option(MAX_PIXELS, "larger images are errors", metavar="N")
     show_num: int = option(0, "sample N groups of duplicates into pairs/", metavar="N")
     emit_hashes: bool = option(False, "add imagehash and texthash to kept/", action="store_true")
@@ -154,7 +166,9 @@ class DedupConfig:
         if self.invariant:
             raise UserError("--invariant is not available yet; leave it out")
         if self.method == "clip" or self.embedding_col:
-            raise UserError("embeddings (--method clip, --embedding-col) are not available yet; use a hash method such as phash")
+            raise UserError(
+                "embeddings (--method clip, --embedding-col) are not available yet; use a hash method such as phash"
+            )
         if self.text_normalize and not self.text_col:
             raise UserError("--text-normalize needs --text-col")
         hashes.validate(self.spec)
@@ -162,7 +176,9 @@ class DedupConfig:
             if self.threshold < 0:
                 raise UserError(f"--threshold is 0 or more bits, not {self.threshold}")
             if self.verify:
-                raise UserError("--verify computes a second hash from the image, and --hash-col reads no image: leave one out")
+                raise UserError(
+                    "--verify computes a second hash from the image, and --hash-col reads no image: leave one out"
+                )
         else:
             check_threshold(self.spec, self.threshold, "--threshold")
         if self.verifies and not self.threshold:
@@ -174,7 +190,9 @@ class DedupConfig:
 class JobConfig:
     """A whole job: what it reads, where it writes, and a `DedupConfig`."""
 
-    input: tuple[str, ...] = option((), "files, folders or globs; several are one data set in the order given", nargs="+", metavar="PATH")
+    input: tuple[str, ...] = option(
+        (), "files, folders or globs; several are one data set in the order given", nargs="+", metavar="PATH"
+    )
     output: str = option("", "folder for the result; refuses a non-empty one unless --overwrite", metavar="DIR")
     input_format: str | None = option(
         None, "`parquet`, `jsonl`, `images`, or any Spark data source (default: by file ending)", metavar="FORMAT"

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+import llvmlite.ir as ir
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from imgdedup_spark.bands import MAX_BAND_BITS, MOVE_NS, PAIR_NS, QUERY_NS, BandPlan, Words
@@ -26,9 +27,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # A context enters the table as a digest of this many bytes: equal digests are equal contexts.
 CONTEXT_BYTES = 16
-# Long runs are compared in pieces of this many hashes: long enough for full vector speed, short enough to stop
-# soon after the first hit, which in keep order is the earliest neighbour.
-CHUNK = 256
+# Runs longer than this look up how early a neighbour must be to matter before they compare.
+LONG_RUN = 256
+# Codes compared by one vector operation: 8 of 64 bits fill an AVX-512 register.
+LANES = 8
 # A fraction of pairs that pass the first words and need the full comparison; below it the full one costs nothing.
 FILTER_RATE = 0.01
 # Multiplier of Fibonacci hashing (2**64 over the golden ratio): spreads band values over buckets.
@@ -51,12 +53,64 @@ def compiled(function: F) -> F:
 
 @intrinsic
 def _popcount(typing_context: Any, word: Any) -> Any:
-    """Set bits of a uint64. LLVM has an instruction for it and turns loops of it into vector code for any CPU."""
+    """Set bits of a uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), generate
+
+
+@intrinsic
+def _lowest_bit(typing_context: Any, word: Any) -> Any:
+    """The number of the lowest set bit of an int64 that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+def _within(words: int) -> Any:
+    """Builds the inner instruction of the search: ``within(codes, i, x0, x1, x2, x3, threshold)``.
+
+    It compares the codes ``i .. i + LANES - 1`` (word w of them in ``codes[w]``) with the code of words ``x0`` …, and
+    returns a bit for each that is within the threshold. It is written as one LLVM vector operation because loops as
+    short as the runs of a good plan (some dozens of codes) spend most of their time in what a vectoriser leaves over.
+    LLVM turns it into the widest instructions the CPU has, with or without AVX-512. It takes the whole array, since
+    views made in the loop would cost more (their reference counts are atomic) than the comparisons.
+    """
+
+    def within(typing_context: Any, codes: Any, i: Any, x0: Any, x1: Any, x2: Any, x3: Any, threshold: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vector = ir.VectorType(ir.IntType(64), LANES)
+            counting = ir.FunctionType(vector, [vector])
+            count = cgutils.get_or_insert_function(builder.module, counting, f"llvm.ctpop.v{LANES}i64")
+            undefined = ir.Constant(vector, ir.Undefined)
+
+            def spread(value: Any) -> Any:
+                lane = builder.insert_element(undefined, value, ir.IntType(32)(0))
+                return builder.shuffle_vector(lane, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), None))
+
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            columns = builder.extract_value(array.shape, 1)
+            different = undefined
+            for word in range(words):
+                at = builder.add(arguments[1], builder.mul(columns, columns.type(word)))
+                codes = builder.load(builder.bitcast(builder.gep(array.data, [at]), vector.as_pointer()))
+                codes.align = 8
+                bits = builder.call(count, [builder.xor(codes, spread(arguments[2 + word]))])
+                different = builder.add(different, bits) if word else bits
+            flags = builder.icmp_unsigned("<=", different, spread(arguments[6]))
+            return builder.zext(builder.bitcast(flags, ir.IntType(LANES)), ir.IntType(64))
+
+        word = types.uint64
+        return types.int64(codes, types.intp, word, word, word, word, types.int64), generate
+
+    return intrinsic(within)
+
+
+_within_1, _within_2, _within_4 = _within(1), _within(2), _within(4)
 
 
 @dataclass(frozen=True)
@@ -338,32 +392,30 @@ def _distances(table: Words, rows: Rows, others: Rows, spans: npt.NDArray[np.int
 
 
 @compiled
-def passing(codes: Words, lo: int, hi: int, x0: Any, x1: Any, x2: Any, x3: Any, threshold: int) -> int:
-    """How many of the codes ``lo..hi`` are within the threshold of x: the loop that all the time goes into."""
-    hits = 0
-    # Slices, so that the index starts at 0 and the compiler need not think of negative ones: that lets it
-    # vectorise.
-    if codes.shape[0] == 1:
-        first = codes[0, lo:hi]
-        for s in range(first.size):
-            hits += _popcount(first[s] ^ x0) <= threshold
-    elif codes.shape[0] == 2:
-        first = codes[0, lo:hi]
-        second = codes[1, lo:hi]
-        for s in range(first.size):
-            hits += _popcount(first[s] ^ x0) + _popcount(second[s] ^ x1) <= threshold
-    elif codes.shape[0] == 4:
-        first = codes[0, lo:hi]
-        second = codes[1, lo:hi]
-        third = codes[2, lo:hi]
-        fourth = codes[3, lo:hi]
-        for s in range(first.size):
-            different = _popcount(first[s] ^ x0) + _popcount(second[s] ^ x1)
-            different += _popcount(third[s] ^ x2) + _popcount(fourth[s] ^ x3)
-            hits += different <= threshold
-    else:
-        hits = hi - lo
-    return hits
+def first_passing(
+    codes: Words, lo: int, stop: int, x0: Any, x1: Any, x2: Any, x3: Any, threshold: int
+) -> int:
+    """The first of the codes ``lo .. stop - 1`` whose filter words are within the threshold of x, or -1.
+
+    All the time of a search goes into this loop. ``codes`` must have ``LANES`` columns more than are asked for, which
+    are read but do not count.
+    """
+    words = codes.shape[0]
+    if words == 0:
+        return lo if lo < stop else -1
+    i = lo
+    while i < stop:
+        if words == 1:
+            hits = _within_1(codes, i, x0, x1, x2, x3, threshold)
+        elif words == 2:
+            hits = _within_2(codes, i, x0, x1, x2, x3, threshold)
+        else:
+            hits = _within_4(codes, i, x0, x1, x2, x3, threshold)
+        if hits != 0:
+            first = i + _lowest_bit(hits)
+            return first if first < stop else -1
+        i += LANES
+    return -1
 
 
 @compiled
@@ -384,32 +436,31 @@ def _compare_run(
     words = target_codes.shape[0]
     threshold = spans[0, 2]
     end = t0
+    x1 = x2 = x3 = np.uint64(0)
+    x0 = np.uint64(0)
     for j in range(q0, q1):
         row = query_rows[j]
         while end < t1 and target_rows[end] < row:
             end += 1
-        limit = best[row]
-        if end == t0 or target_rows[t0] >= limit:
-            continue
         stop = end
-        if target_rows[end - 1] >= limit:
-            stop = t0 + np.searchsorted(target_rows[t0:end], limit)
-        x0 = query_codes[0, j] if words > 0 else np.uint64(0)
-        x1 = query_codes[1, j] if words > 1 else np.uint64(0)
-        x2 = query_codes[2, j] if words > 2 else np.uint64(0)
-        x3 = query_codes[3, j] if words > 3 else np.uint64(0)
-        lo = t0
-        while lo < stop:
-            hi = min(lo + CHUNK, stop)
-            if passing(target_codes, lo, hi, x0, x1, x2, x3, threshold) > 0:
-                for s in range(lo, hi):
-                    if passing(target_codes, s, s + 1, x0, x1, x2, x3, threshold) and match(
-                        table, target_rows[s], row, spans
-                    ):
-                        best[row] = target_rows[s]
-                        hi = stop
-                        break
-            lo = hi
+        if end - t0 > LONG_RUN:
+            # Only what is earlier than the best so far can matter. In short runs looking that up (a cache miss) costs
+            # more than comparing.
+            if target_rows[end - 1] >= best[row]:
+                stop = t0 + np.searchsorted(target_rows[t0:end], best[row])
+        if words > 0:
+            x0 = query_codes[0, j]
+        if words > 1:
+            x1 = query_codes[1, j]
+        if words > 2:
+            x2 = query_codes[2, j]
+            x3 = query_codes[3, j]
+        s = first_passing(target_codes, t0, stop, x0, x1, x2, x3, threshold)
+        while s >= 0 and target_rows[s] < best[row]:
+            if match(table, target_rows[s], row, spans):
+                best[row] = target_rows[s]
+                break
+            s = first_passing(target_codes, s + 1, stop, x0, x1, x2, x3, threshold)
 
 
 @compiled
@@ -589,7 +640,7 @@ def _search_groups(
     for b in range(bands.shape[0]):
         most_buckets = max(most_buckets, 1 << bands[b, 3])
     # Levels below the first are used up to their longest run only; memory never touched is never allocated.
-    target_codes = np.empty((k + 1, filter_words, most_targets), dtype=np.uint64)
+    target_codes = np.empty((k + 1, filter_words, most_targets + LANES), dtype=np.uint64)
     target_rows = np.empty((k + 1, most_targets), dtype=np.int32)
     target_ends = np.zeros((k + 1, most_buckets + 1), dtype=np.int64)
     keys = np.empty(max(most_targets, most_queries), dtype=np.uint16)

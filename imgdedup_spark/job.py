@@ -13,6 +13,7 @@ from imgdedup_spark.config import JobConfig
 from imgdedup_spark.kept import write_kept
 from imgdedup_spark.output import Output
 from imgdedup_spark.pipeline import Clock, find_duplicates
+from imgdedup_spark.session import small_shuffles
 from imgdedup_spark.sources import on_same_file_system, read_source
 from imgdedup_spark.summary import summarize
 from imgdedup_spark.workspace import FolderWorkspace
@@ -34,7 +35,7 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         output.open(overwrite=config.overwrite, inputs=[root.read for root in source.roots])
     work = FolderWorkspace(output.path("_staging"))
     found = find_duplicates(source, config.dedup, work, clock)
-    with clock.stage("write") as entry:
+    with clock.stage("write") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
         output.write_parquet("duplicates", tables.duplicates(found))
         output.write_parquet("errors", tables.errors(found))
         output.write_parquet("hashes", tables.hashes(found))

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.columns import row_terms
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.joins import join_few, keepers
 from imgdedup_spark.places import PIECE
 
 RANK = "rank"
@@ -50,9 +51,14 @@ def _term_columns(config: DedupConfig) -> list[str]:
     return [*(f"term{i}" for i in range(len(names))), *dict.fromkeys(measured)]
 
 
-def orders_of_keepers(dropped: DataFrame, rows: DataFrame, config: DedupConfig) -> DataFrame:
-    """``keeper`` as a rank → ``kept_order``, the keeper's place in the input."""
+def orders_of_keepers(dropped: DataFrame, rows: DataFrame, config: DedupConfig, count: int) -> DataFrame:
+    """``keeper`` as a rank → ``kept_order``, the keeper's place in the input.
+
+    Args:
+        count: keepers at most.
+    """
     if not keep_order(config):
         return dropped.withColumnRenamed("keeper", "kept_order")
     ranks = rows.select(F.col(RANK).alias("keeper"), F.col("order").alias("kept_order"))
-    return dropped.join(ranks, "keeper").drop("keeper")
+    few = keepers(dropped, "keeper").join(ranks, "keeper")
+    return join_few(dropped, few, "keeper", count).drop("keeper", "size")

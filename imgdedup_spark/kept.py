@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import reduce
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -85,20 +86,22 @@ def files_of(pieces: Sequence[PlacedPiece]) -> list[list[PlacedPiece]]:
 class CopyFiles:
     """The worker's side: a row of ``file``, ``pieces``, ``gone`` and maybe ``extra`` → a file, and a row of counts."""
 
-    kind: str
+    kind: Literal["parquet", "jsonl"]
     folder: str
     with_hashes: bool
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for task in batch.to_pylist():
-                yield pa.RecordBatch.from_pylist([self.copy(task)], pa.schema([("rows", pa.int64()), ("problem", pa.string())]))
+                yield pa.RecordBatch.from_pylist(
+                    [self.copy(task)], pa.schema([("rows", pa.int64()), ("problem", pa.string())])
+                )
 
-    def copy(self, task: dict[str, object]) -> dict[str, object]:
-        placed = [tuple(one.values()) for one in task["pieces"]]  # type: ignore[attr-defined]
+    def copy(self, task: dict[str, Any]) -> dict[str, Any]:
+        placed = [tuple(one.values()) for one in task["pieces"]]
         pieces = [Piece(*one[1:]) for one in placed]
         gone = np.asarray(task["gone"] or [], np.int64)
-        extra = pa.Table.from_pylist(task["extra"]) if self.with_hashes else None  # type: ignore[arg-type]
+        extra = pa.Table.from_pylist(task["extra"]) if self.with_hashes else None
         dropped: dict[int, np.ndarray] = {}
         tables: list[pa.Table] = []
         for index, (piece, (ordinal, *_)) in enumerate(zip(pieces, placed, strict=True)):
@@ -112,9 +115,8 @@ class CopyFiles:
         name = f"part-{task['file']:05d}.{self.kind}"
         try:
             done = copy_pieces(
-                self.kind,  # type: ignore[arg-type]
-                pieces, dropped, storage.join(self.folder, name), tables if extra is not None else None,
-            )  # fmt: skip
+                self.kind, pieces, dropped, storage.join(self.folder, name), tables if extra is not None else None
+            )
         except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
         return {"rows": sum(done.rows_out), "problem": None}
@@ -124,9 +126,7 @@ def _by_copying(found: Found, output: Output) -> int | None:
     """The number of rows written; None if something cannot be copied as it is."""
     spark = found.prints.sparkSession
     files = files_of(found.pieces)
-    plan = [
-        (number, [(piece.ordinal, *astuple(piece)[:5]) for piece in group]) for number, group in enumerate(files)
-    ]
+    plan = [(number, [(piece.ordinal, *astuple(piece)[:5]) for piece in group]) for number, group in enumerate(files)]
     part = "struct<ordinal:bigint,uri:string,start:bigint,length:bigint,first_row:bigint,rows:bigint>"
     tasks = spark.createDataFrame(plan, f"file int, pieces array<{part}>")
     where = spark.createDataFrame(
@@ -137,9 +137,14 @@ def _by_copying(found: Found, output: Output) -> int | None:
     tasks = tasks.join(gone, "file", "left")
     if found.config.emit_hashes:
         row = F.struct("order", tables.imagehash().alias("imagehash"), "texthash")
-        rows = found.prints.join(F.broadcast(where), PIECE).groupBy("file").agg(F.sort_array(F.collect_list(row)).alias("extra"))
+        rows = (
+            found.prints.join(F.broadcast(where), PIECE)
+            .groupBy("file")
+            .agg(F.sort_array(F.collect_list(row)).alias("extra"))
+        )
         tasks = tasks.join(rows, "file", "left")
-    work = CopyFiles(found.source.format, output.path("kept"), found.config.emit_hashes)
+    kind: Literal["parquet", "jsonl"] = "parquet" if found.source.format == "parquet" else "jsonl"
+    work = CopyFiles(kind, output.path("kept"), found.config.emit_hashes)
     done = tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
     problems = [one["problem"] for one in done if one["problem"]]
     if problems:

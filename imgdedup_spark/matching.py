@@ -20,16 +20,13 @@ from pyspark.sql import functions as F
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import key_parts
+from imgdedup_spark.joins import join_few
 from imgdedup_spark.places import PIECE
 
 Stage = Callable[[str, DataFrame], DataFrame]
 
 #: Longer keys travel as their SHA-256, which is as good as unique.
 KEY_BYTES = 32
-#: Up to this many decided keys (some 100 bytes each) are broadcast, so that no row is shuffled.
-BROADCAST_KEYS = 500_000
-#: A key with more rows than this is joined by broadcast, whatever the number of keys: no task may get them all.
-HOT_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,9 @@ def decide(rows: DataFrame, config: DedupConfig, stage: Stage) -> Decided:
     groups = rows.groupBy(short(F.col("key")).alias("key")).agg(
         F.min("rank").alias("first"), F.count(F.lit(1)).alias("size")
     )
-    several = groups.where("size > 1").select("key", "first", "size", F.col("first").alias("keeper"), F.lit(0).alias("distance"))
+    several = groups.where("size > 1").select(
+        "key", "first", "size", F.col("first").alias("keeper"), F.lit(0).alias("distance")
+    )
     decided = stage("decided", several)
     return Decided(decided, decided.count())
 
@@ -114,14 +113,7 @@ def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
     """
     place = [name for name in ("order", PIECE) if name in rows.columns]
     slim = rows.select(short(F.col("key")).alias("key"), "rank", *place)
-    if decided.count <= BROADCAST_KEYS:
-        joined = slim.join(F.broadcast(decided.frame), "key")
-    else:
-        hot = decided.frame.where(F.col("size") > HOT_ROWS)
-        cold = decided.frame.where(F.col("size") <= HOT_ROWS)
-        among_hot = slim.join(F.broadcast(hot), "key")
-        others = slim.join(F.broadcast(hot.select("key")), "key", "left_anti")
-        joined = among_hot.unionByName(others.join(cold, "key"))
+    joined = join_few(slim, decided.frame, "key", decided.count)
     same = F.col("keeper") == F.col("first")
     return joined.where("rank != keeper").select(
         *place,
@@ -138,16 +130,19 @@ def measure_ready_hashes(prints: DataFrame, config: DedupConfig) -> DedupConfig:
         UserError: they are of several lengths, so that a distance means nothing, or shorter than the threshold.
     """
     length = F.length("imagehash")
-    found = prints.where("images > 0 and imagehash is not null").agg(F.min(length).alias("low"), F.max(length).alias("high"))
+    found = prints.where("images > 0 and imagehash is not null").agg(
+        F.min(length).alias("low"), F.max(length).alias("high")
+    )
     low, high = found.collect()[0]
     if low is None:
         return replace(config, ready_bits=4)
     if low != high:
         raise UserError(
-            f"--hash-col {config.hash_col}: distances need hashes of one length, and these have {low * 4} to {high * 4} bits"
+            f"--hash-col {config.hash_col}: distances need hashes of one length, "
+            f"and these have {low * 4} to {high * 4} bits"
         )
     if config.threshold > low * 4:
-        raise UserError(f"--threshold: {config.threshold} is larger than the hashes of {config.hash_col}, which have {low * 4} bits")
+        raise UserError(
+            f"--threshold: {config.threshold} is larger than the hashes of {config.hash_col}, which have {low * 4} bits"
+        )
     return replace(config, ready_bits=int(low) * 4)
-
-

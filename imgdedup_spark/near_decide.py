@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.bands import Words
-from imgdedup_spark.hamming import CHUNK, Matcher, Rows, compiled, match, passing
+from imgdedup_spark.hamming import LANES, Matcher, Rows, compiled, first_passing, match
 
 Flags = npt.NDArray[np.bool_]
 
@@ -111,7 +111,7 @@ def _walk_block(
 ) -> Rows:
     """Walks a block row by row; ``best`` knows the earliest keeper from before the block. Marks the newly kept."""
     result = np.empty(rows.size, dtype=np.int32)
-    codes = np.empty((filter_words, rows.size), dtype=np.uint64)
+    codes = np.empty((filter_words, rows.size + LANES), dtype=np.uint64)
     kept_rows = np.empty(rows.size, dtype=np.int32)
     count = 0
     x = np.zeros(4, dtype=np.uint64)
@@ -119,19 +119,13 @@ def _walk_block(
         row = rows[i]
         for w in range(filter_words):
             x[w] = table[row, w]
-        lo = 0
         stop = np.searchsorted(kept_rows[:count], best[row])
-        while lo < stop:
-            hi = min(lo + CHUNK, stop)
-            if passing(codes, lo, hi, x[0], x[1], x[2], x[3], spans[0, 2]) > 0:
-                for s in range(lo, hi):
-                    if passing(codes, s, s + 1, x[0], x[1], x[2], x[3], spans[0, 2]) and match(
-                        table, kept_rows[s], row, spans
-                    ):
-                        best[row] = kept_rows[s]
-                        hi = stop
-                        break
-            lo = hi
+        s = first_passing(codes, 0, stop, x[0], x[1], x[2], x[3], spans[0, 2])
+        while s >= 0:
+            if match(table, kept_rows[s], row, spans):
+                best[row] = kept_rows[s]
+                break
+            s = first_passing(codes, s + 1, stop, x[0], x[1], x[2], x[3], spans[0, 2])
         if best[row] < limits[i]:
             result[i] = best[row]
         elif outside[i]:

@@ -45,7 +45,9 @@ def _types() -> dict[str, Any]:
 
 
 def _scalar(hint: Any) -> Any:
-    """``tuple[str, ...]`` → str, ``str | None`` → str, ``int`` → int."""
+    """``tuple[str, ...]`` → str, ``str | None`` → str, ``Literal["a"]`` → str, ``int`` → int."""
+    if typing.get_origin(hint) is typing.Literal:
+        return str
     arguments = [one for one in typing.get_args(hint) if one not in (type(None), Ellipsis)]
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is tuple:
         return arguments[0]
@@ -113,7 +115,9 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 
 def _build(values: Mapping[str, Any]) -> JobConfig:
     values = {name: value for name, value in values.items() if value is not None}
-    repeated = {item.name for item in _option_fields() if item.metadata.get("nargs") or item.metadata.get("action") == "append"}
+    repeated = {
+        item.name for item in _option_fields() if item.metadata.get("nargs") or item.metadata.get("action") == "append"
+    }
     for name in repeated & values.keys():
         value = values[name]
         values[name] = (value,) if isinstance(value, str) else tuple(value)

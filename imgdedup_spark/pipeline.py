@@ -18,9 +18,10 @@ from imgdedup_spark.columns import check_columns, named_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.fingerprints import failed, fingerprint
+from imgdedup_spark.joins import keepers
 from imgdedup_spark.keeping import orders_of_keepers, ranked
 from imgdedup_spark.places import PIECE, PlacedPiece, attach
-from imgdedup_spark.session import picture_settings
+from imgdedup_spark.session import picture_settings, small_shuffles
 from imgdedup_spark.sources import Source
 from imgdedup_spark.workspace import Workspace
 
@@ -57,6 +58,15 @@ class Found:
             orders = orders.unionByName(failed(self.prints).select(*columns))
         return orders
 
+    @cached_property
+    def groups(self) -> DataFrame:
+        """``kept_order`` of every row that stands for others, and ``size``, how many."""
+        return keepers(self.dropped, "kept_order")
+
+    @cached_property
+    def group_count(self) -> int:
+        return self.groups.count()
+
 
 @dataclass
 class Clock:
@@ -70,7 +80,9 @@ class Clock:
         started = time.perf_counter()
         yield entry
         self.stages[name] = {"seconds": round(time.perf_counter() - started, 3), **entry}
-        shown = ", ".join(f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in entry.items())
+        shown = ", ".join(
+            f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in entry.items()
+        )
         log.info("%s: %.1f s%s", name, self.stages[name]["seconds"], f", {shown}" if shown else "")
 
 
@@ -81,24 +93,27 @@ def find_duplicates(source: Source, config: DedupConfig, work: Workspace, clock:
     """
     if not source.columns and source.frame.limit(1).count() == 0:
         # JSON lines without a line: a quiet day has no columns either, and is no mistake.
-        source = replace(source, frame=source.frame.select("*", *[F.lit(None).alias(one) for one in named_columns(config)]))
+        source = replace(
+            source, frame=source.frame.select("*", *[F.lit(None).alias(one) for one in named_columns(config)])
+        )
     check_columns(source.schema, config)
     with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession):
         raw = work.stage("fingerprints", fingerprint(source, config))
-        entry["rows"] = raw.count()
+        entry["rows"] = count = raw.count()
     _stop_on_errors(raw, config)
     if config.hash_col and config.threshold:
         config = matching.measure_ready_hashes(raw, config)
-    with clock.stage("match") as entry:
-        prints, pieces = attach(raw, source, config.id_col, work.stage)
-        rows = ranked(matching.keyed(prints, config), config, work.stage)
-        decided = matching.decide(rows, config, work.stage)
-        entry["rows"] = decided.count
-    with clock.stage("keep") as entry:
-        orders = orders_of_keepers(matching.dropped_ranks(rows, decided), rows, config)
-        dropped = work.stage("dropped", orders)
-        entry["rows"] = count = dropped.count()
-    return Found(source, config, prints, dropped, count, pieces, decided.plan)
+    with small_shuffles(source.frame.sparkSession, count):
+        with clock.stage("match") as entry:
+            prints, pieces = attach(raw, source, config.id_col, work.stage)
+            rows = ranked(matching.keyed(prints, config), config, work.stage)
+            decided = matching.decide(rows, config, work.stage)
+            entry["rows"] = decided.count
+        with clock.stage("keep") as entry:
+            orders = orders_of_keepers(matching.dropped_ranks(rows, decided), rows, config, decided.count)
+            dropped = work.stage("dropped", orders)
+            entry["rows"] = dropped_count = dropped.count()
+    return Found(source, config, prints, dropped, dropped_count, pieces, decided.plan)
 
 
 def _stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:

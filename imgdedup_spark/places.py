@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
 from pyspark.sql import DataFrame
@@ -68,7 +68,8 @@ def find_pieces(prints: DataFrame, source: Source) -> list[PlacedPiece]:
             index, file = key
             piece = Piece(file, one["start"], one["length"], first_row, one["rows"])
             base = one["first"] - first_row
-            pieces.append(PlacedPiece(*astuple(piece), len(pieces), index, names[key], ordinal, base))
+            where = {"number": len(pieces), "input": index, "name": names[key], "ordinal": ordinal, "base": base}
+            pieces.append(PlacedPiece(**asdict(piece), **where))
             first_row += one["rows"]
     return pieces
 
@@ -79,11 +80,12 @@ def _names(files: Sequence[tuple[int, str]], source: Source) -> dict[tuple[int, 
     short = {}
     for index, file in files:
         path = plain_path(file)
-        short[index, file] = path.removeprefix(roots[index]) if path.startswith(roots[index]) else path.rpartition("/")[2]
+        short[index, file] = (
+            path.removeprefix(roots[index]) if path.startswith(roots[index]) else path.rpartition("/")[2]
+        )
     count, heads = Counter(short.values()), prefixes(source.inputs)
     return {
-        key: name if count[name] == 1 else heads[key[0]].removesuffix(f"{name}/") + name
-        for key, name in short.items()
+        key: name if count[name] == 1 else heads[key[0]].removesuffix(f"{name}/") + name for key, name in short.items()
     }
 
 
@@ -132,7 +134,11 @@ def _check_ids(prints: DataFrame, id_col: str | None) -> None:
         return
     bad = prints.groupBy("id").count().where("id is null or count > 1").limit(1).collect()
     if bad:
-        what = "is null in some rows" if bad[0]["id"] is None else f"has the value {bad[0]['id']!r} in {bad[0]['count']} rows"
+        what = (
+            "is null in some rows"
+            if bad[0]["id"] is None
+            else f"has the value {bad[0]['id']!r} in {bad[0]['count']} rows"
+        )
         raise UserError(f"id_col {id_col}: an id must name one row, and it {what}")
 
 

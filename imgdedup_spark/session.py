@@ -62,6 +62,21 @@ def settings(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
                 spark.conf.set(name, old)
 
 
+#: Rows of a fingerprint table that one reducer takes in its stride; each is some 60 bytes.
+ROWS_A_REDUCER = 100_000
+
+
+def small_shuffles(spark: SparkSession, rows: int) -> contextlib.AbstractContextManager[None]:
+    """Never more shuffle partitions than the rows are worth: 200 of them, Spark's default, cost a small run
+    seconds, and hundreds of bytes a row for the headers of all but empty blocks."""
+    name = "spark.sql.shuffle.partitions"
+    before = str(spark.conf.get(name, "200"))
+    if not before.isdigit():
+        # Databricks has `auto`, and knows better.
+        return contextlib.nullcontext()
+    return settings(spark, {name: str(min(int(before), rows // ROWS_A_REDUCER + 1))})
+
+
 def picture_settings(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
     """Batches bounded for pictures, while a stage that moves them runs."""
     return settings(spark, _PICTURE_SETTINGS)

@@ -20,7 +20,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from imgdedup_spark import storage
-from imgdedup_spark.columns import col
 from imgdedup_spark.errors import UserError
 
 PLACE = "__imgdedup_place"
@@ -31,7 +30,33 @@ JSONL_ENDINGS = frozenset({"jsonl", "ndjson", "json"})
 #: Endings that a folder of images is searched for. Formats that cannot be decoded here are among them on
 #: purpose: such a picture must show up in errors/, not vanish.
 IMAGE_ENDINGS = frozenset(
-    "jpg jpeg jpe jfif png webp gif bmp dib tif tiff ppm pgm pbm pnm ico jp2 j2k jpx avif tga mpo heic heif jxl".split()
+    [
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "webp",
+        "gif",
+        "bmp",
+        "dib",
+        "tif",
+        "tiff",
+        "ppm",
+        "pgm",
+        "pbm",
+        "pnm",
+        "ico",
+        "jp2",
+        "j2k",
+        "jpx",
+        "avif",
+        "tga",
+        "mpo",
+        "heic",
+        "heif",
+        "jxl",
+    ]
 )
 #: Data sources whose files can be read one by one; a table format's cannot.
 PLAIN_FORMATS = frozenset({"csv", "orc", "avro", "text", "json", "parquet"})
@@ -98,7 +123,9 @@ def read_source(spark: SparkSession, inputs: Sequence[str], input_format: str | 
     if kind == "images":
         return _read_images(spark, inputs)
     roots = tuple(root_of(path, files[0]) for path, files in zip(inputs, listings, strict=True))
-    partitioned = any("=" in part for files in listings for uri in files[:1] for part in plain_path(uri).split("/")[:-1])
+    partitioned = any(
+        "=" in part for files in listings for uri in files[:1] for part in plain_path(uri).split("/")[:-1]
+    )
     if kind == "parquet":
         frames = [_load(spark, "parquet", [path]) for path in inputs]
         return _united(frames, kind, inputs, roots, numbered=True, partitioned=partitioned, read_as="parquet")
@@ -266,7 +293,9 @@ def _clash(listings: Sequence[Sequence[str]], roots: Sequence[Root]) -> bool:
     """Whether two inputs have files of the same name."""
     if len(listings) == 1:
         return False
-    names = [{plain_path(uri)[len(root.folder) :] for uri in files} for files, root in zip(listings, roots, strict=True)]
+    names = [
+        {plain_path(uri)[len(root.folder) :] for uri in files} for files, root in zip(listings, roots, strict=True)
+    ]
     return len(set().union(*names)) < sum(map(len, names))
 
 
@@ -315,9 +344,11 @@ def frame_source(frame: DataFrame, id_col: str | None) -> Source:
         place = F.struct(F.lit(0).alias("input"), file.alias("file"), row.alias("row")).alias(PLACE)
         if id_col is not None:
             return Source(frame.select("*", place), columns, "frame", numbered=True)
-        shared = os.path.commonprefix([_short_uri(uri).rpartition("/")[0] + "/" for uri in frame.inputFiles()])
-        name = F.substring(file, len(shared[: shared.rfind("/") + 1]) + 1, 1 << 20)
-        return Source(frame.select("*", place, F.concat(name, F.lit("#"), row).alias(ID)), columns, "frame", numbered=True)
+        shared = os.path.commonpath([_short_uri(uri).rpartition("/")[0] for uri in frame.inputFiles()])
+        name = F.substring(file, len(shared) + 2, 1 << 20)
+        return Source(
+            frame.select("*", place, F.concat(name, F.lit("#"), row).alias(ID)), columns, "frame", numbered=True
+        )
     if id_col is not None:
         return Source(frame, columns, "frame")
     # Persisted because the numbers must be the same at every reading, and nothing else makes them so.

@@ -22,8 +22,7 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         F.coalesce(F.sum("images"), F.lit(0)).alias("images"),
         F.count(F.when(bad, 1)).alias("errors"),
     ).collect()[0]
-    groups = found.dropped.groupBy("kept_order").count()
-    largest = groups.agg(F.count(F.lit(1)).alias("groups"), F.max("count").alias("largest")).collect()[0]
+    largest = found.groups.agg(F.count(F.lit(1)).alias("groups"), F.max("size").alias("largest")).collect()[0]
     on_error = counts["errors"] if found.config.on_error == "drop" else 0
     histogram = found.dropped.groupBy("distance").count().orderBy("distance").collect()
     return {

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.columns import col
 from imgdedup_spark.fingerprints import failed
-from imgdedup_spark.matching import BROADCAST_KEYS
+from imgdedup_spark.joins import BROADCAST_KEYS, join_few
 from imgdedup_spark.pipeline import Found
 from imgdedup_spark.places import ORDER, in_pieces
 from imgdedup_spark.sources import ID, PLACE
@@ -17,7 +17,8 @@ def duplicates(found: Found) -> DataFrame:
     """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``."""
     ids = found.prints.select(ORDER, "id")
     kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
-    joined = found.dropped.join(ids, ORDER).join(kept, "kept_order")
+    few = found.groups.join(kept, "kept_order")
+    joined = join_few(found.dropped.join(ids, ORDER), few, "kept_order", found.group_count)
     similarity = F.lit(None).cast("double").alias("similarity")
     return joined.select("id", "kept_id", "distance", similarity, "reason")
 
@@ -44,11 +45,12 @@ def pairs(found: Found, count: int) -> DataFrame:
     Columns: ``kept`` and ``dropped`` (structs of ``id``, ``hash``, ``text``, ``path``), ``distance``,
     ``reason``, ``group_size``. The dropped row is the group's first in input order.
     """
-    groups = found.dropped.groupBy("kept_order").agg(
-        (F.count(F.lit(1)) + 1).alias("group_size"), F.min(ORDER).alias(ORDER)
-    )
-    chosen = groups.orderBy(F.desc("group_size"), "kept_order").limit(count)
-    chosen = chosen.join(found.dropped.drop("kept_order"), ORDER)
+    largest = found.groups.orderBy(F.desc("size"), "kept_order").limit(count)
+    largest = largest.select("kept_order", (F.col("size") + 1).alias("group_size"))
+    # A broadcast of so few keeps the other rows of the largest groups where they are.
+    first = found.dropped.join(F.broadcast(largest.select("kept_order")), "kept_order")
+    first = first.groupBy("kept_order").agg(F.min(ORDER).alias(ORDER))
+    chosen = largest.join(first, "kept_order").join(found.dropped.drop("kept_order"), ORDER)
     wanted = chosen.select(ORDER).unionByName(chosen.select(F.col("kept_order").alias(ORDER)))
     shown = _shown_rows(found, wanted)
     kept = shown.select(F.col(ORDER).alias("kept_order"), F.col("row").alias("kept"))

@@ -81,7 +81,9 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
         validate(spec)
         root = self.getOrDefault(self.imageRoot)
         work = HashPictures(
-            Hasher([spec], self.getOrDefault(self.decode), MAX_PIXELS), PictureReader(PathRules((root,), bool(root))), True
+            Hasher([spec], self.getOrDefault(self.decode), MAX_PIXELS),
+            PictureReader(PathRules((root,), bool(root))),
+            True,
         )
         hashed = F.pandas_udf(_hash_series(work, _arrow_type(kind)), StringType())
         return dataset.withColumn(self.getOutputCol(), hashed(col(name)))
@@ -100,7 +102,10 @@ def _hash_series(work: HashPictures, kind: pa.DataType) -> Callable[[pd.Series],
         return pd.Series([None if empty else one for empty, one in zip(none, found, strict=True)], dtype=object)
 
     # PySpark reads the kind of UDF from the hints: a struct column arrives as a DataFrame.
-    hash_series.__annotations__ = {"images": pd.DataFrame if pa.types.is_struct(kind) else pd.Series, "return": pd.Series}
+    hash_series.__annotations__ = {
+        "images": pd.DataFrame if pa.types.is_struct(kind) else pd.Series,
+        "return": pd.Series,
+    }
     return hash_series
 
 

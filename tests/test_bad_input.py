@@ -106,7 +106,9 @@ def test_existing_output_is_refused_and_nothing_else_is_deleted(refused, run, ta
 
 def test_output_must_not_swallow_the_input(refused, table, tmp_path):
     assert "lies in it" in refused("--input", table, "--output", tmp_path, "--overwrite")
-    assert "lies in the input" in refused("--input", tmp_path, "--output", tmp_path / "out", "--input-format", "parquet")
+    assert "lies in the input" in refused(
+        "--input", tmp_path, "--output", tmp_path / "out", "--input-format", "parquet"
+    )
     assert table.exists()
 
 
@@ -168,7 +170,9 @@ def test_bad_pictures_are_rows_of_errors(run, photos, tmp_path):
     assert len(result.kept) == len(expected) - 1
     # Without --image-root relative paths still may not climb out; absolute ones may lie anywhere.
     (tmp_path / "in2").mkdir()
-    pq.write_table(pa.table({"image": ["../outside.jpg", str(tmp_path / "outside.jpg")]}), tmp_path / "in2" / "x.parquet")
+    pq.write_table(
+        pa.table({"image": ["../outside.jpg", str(tmp_path / "outside.jpg")]}), tmp_path / "in2" / "x.parquet"
+    )
     result = run(tmp_path / "in2")
     assert [(row["id"], row["error"]) for row in result.table("errors")] == [("x.parquet#0", "forbidden_path")]
 

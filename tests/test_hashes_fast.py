@@ -17,23 +17,34 @@ from imgdedup_spark.hashes.grids import grid
 from imgdedup_spark.images import Picture
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from photographs import view
 from quality import edited_set, measure
 
-# Equal hashes hang on single bits, so a few may differ; near ones must not.
+# How much lower recall may be at 0, 3 and 8 bits. Equal hashes hang on single bits, so a few may differ.
 ALLOWED = (0.006, 0.002, 0.002)
 
 
-@pytest.mark.parametrize(("width", "height", "originals"), [(469, 393, 60), (1500, 1100, 10)])
-def test_recall_over_known_edits(width: int, height: int, originals: int) -> None:
-    groups = edited_set(originals, width, height)
-    for method in ("phash", "dhash", "double_gradient"):
+def test_recall_over_known_edits() -> None:
+    """Small and seeded; benchmarks/quality.py does the same at length and at every size."""
+    groups = edited_set(40, 313, 262)
+    for method in ("phash", "dhash"):
         exact, fast = (measure(groups, HashSpec(method), decode) for decode in ("exact", "fast"))
-        assert exact.recall[2] > 0.9 or method == "double_gradient"  # the set is a fair one
+        assert exact.recall[2] > 0.9  # the set is a fair one
         for allowed, before, after in zip(ALLOWED, exact.recall, fast.recall, strict=True):
-            assert after >= before - allowed - 1e-9, method
-        assert all(after <= before + 1 for before, after in zip(exact.false_pairs, fast.false_pairs, strict=True)), (
-            method
-        )
+            assert after >= before - allowed, method
+        for before, after in zip(exact.false_pairs, fast.false_pairs, strict=True):
+            assert after <= before + 1, method  # of 18,720 pairs
+
+
+def test_reduced_decoding_changes_few_bits() -> None:
+    """At these sizes the decoder works at half scale."""
+    pictures = [encoded(view(3, number, 2400, 2100), "JPEG", quality=85) for number in range(8)]
+    specs = [HashSpec("phash"), HashSpec("dhash"), HashSpec("double_gradient")]
+    fast, exact = (Hasher(specs, decode).hash_batch(pictures).hashes for decode in ("fast", "exact"))
+    for spec, ours, librarys in zip(specs, fast, exact, strict=True):
+        flips = [(int(a or "", 16) ^ int(b or "", 16)).bit_count() for a, b in zip(ours, librarys, strict=True)]
+        assert max(flips) <= 4, spec
+        assert np.mean(flips) <= 1, spec
 
 
 @settings(max_examples=60, deadline=None)

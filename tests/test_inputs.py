@@ -58,7 +58,12 @@ def test_hugging_face_structs(run, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "three.png").write_bytes(png(3))
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    rows = [{"bytes": png(3), "path": "x.png"}, {"bytes": None, "path": "three.png"}, {"bytes": None, "path": None}, None]
+    rows = [
+        {"bytes": png(3), "path": "x.png"},
+        {"bytes": None, "path": "three.png"},
+        {"bytes": None, "path": None},
+        None,
+    ]
     meta = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
     table = pa.table({"image": pa.array(rows, kind), "label": [0, 1, 2, 3]}).replace_schema_metadata(meta)
     pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
@@ -116,7 +121,9 @@ def test_folder_of_images(run, tmp_path):
 def test_several_inputs_in_the_order_given(run, tmp_path):
     for name, numbers in (("b", [1, 2]), ("a", [2, 3]), ("c", [1, 4])):
         (tmp_path / name).mkdir()
-        table = pa.table({"tag": [f"{name}{number}" for number in numbers], "image": [png(number) for number in numbers]})
+        table = pa.table(
+            {"tag": [f"{name}{number}" for number in numbers], "image": [png(number) for number in numbers]}
+        )
         pq.write_table(table, tmp_path / name / "part.parquet")
     result = run([tmp_path / "b", tmp_path / "a", tmp_path / "c" / "*.parquet"], *PIXELS)
     assert result.ids("tag") == ["b1", "b2", "a3", "c4"]
@@ -142,14 +149,22 @@ def test_partition_folders_add_their_column(run, spark, tmp_path):
     for number, day in enumerate(("2024-01-02", "2024-01-01")):
         folder = tmp_path / "in" / f"day={day}"
         folder.mkdir(parents=True)
-        pq.write_table(pa.table({"id": [number, number + 10], "image": [png(1), png(number + 2)]}), folder / "x.parquet")
+        pq.write_table(
+            pa.table({"id": [number, number + 10], "image": [png(1), png(number + 2)]}), folder / "x.parquet"
+        )
     result = run(tmp_path / "in", *PIXELS)
-    assert [(row["id"], str(row["day"])) for row in result.kept] == [(1, "2024-01-01"), (11, "2024-01-01"), (10, "2024-01-02")]
+    assert [(row["id"], str(row["day"])) for row in result.kept] == [
+        (1, "2024-01-01"),
+        (11, "2024-01-01"),
+        (10, "2024-01-02"),
+    ]
 
 
 def test_other_output_format(run, tmp_path):
     for name, numbers in (("a", [1]), ("b", [2, 3, 1, 4, 5, 6]), ("c", [7, 2, 8])):
-        table = pa.table({"id": numbers, "image": [png(number) for number in numbers], "none": pa.nulls(len(numbers), pa.int32())})
+        table = pa.table(
+            {"id": numbers, "image": [png(number) for number in numbers], "none": pa.nulls(len(numbers), pa.int32())}
+        )
         pq.write_table(table, tmp_path / f"{name}.parquet")
     result = run(tmp_path / "*.parquet", *PIXELS, "--output-format", "jsonl")
     assert result.ids() == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -157,7 +172,9 @@ def test_other_output_format(run, tmp_path):
 
 
 def test_no_rows_is_a_normal_run(run, tmp_path):
-    pq.write_table(pa.table({"id": pa.array([], pa.int64()), "image": pa.array([], pa.binary())}), tmp_path / "in.parquet")
+    pq.write_table(
+        pa.table({"id": pa.array([], pa.int64()), "image": pa.array([], pa.binary())}), tmp_path / "in.parquet"
+    )
     result = run(tmp_path / "in.parquet", "--show-num", 3)
     assert result.summary["rows_in"] == result.summary["rows_kept"] == result.summary["groups"] == 0
     assert result.table("duplicates") == result.table("errors") == result.table("hashes") == result.kept == []
@@ -187,7 +204,9 @@ def test_ids_are_stable_whatever_the_split_size(run, split, tmp_path, kind):
     when kept/ is copied."""
     numbers = [[n * 7 % 60 for n in range(80)], [n % 50 for n in range(30)], [200]]
     for name, values in zip("bac", numbers, strict=True):
-        table = pa.table({"row": [f"{name}{i}" for i in range(len(values))], "n": values, "image": [png(v) for v in values]})
+        table = pa.table(
+            {"row": [f"{name}{i}" for i in range(len(values))], "n": values, "image": [png(v) for v in values]}
+        )
         if kind == "parquet":
             pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=7)
         else:

@@ -89,7 +89,10 @@ def test_texts_must_be_equal(run, tmp_path):
         return within(5)(one[0], other[0]) if one[1] == other[1] else None
 
     expected = first_come(list(enumerate(zip(values, texts, strict=True))), matches)
-    found = {row["id"]: (row["kept_id"], row["distance"]) for row in run(tmp_path / "in.parquet", *options).table("duplicates")}
+    found = {
+        row["id"]: (row["kept_id"], row["distance"])
+        for row in run(tmp_path / "in.parquet", *options).table("duplicates")
+    }
     assert found == expected
 
 
@@ -127,19 +130,26 @@ def test_verify_takes_back_what_the_short_hash_confuses(run, photos, tmp_path):
     whole = Image.open(io.BytesIO(photos["A"]))
     width, height = whole.size
     crop = whole.crop((6, 6, width, height)).resize((width, height))
-    pq.write_table(pa.table({"id": [0, 1, 2], "image": [photos["A"], jpeg(crop), jpeg(whole, 70)]}), tmp_path / "in.parquet")
+    pq.write_table(
+        pa.table({"id": [0, 1, 2], "image": [photos["A"], jpeg(crop), jpeg(whole, 70)]}), tmp_path / "in.parquet"
+    )
     near = ("--threshold", 14, "--id-col", "id")
     loose = run(tmp_path / "in.parquet", *near)
     assert loose.dropped == {1: 0, 2: 0}
     strict = run(tmp_path / "in.parquet", *near, "--verify", "phash:16:20")
     assert strict.dropped == {2: 0}
-    assert run(tmp_path / "in.parquet", *near, "--verify", "phash:16:200", "--verify", "dhash:8:64").dropped == {1: 0, 2: 0}
+    assert run(tmp_path / "in.parquet", *near, "--verify", "phash:16:200", "--verify", "dhash:8:64").dropped == {
+        1: 0,
+        2: 0,
+    }
 
 
 def test_pairs_carry_the_distance(run, tmp_path):
     values = [0, 0b111, 1 << 40, (1 << 40) | 1]
     pq.write_table(pa.table({"id": range(4), "h": as_hex(values, 64)}), tmp_path / "in.parquet")
-    pairs = run(tmp_path / "in.parquet", "--hash-col", "h", "--id-col", "id", "--threshold", 4, "--show-num", 9).lines("pairs")
+    pairs = run(tmp_path / "in.parquet", "--hash-col", "h", "--id-col", "id", "--threshold", 4, "--show-num", 9).lines(
+        "pairs"
+    )
     assert [(one["kept"]["id"], one["dropped"]["id"], one["distance"]) for one in pairs] == [(0, 1, 3.0)]
 
 

@@ -27,7 +27,9 @@ ROOT = Path(__file__).parents[1]
 classic_only = pytest.mark.skipif(os.environ.get("IMGDEDUP_TEST_SPARK") == "connect", reason="starts its own session")
 
 
-def submit(*arguments: object, conf: dict[str, str] | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def submit(
+    *arguments: object, conf: dict[str, str] | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """spark-submit jobs/dedup.py, as a user runs it."""
     command = [str(Path(sys.executable).with_name("spark-submit"))]
     for name, value in {"spark.ui.enabled": "false", **(conf or {})}.items():
@@ -129,10 +131,16 @@ def test_the_answer_does_not_depend_on_how_spark_runs(tmp_path):
         [("local[1]", "true", "128m"), ("local[2]", "false", "1k"), ("local[2]", "true", "10k")]
     ):
         out = tmp_path / f"out{number}"
-        conf = {"spark.master": master, "spark.sql.adaptive.enabled": adaptive, "spark.sql.files.maxPartitionBytes": size}
+        conf = {
+            "spark.master": master,
+            "spark.sql.adaptive.enabled": adaptive,
+            "spark.sql.files.maxPartitionBytes": size,
+        }
         done = submit("--input", folder, "--output", out, "--threshold", "6", conf=conf)
         assert done.returncode == 0, done.stderr[-2000:]
-        kept = [row for file in sorted((out / "kept").glob("*.parquet")) for row in pq.read_table(file)["id"].to_pylist()]
+        kept = [
+            row for file in sorted((out / "kept").glob("*.parquet")) for row in pq.read_table(file)["id"].to_pylist()
+        ]
         dropped = sorted(map(str, pq.read_table(out / "duplicates").to_pylist()))
         found.append((kept, dropped))
     assert found[0] == found[1] == found[2]
