@@ -92,7 +92,7 @@ def rows() -> list[dict[str, object]]:
             what = f"{name} {number}"
             made.append({"caption": what, "edit": "original", "image": {"bytes": original, "path": f"{what}.jpg"}})
             for edit, data in edits(picture, original, dice):
-                made.append({"caption": what, "edit": edit, "image": {"bytes": data, "path": None}})
+                made.append({"caption": what, "edit": edit, "image": {"bytes": data, "path": f"{what}, {edit}"}})
     # Copies lie anywhere in a real data set, not beside their originals; an original still comes first here.
     late = [row for row in made if row["edit"] != "original"]
     dice.shuffle(late)

@@ -22,7 +22,8 @@ def main(output: Path) -> None:
         print(f"  {count:4d} dropped: {reason}, {distance} bits from the row kept")
     for line in (output / "pairs" / "part-00000.jsonl").read_text("utf-8").splitlines()[:5]:
         pair = json.loads(line)
-        print(f"  e.g. row {pair['dropped']['id']} dropped for row {pair['kept']['id']}: {pair['kept']['text']}")
+        kept, dropped = pair["kept"], pair["dropped"]
+        print(f"  e.g. row {dropped['id']} ({dropped['path']}) dropped for row {kept['id']} ({kept['path']})")
     for row in pq.read_table(output / "errors").to_pylist():
         print(f"  row {row['id']} kept with an unreadable image: {row['error']}")
     print("\nWhere it lies:")

@@ -71,7 +71,13 @@ def cause(error: BaseException) -> str:
 
 
 def _fail(status: int, message: str) -> int:
-    print(f"imgdedup: error: {' '.join(message.split())}", file=sys.stderr)
+    line = f"imgdedup: error: {' '.join(message.split())}"
+    try:
+        from imgdedup_spark.session import print_error
+    except ImportError:
+        print(line, file=sys.stderr)
+    else:
+        print_error(line)
     return status
 
 

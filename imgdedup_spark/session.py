@@ -41,6 +41,19 @@ def start_session() -> tuple[SparkSession, bool]:
     return builder.getOrCreate(), True
 
 
+def print_error(line: str) -> None:
+    """Prints to stderr. spark-submit sends all that its Python program prints to stdout, so there the JVM says it."""
+    if _launched_by_spark_submit():
+        with contextlib.suppress(Exception):
+            from pyspark import SparkContext
+            from pyspark.java_gateway import launch_gateway
+
+            gateway = SparkContext._gateway or launch_gateway()
+            gateway.jvm.java.lang.System.err.println(line)
+            return
+    print(line, file=sys.stderr)
+
+
 def _launched_by_spark_submit() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 

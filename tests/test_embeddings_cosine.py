@@ -33,7 +33,8 @@ def clustered(random: np.random.Generator, count: int, dims: int = 16, clusters:
 
 def make_rows(vectors: np.ndarray, block: np.ndarray, is_reference: np.ndarray, rank: np.ndarray) -> Rows:
     cursor = np.where(is_reference, NO_SEARCH, FROM_START).astype(np.int64)
-    return Rows(vectors, block.astype(np.int64), is_reference, rank.astype(np.int64), cursor).sorted()
+    rows = Rows(vectors, block.astype(np.int64), is_reference, rank.astype(np.int64), cursor)
+    return rows.take(np.arange(len(rows)), sort=True)
 
 
 def items(vectors: np.ndarray) -> Rows:
@@ -73,7 +74,7 @@ def test_match_finds_the_earliest_neighbours(seed, count, blocks, similarity, di
     rows = make_rows(vectors, random.integers(blocks, size=count), is_reference, rank)
     prefilter = Prefilter(None if dims is None else leading_directions(vectors, dims))
     queries = np.flatnonzero(~rows.is_reference)
-    found = match(rows, rows.take(queries), similarity, prefilter=prefilter, cap=cap)
+    found = match(rows, rows.queries(), similarity, prefilter=prefilter, cap=cap)
     for q in queries:
         expected = earlier_neighbours(rows, q, similarity)
         mine = found.query == rows.rank[q]
@@ -134,7 +135,7 @@ def test_highest_cosine(seed, count, blocks):
     vectors = clustered(random, count)
     is_reference = random.random(count) < 0.2
     rows = make_rows(vectors, random.integers(blocks, size=count), is_reference, random.permutation(count))
-    queries = rows.take(np.flatnonzero(~rows.is_reference))
+    queries = rows.queries()
     found = match(rows, queries, 0.9, want_max=True)
     highest = {}
     for rank, value in zip(found.highest_rank.tolist(), found.highest.tolist(), strict=True):

@@ -180,7 +180,7 @@ def test_cells_keep_the_promise_and_say_their_recall(spark, stage):
     dropped, all_dropped = report["dropped"], sum(one[0] is not None for one in expected.values())
     assert report["path"] == "blocked" and report["recall_pairs"] > 100
     assert report["recall"] >= 0.99 and dropped >= 0.98 * all_dropped
-    assert report["cells"] == 2 * int(np.sqrt(5900)) + 1 and report["probes"] < 16
+    assert report["cells"] == 153 and report["probes"] < 16
 
 
 def test_no_rows(spark, stage):
