@@ -236,3 +236,13 @@ def test_root_of():
     assert root_of("s3a://bucket/d/", "s3a://bucket/d/x.parquet") == Root("s3a://bucket/d", "s3a://bucket/d")
     assert root_of("/d", "hdfs://nn:8020/d/x.parquet") == Root("hdfs://nn:8020/d", "hdfs://nn:8020/d", "hdfs://nn:8020")
     assert root_of("d", "hdfs://nn/user/me/d/x.parquet").folder == "hdfs://nn/user/me/d"
+
+
+def test_a_file_older_than_the_image_column(run, tmp_path):
+    pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "old.parquet")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([{"bytes": png(1), "path": None}] * 2, kind)
+    pq.write_table(pa.table({"id": [3, 4], "image": images}), tmp_path / "new.parquet")
+    result = run([tmp_path / "old.parquet", tmp_path / "new.parquet"], *PIXELS)
+    assert result.ids() == [1, 2, 3]
+    assert result.summary["images"] == 2
