@@ -34,6 +34,10 @@ Stage = Callable[[str, DataFrame], DataFrame]
 SAMPLE_HASHES = 8192
 
 
+# Hashes of a unit that are worth a task of their own.
+SMALLEST_UNIT = 100_000
+
+
 @dataclass(frozen=True)
 class NearOptions:
     """Tuning; the defaults are right for users.
@@ -212,7 +216,10 @@ class _Search:
         return self._search(rows, count + known)
 
     def _search(self, rows: DataFrame, count: int) -> DataFrame:
-        routes = plan_routes(self.matcher, rows, count, self.options.unit_hashes)
+        # Small jobs are cut finer, so that every core has units to do.
+        copies = count * max(1, self.matcher.plan.first_bands)
+        unit_hashes = min(self.options.unit_hashes, max(SMALLEST_UNIT, copies // (2 * _parallelism(self.spark))))
+        routes = plan_routes(self.matcher, rows, count, unit_hashes)
         return search_by_shuffle(self.matcher, rows, routes)
 
     def _decide_by_shuffle(self, items: DataFrame, count: int) -> tuple[DataFrame, int]:
