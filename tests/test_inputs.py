@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imgdedup_spark import DedupConfig, deduplicate
 from imgdedup_spark.sources import Root, root_of
 
 pytestmark = pytest.mark.spark
@@ -169,6 +170,21 @@ def test_other_output_format(run, tmp_path):
     result = run(tmp_path / "*.parquet", *PIXELS, "--output-format", "jsonl")
     assert result.ids() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert result.kept[0] == {"id": 1, "image": base64.b64encode(png(1)).decode(), "none": None}
+
+
+def test_columns_named_like_our_own(run, spark, tmp_path):
+    names = ["order", "id", "piece", "key", "rank", "row", "file", "name", "hash", "text", "distance", "p", "keeper"]
+    columns = {name: [f"{name}{number}" for number in range(3)] for name in names}
+    pq.write_table(pa.table({**columns, "image": [png(1), png(2), png(1)]}), tmp_path / "in.parquet")
+    options = (*PIXELS, "--text-col", "text", "--text-normalize", "ignore_non_character", "--show-num", 1)
+    for kind in ("parquet", "jsonl"):
+        result = run(tmp_path / "in.parquet", *options, "--keep", "key desc", "--output-format", kind)
+        assert result.ids("order") == ["order1", "order2"]
+        assert result.lines("pairs")[0]["kept"]["text"] == "text2"
+    frame = spark.read.parquet(str(tmp_path / "in.parquet"))
+    found = deduplicate(frame, DedupConfig(method="pixels"), id_col="id")
+    assert sorted(row.order for row in found.kept.collect()) == ["order0", "order1"]
+    found.close()
 
 
 def test_no_rows_is_a_normal_run(run, tmp_path):
