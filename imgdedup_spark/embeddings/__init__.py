@@ -1,0 +1,1 @@
+"""Embeddings of pictures, and which of them are close in cosine."""
