@@ -161,10 +161,15 @@ class DedupConfig:
                 raise UserError(f"{flag(name)} is 1 or more, not {getattr(self, name)}")
         if self.invariant:
             raise UserError("--invariant is not available yet; leave it out")
-        if self.method == "clip" or self.embedding_col:
-            raise UserError(
-                "embeddings (--method clip, --embedding-col) are not available yet; use a hash method such as phash"
-            )
+        embeddings = ("similarity", "model", "embedding_col", "batch_size", "device")
+        changed = [
+            flag(item.name)
+            for item in dataclasses.fields(self)
+            if item.name in embeddings and getattr(self, item.name) != item.default
+        ]
+        if self.method == "clip" or changed:
+            given = changed[0] if changed else "--method clip"
+            raise UserError(f"{given}: embeddings are not available yet; use a hash method such as phash")
         if self.text_normalize and not self.text_col:
             raise UserError("--text-normalize needs --text-col")
         hashes.validate(self.spec)
