@@ -14,7 +14,7 @@ from functools import cache
 from io import BytesIO
 from typing import TypeAlias
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from imgdedup_spark.errors import ImageError
 
@@ -96,7 +96,7 @@ class Picture:
             assert self._header is not None
             if self._format == "PNG" and _states_orientation_late(self._header, self.data):
                 return self.original().size
-            self._size = _turned_size(self._stored_size, _orientation(self._header))
+            self._size = _upright_size(self._header)
         return self._size
 
     def original(self) -> Image.Image:
@@ -235,7 +235,7 @@ def _ends_early(data: Bytes) -> bool:
 
 def _orientation(picture: Image.Image) -> int:
     """The EXIF orientation (1 to 8) still to be applied; 1 where there is none or it cannot be read."""
-    if picture.format == "TIFF":  # Pillow turns these itself while decoding, and states the upright size before
+    if picture.format == "TIFF":  # Pillow turns these itself while decoding
         return 1
     if not any(key in picture.info for key in _ORIENTATION_KEYS):
         return 1
@@ -253,6 +253,16 @@ def _states_orientation_late(picture: Image.Image, data: Bytes) -> bool:
         return False
     data = bytes(data)
     return b"eXIf" in data or b"Raw profile type exif" in data
+
+
+def _upright_size(header: Image.Image) -> tuple[int, int]:
+    """The size after turning, of a picture whose pixels are not decoded."""
+    if isinstance(header, TiffImagePlugin.TiffImageFile):
+        # Whether its size is already the upright one depends on Pillow's version; the tags do not.
+        tags = header.tag_v2
+        stored = tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
+        return _turned_size(stored, tags.get(ExifTags.Base.Orientation, 1))
+    return _turned_size(header.size, _orientation(header))
 
 
 def _turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:

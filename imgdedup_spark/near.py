@@ -121,19 +121,22 @@ def first_come(
 
 
 def _survey(items: DataFrame, references: DataFrame | None) -> tuple[int, int, bool]:
-    """How many items and references there are, and whether their contexts tell any apart. One pass over both."""
+    """How many items and references there are, and whether their contexts tell any apart."""
     rows = items.select("context", F.lit(0).alias("known"))
     if references is not None:
         rows = rows.unionAll(references.select("context", F.lit(1).alias("known")))
-    row = rows.agg(
-        F.count("known").alias("rows"),
-        F.sum("known").alias("known"),
-        F.min("context").alias("least"),
-        F.max("context").alias("most"),
+    lengths = rows.agg(
+        F.count("known").alias("rows"), F.sum("known").alias("known"), F.max(F.length("context")).alias("longest")
     ).first()
-    assert row is not None
-    known = row["known"] or 0
-    return row["rows"] - known, known, row["least"] != row["most"]
+    assert lengths is not None
+    known = lengths["known"] or 0
+    differ = False
+    # Nearly always all contexts are empty, which is quick to see; comparing binary values is not.
+    if lengths["longest"]:
+        extremes = rows.agg(F.min("context").alias("least"), F.max("context").alias("most")).first()
+        assert extremes is not None
+        differ = extremes["least"] != extremes["most"]
+    return lengths["rows"] - known, known, differ
 
 
 def _digest_contexts(items: DataFrame) -> DataFrame:

@@ -16,7 +16,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.bands import Words
-from imgdedup_spark.hamming import Matcher, Rows
+from imgdedup_spark.hamming import Matcher, earliest_neighbours
+from imgdedup_spark.hamming_compare import Rows
 from imgdedup_spark.near_blocks import (
     DECISION_BLOCK_SCHEMA,
     DECISION_SCHEMA,
@@ -136,9 +137,7 @@ def _decide(matcher: Matcher, search: bool) -> Callable[[Iterator[Any]], Iterato
         pieces = sorted(_blocks(matcher, table_rows()), key=lambda piece: piece[0])
         ranks, words = join_tables(matcher, [piece for _, piece in pieces])
         rows = np.arange(len(ranks), dtype=np.int32)
-        best = rows.copy()
-        if search:
-            matcher.search(words, rows, rows, best)
+        best = earliest_neighbours(matcher, words) if search else rows.copy()
         for found, earliest in minima:
             best[found] = np.minimum(best[found], earliest)
         keeper, _ = first_come_rule(matcher, words, best)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.bands import Words
-from imgdedup_spark.hamming import LANES, Matcher, Rows, compiled, first_passing, match
+from imgdedup_spark.hamming import Matcher
+from imgdedup_spark.hamming_compare import LANES, Rows, compiled, first_passing, match
 
 Flags = npt.NDArray[np.bool_]
 

@@ -150,13 +150,13 @@ def test_kernels_compile_where_numba_cannot_cache(tmp_path: Path, packed: bool) 
     if packed:
         place = tmp_path / "package.zip"
         with zipfile.ZipFile(place, "w") as archive:
-            for name in ("__init__", "bands", "hamming"):
+            for name in ("__init__", "bands", "hamming", "hamming_compare", "hamming_search"):
                 source = ROOT / "imgdedup_spark" / f"{name}.py"
                 archive.writestr(f"imgdedup_spark/{name}.py", source.read_text() if name != "__init__" else "")
     else:
         place = tmp_path / "package"
         (place / "imgdedup_spark").mkdir(parents=True)
-        for name in ("__init__", "bands", "hamming"):
+        for name in ("__init__", "bands", "hamming", "hamming_compare", "hamming_search"):
             source = ROOT / "imgdedup_spark" / f"{name}.py"
             (place / "imgdedup_spark" / f"{name}.py").write_text(source.read_text() if name != "__init__" else "")
         # A file where the cache folder would be: no user, not even root, can make it.

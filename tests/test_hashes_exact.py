@@ -28,7 +28,7 @@ LIBRARY: dict[str, Callable[[Image.Image, int], object]] = {
         picture, lambda part: imagehash.dhash(part, hash_size=size)
     ),
 }
-# The library needs half a second for each crop_resistant hash: it has a test of its own.
+# The library needs a good part of a second for each crop_resistant hash: it has a test of its own.
 QUICK = [
     HashSpec(method, size)
     for method in LIBRARY

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imgdedup_spark.hashes.bits import to_hex
+from imgdedup_spark.hashes.grids import grid
 from imgdedup_spark.hashes.kernels import stacked
 from imgdedup_spark.images import Picture
 
@@ -18,7 +19,7 @@ class AHash:
         self._size = size
 
     def measure(self, picture: Picture) -> bytes:
-        return picture.grid(self._size, self._size).tobytes()
+        return grid(picture, self._size, self._size)
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
         # The mean of at most 64x64 bytes is a sum of whole numbers, exact in float64 in whatever order.

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.fftpack
 
 from imgdedup_spark.hashes.bits import to_hex
+from imgdedup_spark.hashes.grids import grid
 from imgdedup_spark.hashes.kernels import stacked
 from imgdedup_spark.images import Picture
 
@@ -29,7 +30,7 @@ class PHash:
         self._grid = _GRID_PER_BIT * size
 
     def measure(self, picture: Picture) -> bytes:
-        return picture.grid(self._grid, self._grid).tobytes()
+        return grid(picture, self._grid, self._grid)
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
         size = self._size
@@ -49,7 +50,7 @@ class PHashSimple:
         self._grid = _GRID_PER_BIT * size
 
     def measure(self, picture: Picture) -> bytes:
-        return picture.grid(self._grid, self._grid).tobytes()
+        return grid(picture, self._grid, self._grid)
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
         size = self._size

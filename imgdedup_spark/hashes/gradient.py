@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.hashes.bits import to_hex
+from imgdedup_spark.hashes.grids import grid
 from imgdedup_spark.hashes.kernels import stacked
 from imgdedup_spark.images import Picture
 
@@ -21,7 +22,7 @@ class DHash:
         self._size = size
 
     def measure(self, picture: Picture) -> bytes:
-        return picture.grid(self._size + 1, self._size).tobytes()
+        return grid(picture, self._size + 1, self._size)
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
         return [
@@ -38,7 +39,7 @@ class DHashVertical:
         self._size = size
 
     def measure(self, picture: Picture) -> bytes:
-        return picture.grid(self._size, self._size + 1).tobytes()
+        return grid(picture, self._size, self._size + 1)
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
         return [
@@ -56,7 +57,7 @@ class DoubleGradient:
 
     def measure(self, picture: Picture) -> bytes:
         size = self._size
-        return picture.grid(size + 1, size).tobytes() + picture.grid(size, size + 1).tobytes()
+        return grid(picture, size + 1, size) + grid(picture, size, size + 1)
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
         size = self._size

@@ -8,7 +8,8 @@ import numpy as np
 import pdqhash
 
 from imgdedup_spark.hashes.bits import to_hex
-from imgdedup_spark.images import Picture, fast_side
+from imgdedup_spark.hashes.grids import fast_side
+from imgdedup_spark.images import Picture
 
 __all__ = ["BITS", "Pdq", "PdqExact"]
 

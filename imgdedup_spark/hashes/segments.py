@@ -1,8 +1,8 @@
 """``crop_resistant``: a ``dhash`` of each large bright or dark region, so that a crop shares some of them.
 
 The definition is that of the ``imagehash`` package (after DOI 10.1109/ARES.2014.85). Its regions are the
-connected components of a thresholded picture; SciPy labels them about a thousand times faster than the
-library's loop over sets of coordinates.
+connected components of a thresholded picture; with SciPy's labels a hash takes 8 ms, with the library's loop
+over sets of coordinates 170.
 """
 
 from __future__ import annotations

@@ -1,0 +1,269 @@
+"""The compiled search: each query's earliest neighbour among the targets, through choices of up to k agreeing bands.
+
+A level of the search holds the hashes that agree on so many bands, in runs; a run is cut by one band more where that
+costs less than comparing it. Runs stay in keep order throughout (a counting sort is stable), so that the first match
+of a run is its earliest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdedup_spark.bands import MOVE_NS, PAIR_NS, QUERY_NS, Words
+from imgdedup_spark.hamming_compare import LANES, Rows, compiled, first_passing, match
+
+# Runs longer than this look up how early a neighbour must be to matter before they compare.
+LONG_RUN = 256
+# Multiplier of Fibonacci hashing (2**64 over the golden ratio): spreads band values over buckets.
+MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@compiled
+def _compare_run(
+    table: Words,
+    target_codes: Words,
+    target_rows: Rows,
+    t0: int,
+    t1: int,
+    query_codes: Words,
+    query_rows: Rows,
+    q0: int,
+    q1: int,
+    best: Rows,
+    spans: npt.NDArray[np.int64],
+) -> None:
+    """Compares every query of a run with the targets before it, earliest first, up to its first match."""
+    words = target_codes.shape[0]
+    threshold = spans[0, 2]
+    end = t0
+    x1 = x2 = x3 = np.uint64(0)
+    x0 = np.uint64(0)
+    for j in range(q0, q1):
+        row = query_rows[j]
+        while end < t1 and target_rows[end] < row:
+            end += 1
+        stop = end
+        # Only what is earlier than the best so far can matter. In short runs looking that up (a cache miss) costs more
+        # than comparing.
+        if end - t0 > LONG_RUN and target_rows[end - 1] >= best[row]:
+            stop = t0 + np.searchsorted(target_rows[t0:end], best[row])
+        if words > 0:
+            x0 = query_codes[0, j]
+        if words > 1:
+            x1 = query_codes[1, j]
+        if words > 2:
+            x2 = query_codes[2, j]
+            x3 = query_codes[3, j]
+        s = first_passing(target_codes, t0, stop, x0, x1, x2, x3, threshold)
+        while s >= 0 and target_rows[s] < best[row]:
+            if match(table, target_rows[s], row, spans):
+                best[row] = target_rows[s]
+                break
+            s = first_passing(target_codes, s + 1, stop, x0, x1, x2, x3, threshold)
+
+
+@compiled
+def _partition(
+    table: Words,
+    codes: Words,
+    rows: Rows,
+    lo: int,
+    hi: int,
+    band: npt.NDArray[np.int64],
+    bucket_bits: int,
+    out_codes: Words,
+    out_rows: Rows,
+    ends: npt.NDArray[np.int64],
+    keys: npt.NDArray[np.uint16],
+) -> None:
+    """Puts the codes ``lo..hi`` into buckets by one band, keeping their order inside each (a counting sort).
+
+    ``ends[i]`` and ``ends[i + 1]`` are the limits of bucket ``i`` in the output.
+    """
+    buckets = 1 << bucket_bits
+    word, shift, spills, width = band[0], np.uint64(band[1]), band[2], band[3]
+    mask = np.uint64((1 << width) - 1)
+    carried = table.shape[1] == 1 and codes.shape[0] == 1
+    for b in range(buckets + 1):
+        ends[b] = 0
+    for i in range(lo, hi):
+        if carried:
+            value = codes[0, i] >> shift
+        else:
+            value = table[rows[i], word] >> shift
+            if spills:
+                value |= table[rows[i], word + 1] << (np.uint64(64) - shift)
+        value &= mask
+        if bucket_bits < width:
+            value = (value * MIX) >> np.uint64(64 - bucket_bits)
+        keys[i - lo] = value
+        ends[np.int64(value) + 1] += 1
+    for b in range(buckets):
+        ends[b + 1] += ends[b]
+    for i in range(lo, hi):
+        key = np.int64(keys[i - lo])
+        at = ends[key]
+        ends[key] = at + 1
+        out_rows[at] = rows[i]
+        for w in range(codes.shape[0]):
+            out_codes[w, at] = codes[w, i]
+    # The starts have become the ends of their buckets: move them up by one.
+    for b in range(buckets, 0, -1):
+        ends[b] = ends[b - 1]
+    ends[0] = 0
+
+
+@compiled
+def _worth_splitting(targets: int, queries: int, same: bool, children: int, width: int, deepen: float) -> bool:
+    """Whether another band costs less than comparing the run as it is."""
+    pairs = float(targets) * queries * (0.5 if same else 1.0)
+    moved = targets if same else targets + queries
+    split = children * (moved * MOVE_NS + queries * QUERY_NS + pairs * PAIR_NS / (1 << min(width, 20)))
+    return deepen * (pairs * PAIR_NS + queries * QUERY_NS) > split
+
+
+@compiled
+def _search_run(
+    table: Words,
+    target_codes: Words,
+    target_rows: Rows,
+    targets: int,
+    query_codes: Words,
+    query_rows: Rows,
+    queries: int,
+    same: bool,
+    best: Rows,
+    spans: npt.NDArray[np.int64],
+    bands: npt.NDArray[np.int64],
+    k: int,
+    prefix: npt.NDArray[np.int64],
+    deepen: float,
+    target_ends: npt.NDArray[np.int64],
+    query_ends: npt.NDArray[np.int64],
+    keys: npt.NDArray[np.uint16],
+) -> None:
+    """Descends through the choices of up to k bands; level d of the buffers holds the runs that agree on d bands.
+
+    ``target_codes`` is ``(k + 1, words, targets)`` with level 0 filled, and so on.
+    """
+    count = bands.shape[0]
+    if k == 0 or not _worth_splitting(targets, queries, same, 1 if prefix.size else count - k + 1, bands[0, 3], deepen):
+        _compare_run(
+            table, target_codes[0], target_rows[0], 0, targets, query_codes[0], query_rows[0], 0, queries, best, spans
+        )
+        return
+    # At each depth: the band chosen, the bucket looked at, the run it was cut from.
+    band = np.zeros(k + 1, dtype=np.int64)
+    bucket = np.zeros(k + 1, dtype=np.int64)
+    buckets = np.zeros(k + 1, dtype=np.int64)
+    t_lo = np.zeros(k + 1, dtype=np.int64)
+    t_hi = np.zeros(k + 1, dtype=np.int64)
+    q_lo = np.zeros(k + 1, dtype=np.int64)
+    q_hi = np.zeros(k + 1, dtype=np.int64)
+    depth = 1
+    band[1] = prefix[0] if prefix.size else 0
+    t_hi[1] = targets
+    q_hi[1] = queries
+    fresh = True
+    while depth > 0:
+        if fresh:
+            # Few hashes need few buckets: clearing the counters must not cost more than the hashes do.
+            bits = min(bands[band[depth], 3], 4)
+            while bits < bands[band[depth], 3] and (1 << bits) < t_hi[depth] - t_lo[depth]:
+                bits += 1
+            buckets[depth] = 1 << bits
+            bucket[depth] = 0
+            _partition(
+                table, target_codes[depth - 1], target_rows[depth - 1], t_lo[depth], t_hi[depth], bands[band[depth]],
+                bits, target_codes[depth], target_rows[depth], target_ends[depth], keys,
+            )  # fmt: skip
+            if not same:
+                _partition(
+                    table, query_codes[depth - 1], query_rows[depth - 1], q_lo[depth], q_hi[depth], bands[band[depth]],
+                    bits, query_codes[depth], query_rows[depth], query_ends[depth], keys,
+                )  # fmt: skip
+            fresh = False
+        if bucket[depth] == buckets[depth]:
+            band[depth] += 1
+            if depth <= prefix.size or band[depth] > count - k + depth - 1:
+                depth -= 1
+            else:
+                fresh = True
+            continue
+        b = bucket[depth]
+        bucket[depth] += 1
+        t0, t1 = target_ends[depth, b], target_ends[depth, b + 1]
+        q0, q1 = query_ends[depth, b], query_ends[depth, b + 1]
+        if t0 == t1 or q0 == q1 or (same and t1 - t0 < 2):
+            continue
+        if depth < k:
+            following = band[depth] + 1
+            children = count - k + depth - following + 1
+            if depth < prefix.size:
+                following, children = prefix[depth], 1
+            if _worth_splitting(t1 - t0, q1 - q0, same, children, bands[following, 3], deepen):
+                depth += 1
+                band[depth] = following
+                t_lo[depth], t_hi[depth], q_lo[depth], q_hi[depth] = t0, t1, q0, q1
+                fresh = True
+                continue
+        _compare_run(
+            table, target_codes[depth], target_rows[depth], t0, t1,
+            query_codes[depth], query_rows[depth], q0, q1, best, spans,
+        )  # fmt: skip
+
+
+@compiled
+def search_groups(
+    table: Words,
+    targets: Rows,
+    target_groups: npt.NDArray[np.int64],
+    queries: Rows,
+    query_groups: npt.NDArray[np.int64],
+    same: bool,
+    best: Rows,
+    spans: npt.NDArray[np.int64],
+    bands: npt.NDArray[np.int64],
+    k: int,
+    prefix: npt.NDArray[np.int64],
+    filter_words: int,
+    deepen: float,
+) -> None:
+    """Searches each group (the rows of one context bucket) by itself; group g begins at ``target_groups[g]``."""
+    most_targets, most_queries = 0, 0
+    for g in range(target_groups.size - 1):
+        t, q = target_groups[g + 1] - target_groups[g], query_groups[g + 1] - query_groups[g]
+        if t > 0 and q > 0:
+            most_targets, most_queries = max(most_targets, t), max(most_queries, q)
+    most_buckets = 0
+    for b in range(bands.shape[0]):
+        most_buckets = max(most_buckets, 1 << bands[b, 3])
+    # Levels below the first are used up to their longest run only; memory never touched is never allocated.
+    target_codes = np.empty((k + 1, filter_words, most_targets + LANES), dtype=np.uint64)
+    target_rows = np.empty((k + 1, most_targets), dtype=np.int32)
+    target_ends = np.zeros((k + 1, most_buckets + 1), dtype=np.int64)
+    keys = np.empty(max(most_targets, most_queries), dtype=np.uint16)
+    query_codes, query_rows, query_ends = target_codes, target_rows, target_ends
+    if not same:
+        query_codes = np.empty((k + 1, filter_words, most_queries), dtype=np.uint64)
+        query_rows = np.empty((k + 1, most_queries), dtype=np.int32)
+        query_ends = np.zeros((k + 1, most_buckets + 1), dtype=np.int64)
+    for g in range(target_groups.size - 1):
+        t0, t1 = target_groups[g], target_groups[g + 1]
+        q0, q1 = query_groups[g], query_groups[g + 1]
+        if t0 == t1 or q0 == q1:
+            continue
+        for i in range(t0, t1):
+            target_rows[0, i - t0] = targets[i]
+            for w in range(filter_words):
+                target_codes[0, w, i - t0] = table[targets[i], w]
+        if not same:
+            for i in range(q0, q1):
+                query_rows[0, i - q0] = queries[i]
+                for w in range(filter_words):
+                    query_codes[0, w, i - q0] = table[queries[i], w]
+        _search_run(
+            table, target_codes, target_rows, t1 - t0, query_codes, query_rows, q1 - q0, same, best, spans, bands,
+            k, prefix, deepen, target_ends, query_ends, keys,
+        )  # fmt: skip
