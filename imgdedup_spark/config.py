@@ -200,6 +200,15 @@ class JobConfig:
     output_format: str | None = option(
         None, "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images)", choices=("parquet", "jsonl")
     )
+    index: str | None = option(
+        None, "fingerprints of all that was kept so far: rows are compared with it and added to it", metavar="DIR"
+    )
+    against: tuple[str, ...] = option(
+        (), "data sets or indexes to compare with, read only: rows found there are dropped", nargs="+", metavar="DIR"
+    )
+    run_id: str | None = option(
+        None, "names this run in the index; the same id again replaces what that run had added", metavar="ID"
+    )
     dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
     overwrite: bool = option(False, "replace an existing output", action="store_true")
     dedup: DedupConfig = field(default_factory=DedupConfig)
@@ -214,6 +223,10 @@ class JobConfig:
             raise UserError("--output is required: name the folder to write")
         if self.output_format not in (None, "parquet", "jsonl"):
             raise UserError(f"--output-format is one of parquet, jsonl, not {self.output_format!r}")
+        if self.run_id is not None and self.index is None:
+            raise UserError("--run-id names a run in an index: it needs --index")
+        if self.run_id == "":
+            raise UserError("--run-id: an id has at least one character")
         self.dedup.check()
 
 

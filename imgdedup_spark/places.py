@@ -22,11 +22,14 @@ from imgdedup_spark.sources import ID, PLACE, Source, plain_path, prefixes
 
 ORDER = "order"
 PIECE = "piece"
+INPUT = "input"
 
 #: A file's number and a row's number in it share one bigint: 2²⁷ files of 2³⁶ rows.
 ROW_BITS = 36
 
-_PIECE_SCHEMA = "input int, file string, start bigint, piece int, ordinal bigint, base bigint, name string"
+# Names that no column of the user's has.
+_PIECE = "__imgdedup_piece_"
+_PIECE_PARTS = ("input int", "file string", "start bigint", "number int", "ordinal bigint", "base bigint", "name string")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class PlacedPiece(Piece):
     name: str
     ordinal: int
     base: int
+
+
+def where_columns(rows: DataFrame) -> list[str]:
+    """The columns that say where a row stands, as far as they are there: ``order``, ``piece`` and ``input``."""
+    return [name for name in (ORDER, PIECE, INPUT) if name in rows.columns]
 
 
 def find_pieces(prints: DataFrame, source: Source) -> list[PlacedPiece]:
@@ -92,7 +100,7 @@ def _names(files: Sequence[tuple[int, str]], source: Source) -> dict[tuple[int, 
 def attach(
     prints: DataFrame, source: Source, id_col: str | None, stage: Callable[[str, DataFrame], DataFrame]
 ) -> tuple[DataFrame, list[PlacedPiece]]:
-    """Adds ``id``, ``order`` and, for rows in pieces, ``piece`` to the fingerprints; drops the place.
+    """Adds ``id``, ``order``, for rows in pieces ``piece``, and ``input`` where it is known; drops the place.
 
     Args:
         prints: has ``PLACE`` and/or ``id``.
@@ -101,6 +109,8 @@ def attach(
     Raises:
         UserError: ids of a DataFrame repeat or are null, so that they name no row.
     """
+    if PLACE in prints.columns:
+        prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
     if source.in_pieces:
         pieces = find_pieces(prints, source)
         return in_pieces(prints, source, pieces, id_col), pieces
@@ -118,15 +128,16 @@ def in_pieces(frame: DataFrame, source: Source, pieces: Sequence[PlacedPiece], i
     """Adds ``order``, ``piece`` and, without an id column, ``id`` to rows that have ``PLACE``."""
     spark, place = frame.sparkSession, F.col(PLACE)
     rows = [(one.input, one.uri, one.start, one.number, one.ordinal, one.base, one.name) for one in pieces]
-    table = spark.createDataFrame(rows, schema=_PIECE_SCHEMA)
-    on = [F.col(f"p.{part}") == place[part] for part in ("input", "file", "start")]
+    table = spark.createDataFrame(rows, schema=", ".join(_PIECE + part for part in _PIECE_PARTS))
+    piece = {name: F.col(_PIECE + name) for name in (part.split()[0] for part in _PIECE_PARTS)}
+    on = [piece[part] == place[part] for part in ("input", "file", "start")]
     # A broadcast because the rows may hold pictures, which no shuffle should carry; a line a piece is small.
-    joined = frame.join(F.broadcast(table.alias("p")), on)
-    row = place["row"] - F.col("p.base")
-    order = (F.shiftleft(F.col("p.ordinal"), ROW_BITS) + row).alias(ORDER)
-    row_id = [] if id_col is not None else [F.concat("p.name", F.lit("#"), row).alias("id")]
+    joined = frame.join(F.broadcast(table), on)
+    row = place["row"] - piece["base"]
+    order = (F.shiftleft(piece["ordinal"], ROW_BITS) + row).alias(ORDER)
+    row_id = [] if id_col is not None else [F.concat(piece["name"], F.lit("#"), row).alias("id")]
     kept = [F.col(f"`{name}`") for name in frame.columns if name != PLACE]
-    return joined.select(*kept, order, F.col("p.piece"), *row_id)
+    return joined.select(*kept, order, piece["number"].alias(PIECE), *row_id)
 
 
 def _check_ids(prints: DataFrame, id_col: str | None) -> None:

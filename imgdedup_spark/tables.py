@@ -10,6 +10,7 @@ from imgdedup_spark.fingerprints import failed
 from imgdedup_spark.joins import BROADCAST_KEYS, join_few
 from imgdedup_spark.pipeline import Found
 from imgdedup_spark.places import ORDER, in_pieces
+from imgdedup_spark.references import as_ids
 from imgdedup_spark.sources import ID, PLACE
 
 
@@ -18,9 +19,17 @@ def duplicates(found: Found) -> DataFrame:
     ids = found.prints.select(ORDER, "id")
     kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
     few = found.groups.join(kept, "kept_order")
-    joined = join_few(found.dropped.join(ids, ORDER), few, "kept_order", found.group_count)
+    dropped = found.dropped.join(ids, ORDER)
+    joined = join_few(dropped, few, "kept_order", found.group_count)
     similarity = F.lit(None).cast("double").alias("similarity")
-    return joined.select("id", "kept_id", "distance", similarity, "reason")
+    columns = ("id", "kept_id", "distance", similarity, "reason")
+    if found.references is None:
+        return joined.select(*columns)
+    # Names from elsewhere are stored as strings; they get the ids' type back where all of them can.
+    known = found.references.named(dropped.where("reference is not null")).select(*columns)
+    known = as_ids(known, "kept_id", found.prints.schema["id"].dataType)
+    kind = known.schema["kept_id"].dataType
+    return joined.select(*columns).withColumn("kept_id", F.col("kept_id").cast(kind)).unionByName(known)
 
 
 def errors(found: Found) -> DataFrame:
