@@ -8,8 +8,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from imgdedup_spark import tables
-from imgdedup_spark.config import MAX_PIXELS, Decode, DedupConfig
-from imgdedup_spark.hashes import Hasher, HashSpec, validate
+from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.hashes import Decode, Hasher, HashSpec, validate
+from imgdedup_spark.images import DEFAULT_MAX_PIXELS
 from imgdedup_spark.pipeline import Clock, Found, find_duplicates
 from imgdedup_spark.sources import frame_source
 from imgdedup_spark.summary import summarize
@@ -84,7 +85,12 @@ def deduplicate(
 
 
 def hash_bytes(
-    data: bytes, method: str = "phash", hash_size: int = 8, *, decode: Decode = "exact", max_pixels: int = MAX_PIXELS
+    data: bytes,
+    method: str = "phash",
+    hash_size: int = 8,
+    *,
+    decode: Decode = "exact",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> str:
     """The hash of one picture, as lower-case hex; no Spark.
 

@@ -83,6 +83,9 @@ def check_columns(schema: StructType, config: DedupConfig) -> None:
             raise UserError(
                 f"--hash-col {config.hash_col}: expected string (hex) or binary; found {kind.simpleString()}"
             )
+    taken = {"imagehash", "texthash"} & set(schema.fieldNames())
+    if config.emit_hashes and taken:
+        raise UserError(f"--emit-hashes: the input already has a column `{min(taken)}`")
     for name in row_terms(config):
         kind = _column_type(schema, name, f"--keep {config.keep!r}")
         if isinstance(kind, MapType):

@@ -8,16 +8,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from imgdedup_spark import hashes
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.hashes import HashSpec
-
-#: Pillow's own limit against decompression bombs, and the contract's default.
-MAX_PIXELS = 178_956_970
-
-Decode = Literal["fast", "exact"]
+from imgdedup_spark.hashes import Decode, HashSpec
+from imgdedup_spark.images import DEFAULT_MAX_PIXELS
 
 TEXT_RULES = ("lowercase", "ignore_non_character")
 KEEP_SIZES = ("width", "height", "pixels", "bytes")
@@ -121,7 +117,7 @@ class DedupConfig:
     missing: str = option(
         "keep", "rows without any image: keep all, or treat them as duplicates", choices=("keep", "duplicates")
     )
-    max_pixels: int = option(MAX_PIXELS, "larger images are errors", metavar="N")
+    max_pixels: int = option(DEFAULT_MAX_PIXELS, "larger images are errors", metavar="N")
     show_num: int = option(0, "sample N groups of duplicates into pairs/", metavar="N")
     emit_hashes: bool = option(False, "add imagehash and texthash to kept/", action="store_true")
     #: Width of the hashes in ``hash_col``, found in the data when distances are asked for; no option.

@@ -32,10 +32,13 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from imgdedup_spark import storage
 from imgdedup_spark.columns import col, image_column, row_terms
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.hashes import Hasher
-from imgdedup_spark.pictures import PathRules, PictureReader
+from imgdedup_spark.parquet_column import ColumnReader
+from imgdedup_spark.pictures import PathRules, PictureReader, Pictures
 from imgdedup_spark.sources import ID, PLACE, Source
 
 #: Pictures given as paths are read in portions of about this size, so that a batch of paths to large files
@@ -80,15 +83,32 @@ def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     pictures = col(image)
     if isinstance(source.schema[image].dataType, NullType):
         pictures = pictures.cast("binary")
-    frame = source.frame.select(*kept, pictures.alias("image"))
+    direct = _reads_directly(source)
+    frame = source.frame.select(*kept, *([] if direct else [pictures.alias("image")]))
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
     rules = PathRules(roots, config.image_root is not None)
     specs = [config.spec, *(verify.spec for verify in config.verifies)]
-    work = HashPictures(Hasher(specs, config.decode, config.max_pixels), PictureReader(rules), bool(config.image_root))
+    work = HashPictures(
+        Hasher(specs, config.decode, config.max_pixels),
+        PictureReader(rules),
+        bool(config.image_root),
+        ColumnReader(image) if direct else None,
+    )
     names = hash_columns(len(specs))
     fields = [one for one in frame.schema.fields if one.name != "image"]
     fields += [StructField(name, StringType()) for name in names] + _MEASURED
     return frame.mapInArrow(work, StructType(fields))
+
+
+def _reads_directly(source: Source) -> bool:
+    """Whether workers can read the pictures from the Parquet files themselves."""
+    if source.format != "parquet" or not source.in_pieces:
+        return False
+    try:
+        storage.open_fs(source.roots[0].read)
+    except UserError:
+        return False
+    return True
 
 
 def hash_columns(count: int) -> list[str]:
@@ -141,12 +161,18 @@ def _ready_hashes(frame: DataFrame, kind: str) -> DataFrame:
 
 
 class HashPictures:
-    """The worker's side: Arrow batches with an ``image`` column → the same rows with hashes instead."""
+    """The worker's side: Arrow batches with an ``image`` column → the same rows with hashes instead.
 
-    def __init__(self, hasher: Hasher, reader: PictureReader, one_root: bool) -> None:
+    With a ``column`` reader the batches have no images, but ``PLACE``, where they are read.
+    """
+
+    def __init__(
+        self, hasher: Hasher, reader: PictureReader, one_root: bool, column: ColumnReader | None = None
+    ) -> None:
         self.hasher = hasher
         self.reader = reader
         self.one_root = one_root
+        self.column = column
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -157,8 +183,11 @@ class HashPictures:
         inputs = None
         if PLACE in batch.schema.names and not self.one_root:
             inputs = np.asarray(batch.column(PLACE).field("input"))
-        for pictures in self.reader.read_chunks(batch.column("image"), inputs, CHUNK_BYTES):
-            rows.add(pictures, self.hasher)
+        portions = [(0, batch.column("image"))] if self.column is None else self.column.read(batch.column(PLACE))
+        for first, images in portions:
+            here = None if inputs is None else inputs[first : first + len(images)]
+            for pictures in self.reader.read_chunks(images, here, CHUNK_BYTES):
+                rows.add(pictures, first, self.hasher)
         names = [name for name in batch.schema.names if name != "image"]
         columns = {name: batch.column(name) for name in names}
         return pa.RecordBatch.from_pydict({**columns, **rows.columns()})
@@ -176,11 +205,15 @@ class _Rows:
         self.pixels = np.zeros(count, np.int64)
         self.errors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
 
-    def add(self, pictures: Any, hasher: Hasher) -> None:
+    def add(self, pictures: Pictures, first: int, hasher: Hasher) -> None:
+        """Args:
+        first: the row that the pictures' row 0 is.
+        """
         readable = [i for i in range(len(pictures.data)) if i not in pictures.errors]
-        prints = hasher.hash_batch([pictures.data[i] for i in readable])
+        data = [one for one in (pictures.data[i] for i in readable) if one is not None]
+        prints = hasher.hash_batch(data)
         errors = {**pictures.errors, **{readable[i]: error for i, error in prints.errors.items()}}
-        row = pictures.row
+        row = pictures.row + first
         for i, error in sorted(errors.items()):
             entry = {"position": int(pictures.position[i]), "error": error.code, "message": error.message}
             self.errors[row[i]].append(entry)

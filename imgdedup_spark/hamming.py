@@ -7,9 +7,11 @@ parts, then the context. All functions here are plain NumPy and Numba: no Spark.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import llvmlite.ir as ir
@@ -40,15 +42,25 @@ _TABLE_WORDS = 8
 
 
 def compiled(function: F) -> F:
-    """Numba's ``njit`` with its machine code kept on disk where that is possible.
-
-    From a zip file (``--py-files``) or without a writable cache folder Numba refuses to cache; then each worker
-    compiles.
-    """
+    """Numba's ``njit`` with its machine code kept on disk where that is possible; elsewhere each worker compiles."""
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        cached = numba.njit(cache=True, nogil=True)(function)
+        if _can_write(cached.stats.cache_path):
+            return cached
     except RuntimeError:
-        return numba.njit(nogil=True)(function)
+        pass  # Numba found no place for a cache.
+    return numba.njit(nogil=True)(function)
+
+
+@cache
+def _can_write(folder: str) -> bool:
+    """Whether files can be made there. For code in a zip file (``--py-files``) Numba does not find out in time."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 @intrinsic
@@ -392,9 +404,7 @@ def _distances(table: Words, rows: Rows, others: Rows, spans: npt.NDArray[np.int
 
 
 @compiled
-def first_passing(
-    codes: Words, lo: int, stop: int, x0: Any, x1: Any, x2: Any, x3: Any, threshold: int
-) -> int:
+def first_passing(codes: Words, lo: int, stop: int, x0: Any, x1: Any, x2: Any, x3: Any, threshold: int) -> int:
     """The first of the codes ``lo .. stop - 1`` whose filter words are within the threshold of x, or -1.
 
     All the time of a search goes into this loop. ``codes`` must have ``LANES`` columns more than are asked for, which
@@ -443,11 +453,10 @@ def _compare_run(
         while end < t1 and target_rows[end] < row:
             end += 1
         stop = end
-        if end - t0 > LONG_RUN:
-            # Only what is earlier than the best so far can matter. In short runs looking that up (a cache miss) costs
-            # more than comparing.
-            if target_rows[end - 1] >= best[row]:
-                stop = t0 + np.searchsorted(target_rows[t0:end], best[row])
+        # Only what is earlier than the best so far can matter. In short runs looking that up (a cache miss) costs more
+        # than comparing.
+        if end - t0 > LONG_RUN and target_rows[end - 1] >= best[row]:
+            stop = t0 + np.searchsorted(target_rows[t0:end], best[row])
         if words > 0:
             x0 = query_codes[0, j]
         if words > 1:

@@ -34,6 +34,10 @@ Stage = Callable[[str, DataFrame], DataFrame]
 SAMPLE_HASHES = 8192
 
 
+# Hashes of a unit that are worth a task of their own.
+SMALLEST_UNIT = 100_000
+
+
 @dataclass(frozen=True)
 class NearOptions:
     """Tuning; the defaults are right for users.
@@ -90,8 +94,7 @@ def first_come(
         ``distance`` (bits; the largest over the reported parts), one row an item; and the plan, for log and
         summary.
     """
-    count, has_contexts = _survey(items, references)
-    known = 0 if references is None else references.count()
+    count, known, has_contexts = _survey(items, references)
     if count == 0:
         empty = items.sparkSession.createDataFrame([], DECISION_SCHEMA)
         return empty, {"path": "broadcast", "k": 0, "bands": 0, "keys": 0, "comparisons": 0, "rounds": 0, "hashes": 0}
@@ -117,14 +120,20 @@ def first_come(
     return (decided if dropped is None else decided.unionAll(dropped)), info
 
 
-def _survey(items: DataFrame, references: DataFrame | None) -> tuple[int, bool]:
-    """How many items there are, and whether their contexts tell any apart."""
-    contexts = items.select("context")
+def _survey(items: DataFrame, references: DataFrame | None) -> tuple[int, int, bool]:
+    """How many items and references there are, and whether their contexts tell any apart. One pass over both."""
+    rows = items.select("context", F.lit(0).alias("known"))
     if references is not None:
-        contexts = contexts.unionAll(references.select("context"))
-    row = contexts.agg(F.min("context").alias("least"), F.max("context").alias("most")).first()
+        rows = rows.unionAll(references.select("context", F.lit(1).alias("known")))
+    row = rows.agg(
+        F.count("known").alias("rows"),
+        F.sum("known").alias("known"),
+        F.min("context").alias("least"),
+        F.max("context").alias("most"),
+    ).first()
     assert row is not None
-    return items.count(), row["least"] != row["most"]
+    known = row["known"] or 0
+    return row["rows"] - known, known, row["least"] != row["most"]
 
 
 def _digest_contexts(items: DataFrame) -> DataFrame:
@@ -212,7 +221,10 @@ class _Search:
         return self._search(rows, count + known)
 
     def _search(self, rows: DataFrame, count: int) -> DataFrame:
-        routes = plan_routes(self.matcher, rows, count, self.options.unit_hashes)
+        # Small jobs are cut finer, so that every core has units to do.
+        copies = count * max(1, self.matcher.plan.first_bands)
+        unit_hashes = min(self.options.unit_hashes, max(SMALLEST_UNIT, copies // (2 * _parallelism(self.spark))))
+        routes = plan_routes(self.matcher, rows, count, unit_hashes)
         return search_by_shuffle(self.matcher, rows, routes)
 
     def _decide_by_shuffle(self, items: DataFrame, count: int) -> tuple[DataFrame, int]:
@@ -308,5 +320,5 @@ def _decisions(items: DataFrame, dropped: DataFrame) -> DataFrame:
 
 def _parallelism(spark: Any) -> int:
     """Tasks that the cluster runs at once: what Spark cuts a range into when nobody says how."""
-    row = spark.range(1 << 16).agg(F.max(F.spark_partition_id()).alias("last")).first()
-    return int(row["last"]) + 1
+    numbers = spark.range(1 << 16).select(F.spark_partition_id().alias("number"))
+    return int(numbers.agg(F.max("number").alias("last")).first()["last"]) + 1

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType
 
+from imgdedup_spark.columns import col
 from imgdedup_spark.copying import Piece
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.sources import ID, PLACE, Source, plain_path, prefixes
@@ -27,9 +28,11 @@ INPUT = "input"
 #: A file's number and a row's number in it share one bigint: 2²⁷ files of 2³⁶ rows.
 ROW_BITS = 36
 
-# Names that no column of the user's has.
-_PIECE = "__imgdedup_piece_"
-_PIECE_PARTS = ("input int", "file string", "start bigint", "number int", "ordinal bigint", "base bigint", "name string")
+# Names that no column of a user's has.
+_PIECE_SCHEMA = (
+    "__p_input int, __p_file string, __p_start bigint, __p_piece int, __p_ordinal bigint, __p_base bigint, "
+    "__p_name string"
+)
 
 
 @dataclass(frozen=True)
@@ -124,20 +127,25 @@ def attach(
     return stage("ordered", ordered), []
 
 
-def in_pieces(frame: DataFrame, source: Source, pieces: Sequence[PlacedPiece], id_col: str | None) -> DataFrame:
-    """Adds ``order``, ``piece`` and, without an id column, ``id`` to rows that have ``PLACE``."""
+def in_pieces(
+    frame: DataFrame, source: Source, pieces: Sequence[PlacedPiece], id_col: str | None, prefix: str = ""
+) -> DataFrame:
+    """Adds ``order``, ``piece`` and, without an id column, ``id`` to rows that have ``PLACE``.
+
+    Args:
+        prefix: put before the new columns' names, where the frame has columns of the user's.
+    """
     spark, place = frame.sparkSession, F.col(PLACE)
     rows = [(one.input, one.uri, one.start, one.number, one.ordinal, one.base, one.name) for one in pieces]
-    table = spark.createDataFrame(rows, schema=", ".join(_PIECE + part for part in _PIECE_PARTS))
-    piece = {name: F.col(_PIECE + name) for name in (part.split()[0] for part in _PIECE_PARTS)}
-    on = [piece[part] == place[part] for part in ("input", "file", "start")]
+    table = spark.createDataFrame(rows, schema=_PIECE_SCHEMA)
+    on = [F.col(f"__p_{part}") == place[part] for part in ("input", "file", "start")]
     # A broadcast because the rows may hold pictures, which no shuffle should carry; a line a piece is small.
     joined = frame.join(F.broadcast(table), on)
-    row = place["row"] - piece["base"]
-    order = (F.shiftleft(piece["ordinal"], ROW_BITS) + row).alias(ORDER)
-    row_id = [] if id_col is not None else [F.concat(piece["name"], F.lit("#"), row).alias("id")]
-    kept = [F.col(f"`{name}`") for name in frame.columns if name != PLACE]
-    return joined.select(*kept, order, piece["number"].alias(PIECE), *row_id)
+    row = place["row"] - F.col("__p_base")
+    order = (F.shiftleft(F.col("__p_ordinal"), ROW_BITS) + row).alias(prefix + ORDER)
+    row_id = [] if id_col is not None else [F.concat("__p_name", F.lit("#"), row).alias(prefix + "id")]
+    kept = [col(name) for name in frame.columns if name != PLACE]
+    return joined.select(*kept, order, F.col("__p_piece").alias(prefix + PIECE), *row_id)
 
 
 def _check_ids(prints: DataFrame, id_col: str | None) -> None:

@@ -13,6 +13,11 @@ from imgdedup_spark.places import ORDER, in_pieces
 from imgdedup_spark.references import as_ids
 from imgdedup_spark.sources import ID, PLACE
 
+# Beside the user's columns, ours have names that no column of a user's has.
+_MINE = "__imgdedup_"
+_ROW = _MINE + ORDER
+_KEY = _MINE + "key"
+
 
 def duplicates(found: Found) -> DataFrame:
     """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``."""
@@ -73,7 +78,7 @@ def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
     """``order`` and a struct of what pairs/ shows of a row: a second, narrow reading of a few rows."""
     frame, config = with_order(found), found.config
     text = col(config.text_col).cast("string") if config.text_col else F.lit(None).cast("string")
-    rows = frame.select(ORDER, text.alias("text"), _paths(found).alias("path"))
+    rows = frame.select(F.col(_ROW).alias(ORDER), text.alias("text"), _paths(found).alias("path"))
     hashes_too = found.prints.select(ORDER, "id", imagehash().alias("hash"))
     # A broadcast of a few numbers, so that neither reading is shuffled.
     wanted = F.broadcast(wanted.distinct())
@@ -112,13 +117,13 @@ def _short(path: Column) -> Column:
 
 
 def with_order(found: Found, frame: DataFrame | None = None) -> DataFrame:
-    """The source's rows again (or those of ``frame``, a part of them), each with its ``order``."""
+    """The source's rows again (or those of ``frame``, a part of them), each with its number in ``_ROW``."""
     source, config = found.source, found.config
     if source.in_pieces:
-        return in_pieces(source.frame if frame is None else frame, source, found.pieces, config.id_col or "")
+        return in_pieces(source.frame if frame is None else frame, source, found.pieces, "", _MINE)
     key = col(config.id_col) if config.id_col else F.col(ID)
-    numbers = found.prints.select(F.col("id").alias("__imgdedup_key"), ORDER)
-    return source.frame.drop(PLACE).join(numbers, key == F.col("__imgdedup_key")).drop("__imgdedup_key")
+    numbers = found.prints.select(F.col("id").alias(_KEY), F.col(ORDER).alias(_ROW))
+    return source.frame.drop(PLACE).join(numbers, key == F.col(_KEY)).drop(_KEY)
 
 
 def kept(found: Found, part: DataFrame | None = None) -> DataFrame:
@@ -134,19 +139,19 @@ def kept(found: Found, part: DataFrame | None = None) -> DataFrame:
         columns += [F.col("imagehash"), F.col("texthash")]
     if source.in_pieces:
         # The rows may hold pictures: a broadcast of the numbers of the dropped ones keeps them out of a shuffle.
-        rows = with_order(found, part).join(_small(found, gone), ORDER, "left_anti")
+        rows = with_order(found, part).join(_small(found, gone.withColumnRenamed(ORDER, _ROW)), _ROW, "left_anti")
         if config.emit_hashes:
-            emitted = found.prints.select(ORDER, imagehash().alias("imagehash"), "texthash")
-            rows = rows.join(F.broadcast(emitted), ORDER)
+            emitted = found.prints.select(F.col(ORDER).alias(_ROW), imagehash().alias("imagehash"), "texthash")
+            rows = rows.join(F.broadcast(emitted), _ROW)
         return rows.select(*columns)
     key = col(config.id_col) if config.id_col else F.col(ID)
-    row_id = F.col("id").alias("__imgdedup_key")
+    row_id = F.col("id").alias(_KEY)
     rows = source.frame
-    gone_ids = gone.join(found.prints.select(ORDER, row_id), ORDER).select("__imgdedup_key")
-    rows = rows.join(_small(found, gone_ids), key == F.col("__imgdedup_key"), "left_anti")
+    gone_ids = gone.join(found.prints.select(ORDER, row_id), ORDER).select(_KEY)
+    rows = rows.join(_small(found, gone_ids), key == F.col(_KEY), "left_anti")
     if config.emit_hashes:
         emitted = found.prints.select(row_id, imagehash().alias("imagehash"), "texthash")
-        rows = rows.join(emitted, key == F.col("__imgdedup_key"))
+        rows = rows.join(emitted, key == F.col(_KEY))
     return rows.select(*columns)
 
 

@@ -17,10 +17,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
 from imgdedup_spark.columns import IMAGE_TYPES, col, is_image_type
-from imgdedup_spark.config import MAX_PIXELS
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import HashPictures
 from imgdedup_spark.hashes import Hasher, HashSpec, validate
+from imgdedup_spark.images import DEFAULT_MAX_PIXELS
 from imgdedup_spark.pictures import PathRules, PictureReader
 
 
@@ -81,7 +81,7 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
         validate(spec)
         root = self.getOrDefault(self.imageRoot)
         work = HashPictures(
-            Hasher([spec], self.getOrDefault(self.decode), MAX_PIXELS),
+            Hasher([spec], self.getOrDefault(self.decode), DEFAULT_MAX_PIXELS),
             PictureReader(PathRules((root,), bool(root))),
             True,
         )

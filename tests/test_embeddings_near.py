@@ -183,6 +183,18 @@ def test_cells_keep_the_promise_and_say_their_recall(spark, stage):
     assert report["cells"] == 153 and report["probes"] < 16
 
 
+def test_cells_with_references(spark, stage):
+    vectors, ranks = clustered(7, 400, clusters=900), np.arange(400)
+    references, reference_ranks = clustered(8, 5000, clusters=900), np.random.default_rng(8).permutation(5000)
+    items, known = frame(spark, vectors, ranks), frame(spark, references, reference_ranks)
+    decisions, report = first_come(items, 0.9, stage=stage, references=known, options=CELLS)
+    expected = loop(vectors, ranks, 0.9, None, (references, reference_ranks, [b""] * 5000))
+    got = {row["rank"]: (row["keeper"], row["is_reference"]) for row in decisions.collect()}
+    same = sum(got[rank] == one[:2] for rank, one in expected.items())
+    assert report["path"] == "blocked" and same >= 0.97 * len(expected)
+    assert sum(is_reference for _, is_reference in got.values()) > 100
+
+
 def test_no_rows(spark, stage):
     decisions, report = first_come(spark.createDataFrame([], SCHEMA), 0.9, stage=stage)
     assert decisions.collect() == [] and report["items"] == 0

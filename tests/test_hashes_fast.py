@@ -59,7 +59,7 @@ def test_grid_is_pillows_lanczos(seed: int, width: int, height: int, cells: int)
     difference = np.abs(ours - pillows)
     if height <= 1.5 * width and width >= 4 * cells:  # Pillow takes tall pictures' columns first, we never do
         assert difference.max() <= 1
-        assert (difference > 0).sum() <= max(3, 0.05 * cells * cells)
+        assert (difference > 0).sum() <= max(8, 0.1 * cells * cells)
     assert difference.mean() < 6
 
 

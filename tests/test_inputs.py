@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imgdedup_spark import DedupConfig, deduplicate
 from imgdedup_spark.sources import Root, root_of
 
 pytestmark = pytest.mark.spark
@@ -171,6 +172,21 @@ def test_other_output_format(run, tmp_path):
     assert result.kept[0] == {"id": 1, "image": base64.b64encode(png(1)).decode(), "none": None}
 
 
+def test_columns_named_like_our_own(run, spark, tmp_path):
+    names = ["order", "id", "piece", "key", "rank", "row", "file", "name", "hash", "text", "distance", "p", "keeper"]
+    columns = {name: [f"{name}{number}" for number in range(3)] for name in names}
+    pq.write_table(pa.table({**columns, "image": [png(1), png(2), png(1)]}), tmp_path / "in.parquet")
+    options = (*PIXELS, "--text-col", "text", "--text-normalize", "ignore_non_character", "--show-num", 1)
+    for kind in ("parquet", "jsonl"):
+        result = run(tmp_path / "in.parquet", *options, "--keep", "key desc", "--output-format", kind)
+        assert result.ids("order") == ["order1", "order2"]
+        assert result.lines("pairs")[0]["kept"]["text"] == "text2"
+    frame = spark.read.parquet(str(tmp_path / "in.parquet"))
+    found = deduplicate(frame, DedupConfig(method="pixels"), id_col="id")
+    assert sorted(row.order for row in found.kept.collect()) == ["order0", "order1"]
+    found.close()
+
+
 def test_no_rows_is_a_normal_run(run, tmp_path):
     pq.write_table(
         pa.table({"id": pa.array([], pa.int64()), "image": pa.array([], pa.binary())}), tmp_path / "in.parquet"
@@ -236,3 +252,13 @@ def test_root_of():
     assert root_of("s3a://bucket/d/", "s3a://bucket/d/x.parquet") == Root("s3a://bucket/d", "s3a://bucket/d")
     assert root_of("/d", "hdfs://nn:8020/d/x.parquet") == Root("hdfs://nn:8020/d", "hdfs://nn:8020/d", "hdfs://nn:8020")
     assert root_of("d", "hdfs://nn/user/me/d/x.parquet").folder == "hdfs://nn/user/me/d"
+
+
+def test_a_file_older_than_the_image_column(run, tmp_path):
+    pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "old.parquet")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([{"bytes": png(1), "path": None}] * 2, kind)
+    pq.write_table(pa.table({"id": [3, 4], "image": images}), tmp_path / "new.parquet")
+    result = run([tmp_path / "old.parquet", tmp_path / "new.parquet"], *PIXELS)
+    assert result.ids() == [1, 2, 3]
+    assert result.summary["images"] == 2
