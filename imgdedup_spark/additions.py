@@ -25,12 +25,14 @@ class Addition:
         run: the run's id.
         token: names the folder that this attempt writes; no other attempt has the same.
         before: the index as the run found it.
+        earlier: tokens of attempts at this run that were killed.
     """
 
     index: Index
     run: str
     token: str
     before: State
+    earlier: tuple[str, ...] = ()
 
     @property
     def others(self) -> State:
@@ -67,6 +69,9 @@ class Addition:
         except JobError:
             storage.delete(self.index.path(self.folder))
             raise
+        # Only now: an attempt thought dead that still writes cannot commit any more.
+        for token in self.earlier:
+            storage.delete(self.index.path(self.index.data_folder(self.run, token)))
 
 
 def _columns(found: Found, rows: DataFrame) -> DataFrame:

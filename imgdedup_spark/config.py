@@ -209,13 +209,21 @@ class JobConfig:
     overwrite: bool = option(False, "replace an existing output", action="store_true")
     dedup: DedupConfig = field(default_factory=DedupConfig)
 
-    def check(self) -> None:
-        """Raises:
-        UserError: an option is wrong, alone or beside another.
+    def check(self, *, fingerprint: bool = False) -> None:
+        """Args:
+            fingerprint: whether the job makes an index and has no other output.
+
+        Raises:
+            UserError: an option is wrong, alone or beside another.
         """
         if not self.input:
             raise UserError("--input is required: name at least one file, folder or glob")
-        if not self.output:
+        if fingerprint:
+            if not self.index:
+                raise UserError("--index is required: name the folder of the index to make or to add to")
+            if self.output or self.against:
+                raise UserError("--output and --against are options of imgdedup; this command only makes an index")
+        elif not self.output:
             raise UserError("--output is required: name the folder to write")
         if self.output_format not in (None, "parquet", "jsonl"):
             raise UserError(f"--output-format is one of parquet, jsonl, not {self.output_format!r}")

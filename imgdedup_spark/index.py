@@ -163,7 +163,7 @@ class Index:
         """Whether nothing but the leavings of a first run that was killed is there."""
         files = storage.list_files(self.folder, recursive=True)
         below = {uri[len(self.folder.rstrip("/")) + 1 :].split("/")[0] for uri in files}
-        return below <= {"data", "manifests"}
+        return below <= {"data", "fingerprints", "manifests", "_staging"}
 
 
 def is_index(folder: str) -> bool:

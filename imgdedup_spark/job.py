@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import time
 import uuid
+from contextlib import nullcontext
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imgdedup_spark import tables
+from imgdedup_spark import __version__, tables
 from imgdedup_spark.additions import Addition
 from imgdedup_spark.config import JobConfig
-from imgdedup_spark.index import Index, check_spec
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.hashing import PRINTS, PrintStore
+from imgdedup_spark.index import Index, State, check_spec
 from imgdedup_spark.kept import write_kept
-from imgdedup_spark.output import Output
-from imgdedup_spark.pipeline import Clock, find_duplicates
+from imgdedup_spark.output import STAGING, Output
+from imgdedup_spark.pipeline import Clock, find_duplicates, place_rows
 from imgdedup_spark.references import gather
 from imgdedup_spark.session import small_shuffles
 from imgdedup_spark.sources import Source, on_same_file_system, read_source
@@ -36,14 +40,39 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     clock = Clock()
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)
-        output = Output(on_same_file_system(config.output, source))
-        addition = _open_index(config, source)
-        others = [*config.against, *([addition.index.folder] if addition else [])]
-        output.open(overwrite=config.overwrite, inputs=[*(root.read for root in source.roots), *others])
-    work = FolderWorkspace(output.path("_staging"))
-    index = (addition.index, addition.others) if addition else None
-    references = gather(spark, config.dedup, config.against, config.input_format, index, work.stage)
-    found = find_duplicates(source, config.dedup, work, clock, references)
+        index = None if config.index is None else Index(on_same_file_system(config.index, source))
+        state = _read_index(index, config)
+        folders = [*config.against, *([index.folder] if index else [])]
+        output = Output(on_same_file_system(config.output, source)).open(
+            overwrite=config.overwrite,
+            inputs=[*(root.read for root in source.roots), *folders],
+            signature=_signature(config),
+        )
+        if output.finished is not None:
+            return output.finished
+        addition = None if index is None else _begin_addition(index, state, config, output)
+    try:
+        return _run_into(spark, source, config, output, addition, clock)
+    except UserError:
+        output.abandon()
+        raise
+
+
+def _run_into(
+    spark: SparkSession,
+    source: Source,
+    config: JobConfig,
+    output: Output,
+    addition: Addition | None,
+    clock: Clock,
+) -> dict[str, Any]:
+    work = FolderWorkspace(output.path(STAGING))
+    adding = addition if not config.dry_run else None
+    store = PrintStore(adding.index.path(PRINTS) if adding else output.path(STAGING, PRINTS))
+    earlier = (addition.index, addition.others) if addition else None
+    with clock.stage("references") if earlier or config.against else nullcontext():
+        references = gather(spark, config.dedup, config.against, config.input_format, earlier, work.stage)
+    found = find_duplicates(source, config.dedup, work, clock, references, store)
     with clock.stage("write") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
         output.write_parquet("duplicates", tables.duplicates(found))
         output.write_parquet("errors", tables.errors(found))
@@ -54,26 +83,72 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         if not config.dry_run:
             write_kept(found, output, config.output_format, summary["rows_kept"])
         entry["rows"] = summary["rows_kept"]
-    if addition is not None and not config.dry_run:
+    if adding is not None:
         with clock.stage("index") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
-            added = addition.write(found, work.stage)
-            addition.commit(added, found)
+            added = adding.write(found, work.stage)
+            adding.commit(added, found)
             entry["rows"] = added.rows
-        summary["run_id"] = addition.run
+        summary["run_id"] = adding.run
     job = {item.name: getattr(config, item.name) for item in dataclasses.fields(config) if item.name != "dedup"}
     summary |= {"stages": clock.stages, "config": job | summary["config"]}
     output.finish(summary)
     return summary
 
 
-def _open_index(config: JobConfig, source: Source) -> Addition | None:
+def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
+    """Adds all rows that have something to compare to the index, duplicates and all; no other output.
+
+    Raises:
+        UserError: the options or the input are wrong.
+        JobError: the job ran and failed for a reason known to it.
+    """
+    assert config.index is not None
+    clock = Clock()
+    with clock.stage("read"):
+        source = read_source(spark, config.input, config.input_format)
+        index = Index(on_same_file_system(config.index, source))
+        state = _read_index(index, config)
+        token = uuid.uuid4().hex
+        addition = Addition(index, config.run_id or _new_run_id(), token, state)
+    work = FolderWorkspace(index.path(STAGING, token))
+    try:
+        found = place_rows(source, config.dedup, work, clock, PrintStore(index.path(PRINTS)))
+        with clock.stage("index") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
+            added = addition.write(found, work.stage, distinct=False)
+            addition.commit(added, found)
+            entry["rows"] = added.rows
+    finally:
+        work.close()
+    return {"rows_in": clock.stages["hash"]["rows"], "rows_added": added.rows, "run_id": addition.run}
+
+
+def _read_index(index: Index | None, config: JobConfig) -> State:
     """Raises:
     UserError: the index was made with other options.
     """
-    if config.index is None:
-        return None
-    index = Index(on_same_file_system(config.index, source))
+    if index is None:
+        return State()
     state = index.read()
     check_spec(state, config.dedup, f"--index {config.index}")
-    run_id = config.run_id or f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-    return Addition(index, run_id, uuid.uuid4().hex, state)
+    return state
+
+
+def _begin_addition(index: Index, state: State, config: JobConfig, output: Output) -> Addition:
+    """The run's part in the index. An attempt that takes the place of a killed one is the same run."""
+    memory = output.remember()
+    run = config.run_id or memory.get("run_id")
+    run = run or _new_run_id()
+    token = uuid.uuid4().hex
+    earlier = memory.get("tokens", [])
+    output.remember(run_id=run, tokens=[*earlier, token])
+    return Addition(index, run, token, state, tuple(earlier))
+
+
+def _new_run_id() -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def _signature(config: JobConfig) -> str:
+    """Of all options but the one that says what to do with what is there."""
+    options = dataclasses.asdict(dataclasses.replace(config, overwrite=False))
+    return json.dumps({**options, "version": __version__}, sort_keys=True)

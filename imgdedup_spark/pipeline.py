@@ -18,6 +18,7 @@ from imgdedup_spark.columns import check_columns, named_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.fingerprints import failed, fingerprint
+from imgdedup_spark.hashing import PrintStore, hash_rows
 from imgdedup_spark.joins import keepers
 from imgdedup_spark.keeping import orders_of_keepers, ranked
 from imgdedup_spark.places import PIECE, PlacedPiece, attach
@@ -92,28 +93,23 @@ class Clock:
 
 
 def find_duplicates(
-    source: Source, config: DedupConfig, work: Workspace, clock: Clock, references: References | None = None
+    source: Source,
+    config: DedupConfig,
+    work: Workspace,
+    clock: Clock,
+    references: References | None = None,
+    store: PrintStore | None = None,
 ) -> Found:
     """Args:
+        store: where fingerprints are kept for another run; None to keep none.
         references: rows that come before all of the source's.
 
     Raises:
         UserError: a column that the options name is missing or of a wrong type.
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
-    if not source.columns and source.frame.limit(1).count() == 0:
-        # JSON lines without a line: a quiet day has no columns either, and is no mistake.
-        source = replace(
-            source, frame=source.frame.select("*", *[F.lit(None).alias(one) for one in named_columns(config)])
-        )
-    check_columns(source.schema, config)
-    with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession):
-        raw = work.stage("fingerprints", fingerprint(source, config))
-        entry["rows"] = count = raw.count()
-    _stop_on_errors(raw, config)
-    if config.hash_col and config.threshold:
-        config = matching.measure_ready_hashes(raw, config, references.digits if references else (0, 0))
-    with small_shuffles(source.frame.sparkSession, count):
+    source, raw, config = _hash(source, config, work, clock, store, references)
+    with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"]):
         with clock.stage("match") as entry:
             prints, pieces = attach(raw, source, config.id_col, work.stage)
             rows = ranked(matching.keyed(prints, config), config, work.stage)
@@ -128,6 +124,48 @@ def find_duplicates(
     return Found(
         source, config, prints, rows.select("order", "rank"), dropped, dropped_count, pieces, decided.plan, references
     )
+
+
+def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Clock, store: PrintStore) -> Found:
+    """What there is to know of rows that are not compared: nothing is dropped.
+
+    Raises:
+        UserError: a column that the options name is missing or of a wrong type.
+        JobError: ``on_error="fail"`` and an image is unreadable.
+    """
+    source, raw, config = _hash(source, config, work, clock, store, None)
+    with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"]):
+        prints, pieces = attach(raw, source, config.id_col, work.stage)
+        rows = ranked(matching.keyed(prints, config), config, work.stage).select("order", "rank")
+    return Found(source, config, prints, rows, rows.limit(0).select("order"), 0, pieces, {})
+
+
+def _hash(
+    source: Source,
+    config: DedupConfig,
+    work: Workspace,
+    clock: Clock,
+    store: PrintStore | None,
+    references: References | None,
+) -> tuple[Source, DataFrame, DedupConfig]:
+    """The source, its fingerprints, and the options with what only the data tell."""
+    if not source.columns and source.frame.limit(1).count() == 0:
+        # JSON lines without a line: a quiet day has no columns either, and is no mistake.
+        source = replace(
+            source, frame=source.frame.select("*", *[F.lit(None).alias(one) for one in named_columns(config)])
+        )
+    check_columns(source.schema, config)
+    with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession):
+        reused: dict[str, Any] = {}
+        if store is None:
+            raw = work.stage("fingerprints", fingerprint(source, config))
+        else:
+            raw, reused = hash_rows(source, config, store, work.stage)
+        entry |= {"rows": raw.count(), **reused}
+    _stop_on_errors(raw, config)
+    if config.hash_col and config.threshold:
+        config = matching.measure_ready_hashes(raw, config, references.digits if references else (0, 0))
+    return source, raw, config
 
 
 def _stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:

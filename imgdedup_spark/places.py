@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 from pyspark.sql import DataFrame
@@ -18,7 +18,7 @@ from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType
 
 from imgdedup_spark.columns import col
 from imgdedup_spark.copying import Piece
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.sources import ID, PLACE, Source, plain_path, prefixes
 
 ORDER = "order"
@@ -128,7 +128,11 @@ def attach(
 
 
 def in_pieces(
-    frame: DataFrame, source: Source, pieces: Sequence[PlacedPiece], id_col: str | None, prefix: str = ""
+    frame: DataFrame,
+    source: Source,
+    pieces: Sequence[PlacedPiece],
+    id_col: str | None,
+    prefix: str = "",
 ) -> DataFrame:
     """Adds ``order``, ``piece`` and, without an id column, ``id`` to rows that have ``PLACE``.
 
@@ -159,6 +163,21 @@ def _check_ids(prints: DataFrame, id_col: str | None) -> None:
             else f"has the value {bad[0]['id']!r} in {bad[0]['count']} rows"
         )
         raise UserError(f"id_col {id_col}: an id must name one row, and it {what}")
+
+
+def placed_again(pieces: Sequence[PlacedPiece], source: Source, frame: DataFrame) -> list[PlacedPiece]:
+    """The pieces in which another reading of (some of) the same files finds its rows. Spark cuts files by the total
+    size of what it reads, so they may be others; the rows' numbers are the same.
+
+    Raises:
+        JobError: there are files that were not there before.
+    """
+    ordinals = {(piece.input, piece.uri): piece.ordinal for piece in pieces}
+    again = find_pieces(frame.select(PLACE), source)
+    try:
+        return [replace(piece, ordinal=ordinals[piece.input, piece.uri]) for piece in again]
+    except KeyError as error:
+        raise JobError(f"{error.args[0][1]} was not there before: did the input change during the run?") from None
 
 
 def runs_of_files(pieces: Sequence[PlacedPiece]) -> list[list[PlacedPiece]]:

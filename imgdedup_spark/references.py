@@ -159,9 +159,7 @@ def _bases(runs: Sequence[Run]) -> list[tuple[str, int]]:
     return bases
 
 
-def _of_data(
-    spark: SparkSession, path: str, input_format: str | None, config: DedupConfig, stage: Stage
-) -> References:
+def _of_data(spark: SparkSession, path: str, input_format: str | None, config: DedupConfig, stage: Stage) -> References:
     """A data set, hashed as the run's own rows are."""
     source = _read(spark, path, input_format)
     has_id = config.id_col is not None and config.id_col in source.columns
@@ -201,9 +199,7 @@ def _read(spark: SparkSession, path: str, input_format: str | None) -> Source:
 def number(rows: DataFrame, by: str, name: str, stage: Stage) -> tuple[DataFrame, int]:
     """Replaces the column ``by`` by ``name``: 0, 1, 2, … in its order. And how many rows there are."""
     marked = rows.orderBy(by).drop(by)
-    marked = marked.select(
-        "*", F.spark_partition_id().alias("part"), F.monotonically_increasing_id().alias("mark")
-    )
+    marked = marked.select("*", F.spark_partition_id().alias("part"), F.monotonically_increasing_id().alias("mark"))
     marked = stage("numbered", marked)
     parts = marked.groupBy("part").agg(F.count(F.lit(1)).alias("rows"), F.min("mark").alias("first")).collect()
     starts, start = [], 0

@@ -9,7 +9,7 @@ from imgdedup_spark.columns import col
 from imgdedup_spark.fingerprints import failed
 from imgdedup_spark.joins import BROADCAST_KEYS, join_few
 from imgdedup_spark.pipeline import Found
-from imgdedup_spark.places import ORDER, in_pieces
+from imgdedup_spark.places import ORDER, in_pieces, placed_again
 from imgdedup_spark.references import as_ids
 from imgdedup_spark.sources import ID, PLACE
 
@@ -120,7 +120,8 @@ def with_order(found: Found, frame: DataFrame | None = None) -> DataFrame:
     """The source's rows again (or those of ``frame``, a part of them), each with its number in ``_ROW``."""
     source, config = found.source, found.config
     if source.in_pieces:
-        return in_pieces(source.frame if frame is None else frame, source, found.pieces, "", _MINE)
+        rows = source.frame if frame is None else frame
+        return in_pieces(rows, source, placed_again(found.pieces, source, rows), "", _MINE)
     key = col(config.id_col) if config.id_col else F.col(ID)
     numbers = found.prints.select(F.col("id").alias(_KEY), F.col(ORDER).alias(_ROW))
     return source.frame.drop(PLACE).join(numbers, key == F.col(_KEY)).drop(_KEY)

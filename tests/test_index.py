@@ -258,7 +258,29 @@ def test_several_pictures_a_row_and_many_runs(run, photos, tmp_path):
         pq.write_table(pa.table({"images": images, "text": ["t"] * len(rows)}), path)
         options = ("--text-col", "text", "--threshold", 4, "--index", tmp_path / "index", "--run-id", name)
         result = run(path, *options)
-        kept.append(sorted({int(one["id"].rpartition("#")[2]) for one in result.table("hashes")} - {
-            int(one.rpartition("#")[2]) for one in result.dropped
-        }))
+        kept.append(
+            sorted(
+                {int(one["id"].rpartition("#")[2]) for one in result.table("hashes")}
+                - {int(one.rpartition("#")[2]) for one in result.dropped}
+            )
+        )
     assert kept == [[0, 1, 2], [1], [1]]
+
+
+def test_an_index_without_deduplicating(run, spark, tmp_path):
+    """What `jobs/fingerprint.py` does; its rows may repeat, and --against names the first of them."""
+    from imgdedup_spark.job import run_fingerprint
+    from imgdedup_spark.options import read_options
+
+    folder = tmp_path / "eval-index"
+    path = write(tmp_path / "eval.parquet", ["00ff", "0f00", "00ff"], ["e1", "e2", "e3"])
+    options = ["--input", str(path), "--index", str(folder), "--run-id", "eval", *HASHES]
+    for _ in range(2):
+        done = run_fingerprint(spark, read_options(options, fingerprint=True))
+        assert (done["rows_in"], done["rows_added"]) == (3, 3)
+    assert set(indexed(folder)) == {"e1", "e2", "e3"}
+    new = write(tmp_path / "new.parquet", ["00ff", "0f01", "3333"], ["n1", "n2", "n3"])
+    for threshold, dropped in ((0, {"n1": "e1"}), (1, {"n1": "e1", "n2": "e2"})):
+        assert run(new, *HASHES, "--against", folder, "--threshold", threshold).dropped == dropped
+    with pytest.raises(UserError, match="--index is required"):
+        read_options(["--input", str(path)], fingerprint=True)
