@@ -34,6 +34,7 @@ log = logging.getLogger("imgdedup")
 class References:
     """Attributes:
     frame: ``rank`` (from 0), ``id`` (string), ``images``, ``texthash``, ``imagehash``, ``verify0``, …
+    rows: how many they are.
     index_base: the rank from which on they are the index's.
     distinct: whether no two of them have the same key.
     digits: fewest and most hex digits of their hashes; (0, 0) without any, or where it does not matter.
@@ -41,6 +42,7 @@ class References:
     """
 
     frame: DataFrame
+    rows: int
     index_base: int
     distinct: bool
     digits: tuple[int, int] = (0, 0)
@@ -110,11 +112,10 @@ def gather(
             state = Index(path).read()
             check_spec(state, config, f"--against {path}")
             parts.append(_of_index(spark, Index(path), state, config))
-            rows = sum(run.rows for run in state.runs)
-            parts[-1].read.append({"against": path, "rows": rows, "rows_with_errors": 0})
+            parts[-1].read.append({"against": path, "rows": parts[-1].rows, "rows_with_errors": 0})
         else:
             parts.append(_of_data(spark, path, input_format, config, stage))
-    base = sum(one["rows"] for part in parts for one in part.read)
+    base = sum(part.rows for part in parts)
     if index is not None:
         parts.append(_of_index(spark, *index, config))
     return _joined(parts, base)
@@ -124,12 +125,12 @@ def _joined(parts: Sequence[References], base: int) -> References:
     start, frames = 0, []
     for part in parts:
         frames.append(part.frame.withColumn("rank", F.col("rank") + F.lit(start)) if start else part.frame)
-        start += sum(one["rows"] for one in part.read)
+        start += part.rows
     lengths = [part.digits for part in parts if part.digits != (0, 0)]
     digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
     read = [one for part in parts for one in part.read]
     frame = reduce(DataFrame.unionByName, frames)
-    return References(frame, base, len(parts) == 1 and parts[0].distinct, digits, read)
+    return References(frame, start, base, len(parts) == 1 and parts[0].distinct, digits, read)
 
 
 def _columns(config: DedupConfig) -> list[str]:
@@ -141,14 +142,15 @@ def _of_index(spark: SparkSession, index: Index, state: State, config: DedupConf
     runs = [run for run in state.runs if run.rows]
     if not runs:
         empty = spark.createDataFrame([], schema).withColumn("rank", F.col("position"))
-        return References(empty.select(*_columns(config)), 0, True)
+        return References(empty.select(*_columns(config)), 0, 0, True)
     frame = spark.read.schema(schema).parquet(*[index.path(run.folder) for run in runs])
     bases = spark.createDataFrame(_bases(runs), "run string, base bigint")
     # A line a run.
     ranked = frame.join(F.broadcast(bases), "run").withColumn("rank", F.col("base") + F.col("position"))
     lengths = [run.digits for run in runs if run.digits != (0, 0)]
     digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
-    return References(ranked.select(*_columns(config)), 0, all(run.distinct for run in runs), digits)
+    distinct = all(run.distinct for run in runs)
+    return References(ranked.select(*_columns(config)), sum(run.rows for run in runs), 0, distinct, digits)
 
 
 def _bases(runs: Sequence[Run]) -> list[tuple[str, int]]:
@@ -184,7 +186,7 @@ def _of_data(spark: SparkSession, path: str, input_format: str | None, config: D
         found = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
         digits = (found["low"] or 0, found["high"] or 0)
     read = [{"against": path, "rows": rows, "rows_with_errors": bad}]
-    return References(numbered.select(*_columns(config)), 0, False, digits, read)
+    return References(numbered.select(*_columns(config)), rows, 0, False, digits, read)
 
 
 def _read(spark: SparkSession, path: str, input_format: str | None) -> Source:
