@@ -168,7 +168,10 @@ class Index:
 
 def is_index(folder: str) -> bool:
     """Whether ``--against`` names an index, rather than a data set."""
-    return bool(Index(folder)._numbers())
+    try:
+        return bool(Index(folder)._numbers())
+    except UserError:  # a data set on a file system that Spark alone can open
+        return False
 
 
 def _create(uri: str, text: str, token: str) -> bool:

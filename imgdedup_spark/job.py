@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imgdedup_spark import __version__, tables
+from imgdedup_spark import __version__, storage, tables
 from imgdedup_spark.additions import Addition
 from imgdedup_spark.config import JobConfig
 from imgdedup_spark.errors import UserError
@@ -41,7 +41,7 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)
         index = None if config.index is None else Index(on_same_file_system(config.index, source))
-        state = _read_index(index, config)
+        state = _read_index(index, config, source)
         folders = [*config.against, *([index.folder] if index else [])]
         output = Output(on_same_file_system(config.output, source)).open(
             overwrite=config.overwrite,
@@ -71,7 +71,8 @@ def _run_into(
     store = PrintStore(adding.index.path(PRINTS) if adding else output.path(STAGING, PRINTS))
     earlier = (addition.index, addition.others) if addition else None
     with clock.stage("references") if earlier or config.against else nullcontext():
-        references = gather(spark, config.dedup, config.against, config.input_format, earlier, work.stage)
+        against = [(path, on_same_file_system(path, source)) for path in config.against]
+        references = gather(spark, config.dedup, against, config.input_format, earlier, work.stage)
     found = find_duplicates(source, config.dedup, work, clock, references, store)
     with clock.stage("write") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
         output.write_parquet("duplicates", tables.duplicates(found))
@@ -107,7 +108,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)
         index = Index(on_same_file_system(config.index, source))
-        state = _read_index(index, config)
+        state = _read_index(index, config, source)
         token = uuid.uuid4().hex
         addition = Addition(index, config.run_id or _new_run_id(), token, state)
     work = FolderWorkspace(index.path(STAGING, token))
@@ -122,12 +123,16 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     return {"rows_in": clock.stages["hash"]["rows"], "rows_added": added.rows, "run_id": addition.run}
 
 
-def _read_index(index: Index | None, config: JobConfig) -> State:
+def _read_index(index: Index | None, config: JobConfig, source: Source) -> State:
     """Raises:
-    UserError: the index was made with other options.
+    UserError: the index was made with other options, or lies where it would be read as input.
     """
     if index is None:
         return State()
+    mine = storage.absolute(index.folder).rstrip("/") + "/"
+    for root in source.roots:
+        if mine.startswith(storage.absolute(root.read).rstrip("/") + "/"):
+            raise UserError(f"--index {config.index}: it lies in the input {root.read}; choose another folder")
     state = index.read()
     check_spec(state, config.dedup, f"--index {config.index}")
     return state

@@ -32,6 +32,7 @@ class Output:
     Attributes:
         beside: whether the parts are written in ``_staging``, because a whole output is there.
         fresh: whether there was nothing of an earlier attempt at the same run.
+        made: whether there was no such folder.
         memory: what an attempt notes for the one that takes its place.
         finished: the summary, if an earlier attempt had done everything but to say so.
     """
@@ -39,6 +40,7 @@ class Output:
     folder: str
     beside: bool = False
     fresh: bool = True
+    made: bool = False
     memory: dict[str, Any] | None = None
     finished: dict[str, Any] | None = None
 
@@ -68,6 +70,7 @@ class Output:
                 raise UserError(f"--output {self.folder}: it lies in the input {path}; choose another folder")
         memory: dict[str, Any] = {}
         whole = same = False
+        made = not storage.exists(self.folder)
         if not storage.is_empty_or_missing(self.folder):
             earlier = self._read(_RUN)
             same = earlier is not None and earlier["signature"] == signature
@@ -87,7 +90,9 @@ class Output:
                     storage.delete(self.path(part))
             for leftover in ("parts", _SWAP, _CLEARED):
                 storage.delete(self.path(STAGING, leftover))
-        opened = replace(self, beside=whole, fresh=not same, memory={"signature": signature, "memory": memory})
+        opened = replace(
+            self, beside=whole, fresh=not same, made=made, memory={"signature": signature, "memory": memory}
+        )
         opened.remember()
         return opened
 
@@ -95,6 +100,8 @@ class Output:
         """Leaves no trace of a run that has not begun: its options were wrong."""
         if self.fresh:
             storage.delete(self.path(STAGING))
+        if self.made and storage.is_empty_or_missing(self.folder):
+            storage.delete(self.folder)
 
     def remember(self, **more: Any) -> dict[str, Any]:
         """Notes what a later attempt needs to know, and returns all that is noted."""

@@ -90,7 +90,7 @@ def index_schema(config: DedupConfig) -> StructType:
 def gather(
     spark: SparkSession,
     config: DedupConfig,
-    against: Sequence[str],
+    against: Sequence[tuple[str, str]],
     input_format: str | None,
     index: tuple[Index, State] | None,
     stage: Stage,
@@ -98,6 +98,7 @@ def gather(
     """All references of a run; None if it has no such options.
 
     Args:
+        against: data sets and indexes, as given, and where an index would lie.
         index: the run's own index, without what the run has added to it before.
         stage: freezes a DataFrame.
 
@@ -107,11 +108,11 @@ def gather(
     if not against and index is None:
         return None
     parts: list[References] = []
-    for path in against:
-        if is_index(path):
-            state = Index(path).read()
+    for path, folder in against:
+        if is_index(folder):
+            state = Index(folder).read()
             check_spec(state, config, f"--against {path}")
-            parts.append(_of_index(spark, Index(path), state, config))
+            parts.append(_of_index(spark, Index(folder), state, config))
             parts[-1].read.append({"against": path, "rows": parts[-1].rows, "rows_with_errors": 0})
         else:
             parts.append(_of_data(spark, path, input_format, config, stage))

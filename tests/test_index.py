@@ -172,9 +172,13 @@ def test_hashes_of_other_lengths_have_no_distance_to_the_index(run, tmp_path):
 def test_what_is_no_index_is_refused(run, tmp_path):
     path = write(tmp_path / "a.parquet", ["01"])
     (tmp_path / "photos").mkdir()
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "a.parquet", ["01"])
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="holds other files"):
         run(path, *HASHES, "--index", tmp_path / "photos")
+    with pytest.raises(UserError, match="lies in the input"):
+        run(tmp_path / "data", *HASHES, "--index", tmp_path / "data" / "index")
     with pytest.raises(UserError, match="needs --index"):
         run(path, *HASHES, "--run-id", "a")
 
