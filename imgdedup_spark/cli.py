@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from imgdedup_spark.errors import JobError, UserError
 
@@ -16,10 +17,19 @@ log = logging.getLogger("imgdedup")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the job; returns the exit status: 0 done, 2 wrong options or input, 3 the job ran and failed."""
+    return _main(_run, arguments)
+
+
+def fingerprint_main(arguments: Sequence[str] | None = None) -> int:
+    """The same for ``imgdedup-fingerprint``, which makes an index without deduplicating."""
+    return _main(_run_fingerprint, arguments)
+
+
+def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) -> int:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        return run(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
         return _fail(USER_ERROR, str(error))
     except JobError as error:
@@ -36,19 +46,10 @@ def _run(arguments: Sequence[str]) -> int:
     from imgdedup_spark.options import read_options
 
     config = read_options(arguments)
-    try:
-        # Only now, so that a wrong option is answered at once and --help needs no Spark.
+    with _session() as spark:
         from imgdedup_spark.job import run
-        from imgdedup_spark.session import start_session
-    except ImportError as error:
-        raise UserError(f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them") from None
-    spark, ours = start_session()
-    try:
+
         summary = run(spark, config)
-    finally:
-        if ours:
-            with contextlib.suppress(Exception):
-                spark.stop()
     kept, dropped = summary["rows_kept"], summary["rows_dropped"]
     log.info(
         "%s rows in, %s kept, %s dropped as duplicates in %s groups, %s with unreadable images; see %s",
@@ -59,6 +60,36 @@ def _run(arguments: Sequence[str]) -> int:
         config.output,
     )
     return OK
+
+
+def _run_fingerprint(arguments: Sequence[str]) -> int:
+    from imgdedup_spark.options import read_options
+
+    config = read_options(arguments, fingerprint=True)
+    with _session() as spark:
+        from imgdedup_spark.job import run_fingerprint
+
+        done = run_fingerprint(spark, config)
+    log.info("%s rows in, %s added to %s", f"{done['rows_in']:,}", f"{done['rows_added']:,}", config.index)
+    return OK
+
+
+@contextlib.contextmanager
+def _session() -> Iterator[Any]:
+    """Spark; stopped at the end if it was started here."""
+    try:
+        # Only now, so that a wrong option is answered at once and --help needs no Spark.
+        import imgdedup_spark.job  # noqa: F401
+        from imgdedup_spark.session import start_session
+    except ImportError as error:
+        raise UserError(f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them") from None
+    spark, ours = start_session()
+    try:
+        yield spark
+    finally:
+        if ours:
+            with contextlib.suppress(Exception):
+                spark.stop()
 
 
 def cause(error: BaseException) -> str:

@@ -201,20 +201,41 @@ class JobConfig:
     output_format: str | None = option(
         None, "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images)", choices=("parquet", "jsonl")
     )
+    index: str | None = option(
+        None, "fingerprints of all that was kept so far: rows are compared with it and added to it", metavar="DIR"
+    )
+    against: tuple[str, ...] = option(
+        (), "data sets or indexes to compare with, read only: rows found there are dropped", nargs="+", metavar="DIR"
+    )
+    run_id: str | None = option(
+        None, "names this run in the index; the same id again replaces what that run had added", metavar="ID"
+    )
     dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
     overwrite: bool = option(False, "replace an existing output", action="store_true")
     dedup: DedupConfig = field(default_factory=DedupConfig)
 
-    def check(self) -> None:
-        """Raises:
-        UserError: an option is wrong, alone or beside another.
+    def check(self, *, fingerprint: bool = False) -> None:
+        """Args:
+            fingerprint: whether the job makes an index and has no other output.
+
+        Raises:
+            UserError: an option is wrong, alone or beside another.
         """
         if not self.input:
             raise UserError("--input is required: name at least one file, folder or glob")
-        if not self.output:
+        if fingerprint:
+            if not self.index:
+                raise UserError("--index is required: name the folder of the index to make or to add to")
+            if self.output or self.against:
+                raise UserError("--output and --against are options of imgdedup; this command only makes an index")
+        elif not self.output:
             raise UserError("--output is required: name the folder to write")
         if self.output_format not in (None, "parquet", "jsonl"):
             raise UserError(f"--output-format is one of parquet, jsonl, not {self.output_format!r}")
+        if self.run_id is not None and self.index is None:
+            raise UserError("--run-id names a run in an index: it needs --index")
+        if self.run_id == "":
+            raise UserError("--run-id: an id has at least one character")
         self.dedup.check()
 
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+import time
+import uuid
+from contextlib import nullcontext
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imgdedup_spark import tables
+from imgdedup_spark import __version__, storage, tables
+from imgdedup_spark.additions import Addition
 from imgdedup_spark.config import JobConfig
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.hashing import PRINTS, PrintStore
+from imgdedup_spark.index import Index, State, check_spec
 from imgdedup_spark.kept import write_kept
-from imgdedup_spark.output import Output
-from imgdedup_spark.pipeline import Clock, find_duplicates
+from imgdedup_spark.output import STAGING, Output
+from imgdedup_spark.pipeline import Clock, find_duplicates, place_rows
+from imgdedup_spark.references import gather
 from imgdedup_spark.session import small_shuffles
-from imgdedup_spark.sources import on_same_file_system, read_source
+from imgdedup_spark.sources import Source, on_same_file_system, read_source
 from imgdedup_spark.summary import summarize
 from imgdedup_spark.workspace import FolderWorkspace
 
@@ -31,10 +40,40 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     clock = Clock()
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)
-        output = Output(on_same_file_system(config.output, source))
-        output.open(overwrite=config.overwrite, inputs=[root.read for root in source.roots])
-    work = FolderWorkspace(output.path("_staging"))
-    found = find_duplicates(source, config.dedup, work, clock)
+        index = None if config.index is None else Index(on_same_file_system(config.index, source))
+        state = _read_index(index, config, source)
+        folders = [*config.against, *([index.folder] if index else [])]
+        output = Output(on_same_file_system(config.output, source)).open(
+            overwrite=config.overwrite,
+            inputs=[*(root.read for root in source.roots), *folders],
+            signature=_signature(config),
+        )
+        if output.finished is not None:
+            return output.finished
+        addition = None if index is None else _begin_addition(index, state, config, output)
+    try:
+        return _run_into(spark, source, config, output, addition, clock)
+    except UserError:
+        output.abandon()
+        raise
+
+
+def _run_into(
+    spark: SparkSession,
+    source: Source,
+    config: JobConfig,
+    output: Output,
+    addition: Addition | None,
+    clock: Clock,
+) -> dict[str, Any]:
+    work = FolderWorkspace(output.path(STAGING))
+    adding = addition if not config.dry_run else None
+    store = PrintStore(adding.index.path(PRINTS) if adding else output.path(STAGING, PRINTS))
+    earlier = (addition.index, addition.others) if addition else None
+    with clock.stage("references") if earlier or config.against else nullcontext():
+        against = [(path, on_same_file_system(path, source)) for path in config.against]
+        references = gather(spark, config.dedup, against, config.input_format, earlier, work.stage)
+    found = find_duplicates(source, config.dedup, work, clock, references, store)
     with clock.stage("write") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
         output.write_parquet("duplicates", tables.duplicates(found))
         output.write_parquet("errors", tables.errors(found))
@@ -45,7 +84,76 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         if not config.dry_run:
             write_kept(found, output, config.output_format, summary["rows_kept"])
         entry["rows"] = summary["rows_kept"]
+    if adding is not None:
+        with clock.stage("index") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
+            added = adding.write(found, work.stage)
+            adding.commit(added, found)
+            entry["rows"] = added.rows
+        summary["run_id"] = adding.run
     job = {item.name: getattr(config, item.name) for item in dataclasses.fields(config) if item.name != "dedup"}
     summary |= {"stages": clock.stages, "config": job | summary["config"]}
     output.finish(summary)
     return summary
+
+
+def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
+    """Adds all rows that have something to compare to the index, duplicates and all; no other output.
+
+    Raises:
+        UserError: the options or the input are wrong.
+        JobError: the job ran and failed for a reason known to it.
+    """
+    assert config.index is not None
+    clock = Clock()
+    with clock.stage("read"):
+        source = read_source(spark, config.input, config.input_format)
+        index = Index(on_same_file_system(config.index, source))
+        state = _read_index(index, config, source)
+        token = uuid.uuid4().hex
+        addition = Addition(index, config.run_id or _new_run_id(), token, state)
+    work = FolderWorkspace(index.path(STAGING, token))
+    try:
+        found = place_rows(source, config.dedup, work, clock, PrintStore(index.path(PRINTS)))
+        with clock.stage("index") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
+            added = addition.write(found, work.stage, distinct=False)
+            addition.commit(added, found)
+            entry["rows"] = added.rows
+    finally:
+        work.close()
+    return {"rows_in": clock.stages["hash"]["rows"], "rows_added": added.rows, "run_id": addition.run}
+
+
+def _read_index(index: Index | None, config: JobConfig, source: Source) -> State:
+    """Raises:
+    UserError: the index was made with other options, or lies where it would be read as input.
+    """
+    if index is None:
+        return State()
+    mine = storage.absolute(index.folder).rstrip("/") + "/"
+    for root in source.roots:
+        if mine.startswith(storage.absolute(root.read).rstrip("/") + "/"):
+            raise UserError(f"--index {config.index}: it lies in the input {root.read}; choose another folder")
+    state = index.read()
+    check_spec(state, config.dedup, f"--index {config.index}")
+    return state
+
+
+def _begin_addition(index: Index, state: State, config: JobConfig, output: Output) -> Addition:
+    """The run's part in the index. An attempt that takes the place of a killed one is the same run."""
+    memory = output.remember()
+    run = config.run_id or memory.get("run_id")
+    run = run or _new_run_id()
+    token = uuid.uuid4().hex
+    earlier = memory.get("tokens", [])
+    output.remember(run_id=run, tokens=[*earlier, token])
+    return Addition(index, run, token, state, tuple(earlier))
+
+
+def _new_run_id() -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def _signature(config: JobConfig) -> str:
+    """Of all options but the one that says what to do with what is there."""
+    options = dataclasses.asdict(dataclasses.replace(config, overwrite=False))
+    return json.dumps({**options, "version": __version__}, sort_keys=True)

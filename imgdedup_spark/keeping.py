@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from imgdedup_spark.columns import row_terms
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.joins import join_few, keepers
-from imgdedup_spark.places import PIECE
+from imgdedup_spark.places import where_columns
 
 RANK = "rank"
 
@@ -27,8 +27,7 @@ def ranked(rows: DataFrame, config: DedupConfig, stage: Callable[[str, DataFrame
         stage: freezes the sorted rows: numbers from a sort must not be made twice.
     """
     terms = keep_order(config)
-    place = [name for name in ("order", PIECE) if name in rows.columns]
-    slim = rows.select(*place, "key", "images", *_term_columns(config))
+    slim = rows.select(*where_columns(rows), "key", "images", *_term_columns(config))
     if not terms:
         return slim.withColumn(RANK, F.col("order"))
     ordered = slim.orderBy(*terms, "order").drop(*_term_columns(config))
@@ -52,13 +51,19 @@ def _term_columns(config: DedupConfig) -> list[str]:
 
 
 def orders_of_keepers(dropped: DataFrame, rows: DataFrame, config: DedupConfig, count: int) -> DataFrame:
-    """``keeper`` as a rank → ``kept_order``, the keeper's place in the input.
+    """``keeper``, a rank → ``kept_order``, the keeper's place in the input, or ``reference``, if it is one of
+    those.
 
     Args:
         count: keepers at most.
     """
+    reference = F.when(F.col("is_reference"), F.col("keeper")).alias("reference")
     if not keep_order(config):
-        return dropped.withColumnRenamed("keeper", "kept_order")
+        kept_order = F.when(~F.col("is_reference"), F.col("keeper")).alias("kept_order")
+        return dropped.select("*", reference, kept_order).drop("keeper", "is_reference")
+    here, there = dropped.where("not is_reference"), dropped.where("is_reference")
     ranks = rows.select(F.col(RANK).alias("keeper"), F.col("order").alias("kept_order"))
-    few = keepers(dropped, "keeper").join(ranks, "keeper")
-    return join_few(dropped, few, "keeper", count).drop("keeper", "size")
+    few = keepers(here, "keeper").join(ranks, "keeper")
+    found = join_few(here, few, "keeper", count).drop("size").withColumn("reference", F.lit(None).cast("bigint"))
+    beyond = there.select("*", reference, F.lit(None).cast("bigint").alias("kept_order"))
+    return found.unionByName(beyond).drop("keeper", "is_reference")

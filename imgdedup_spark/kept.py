@@ -144,12 +144,12 @@ def _by_copying(found: Found, output: Output) -> int | None:
         )
         tasks = tasks.join(rows, "file", "left")
     kind: Literal["parquet", "jsonl"] = "parquet" if found.source.format == "parquet" else "jsonl"
-    work = CopyFiles(kind, output.path("kept"), found.config.emit_hashes)
+    work = CopyFiles(kind, output.part("kept"), found.config.emit_hashes)
     done = tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
     problems = [one["problem"] for one in done if one["problem"]]
     if problems:
         log.warning("kept/ is written by Spark, because %s", problems[0])
-        storage.delete(output.path("kept"))
+        storage.delete(output.part("kept"))
         return None
     return sum(one["rows"] for one in done)
 
@@ -160,10 +160,10 @@ def _by_spark(found: Found, output: Output, kind: str) -> int:
     with picture_settings(spark):
         writer = rows.write.mode("overwrite")
         if kind == "parquet":
-            writer.parquet(output.path("kept"))
+            writer.parquet(output.part("kept"))
         else:
-            writer.option("ignoreNullFields", "false").json(output.path("kept"))
-    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json").load(output.path("kept"))
+            writer.option("ignoreNullFields", "false").json(output.part("kept"))
+    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json").load(output.part("kept"))
     return back.count()
 
 

@@ -6,13 +6,14 @@ ten million times is no hot key; near-duplicates are then searched among the dis
 
 - ``key``; ``first``, the rank of its earliest row; ``size``, how many rows have it
 - ``keeper``, the rank of the row that stands for it (its own ``first``, or a near row's); ``distance`` in bits
+- ``is_reference``, whether ``keeper`` is the rank of a reference: a row that was there before this run
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -20,8 +21,11 @@ from pyspark.sql import functions as F
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import key_parts
-from imgdedup_spark.joins import join_few
-from imgdedup_spark.places import PIECE
+from imgdedup_spark.joins import BROADCAST_KEYS, join_few
+from imgdedup_spark.places import where_columns
+
+if TYPE_CHECKING:
+    from imgdedup_spark.references import References
 
 Stage = Callable[[str, DataFrame], DataFrame]
 
@@ -41,18 +45,27 @@ class Decided:
 def keyed(prints: DataFrame, config: DedupConfig) -> DataFrame:
     """Adds ``key`` (binary) to the fingerprints, and leaves out the rows that belong to no group: unreadable
     images, and rows with nothing to compare."""
+    return prints.where((F.size("errors") == 0) & has_key(config)).withColumn("key", key_of(config))
+
+
+def has_key(config: DedupConfig) -> Column:
+    """Whether a row without errors has something to compare."""
     some = F.col("images") > 0
     if config.text_col:
         some = some | F.col("texthash").isNotNull()
     if config.missing == "duplicates":
         some = some | F.lit(True)
-    rows = prints.where((F.size("errors") == 0) & some)
+    return some
+
+
+def key_of(config: DedupConfig) -> Column:
+    """The key (binary), from the columns of a fingerprint."""
     key = F.concat(*[code(name, hex_digits(config, name)) for name in key_parts(config)])
     if config.text_col:
         # The last byte tells a key with a text from one without, so that no hash can pass for a text.
         text = F.when(F.col("texthash").isNull(), F.unhex(F.lit("00")))
         key = F.concat(key, text.otherwise(F.unhex(F.concat("texthash", F.lit("01")))))
-    return rows.withColumn("key", key)
+    return key
 
 
 def short(key: Column) -> Column:
@@ -87,44 +100,88 @@ def code(name: str, digits: int | None) -> Column:
     return F.unhex(F.col(name))
 
 
-def decide(rows: DataFrame, config: DedupConfig, stage: Stage) -> Decided:
+def decide(rows: DataFrame, config: DedupConfig, stage: Stage, references: References | None = None) -> Decided:
     """Args:
     rows: ``key``, ``rank`` (bigint, unique, smaller stays) and ``images``.
+    references: rows that come before all of these.
     """
     if config.threshold:
         from imgdedup_spark.nearness import decide_near
 
-        return decide_near(rows, config, stage)
+        return decide_near(rows, config, stage, references)
     groups = rows.groupBy(short(F.col("key")).alias("key")).agg(
         F.min("rank").alias("first"), F.count(F.lit(1)).alias("size")
     )
-    several = groups.where("size > 1").select(
-        "key", "first", "size", F.col("first").alias("keeper"), F.lit(0).alias("distance")
-    )
-    decided = stage("decided", several)
+    if references is None:
+        decided = stage("decided", alone(groups))
+    else:
+        decided = stage("decided", decide_equal(stage("groups", groups), references.keyed(config)))
     return Decided(decided, decided.count())
 
 
-def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
-    """Every row that goes: ``order``, ``keeper`` (a rank), ``distance``, ``reason``; and ``piece`` if there are any.
+def alone(groups: DataFrame) -> DataFrame:
+    """What equal keys decide when there is nothing else to compare with.
 
     Args:
-        rows: ``key``, ``rank``, ``order``, and maybe ``piece``.
+        groups: ``key``, ``first``, ``size``.
     """
-    place = [name for name in ("order", PIECE) if name in rows.columns]
+    return groups.where("size > 1").select(
+        "key",
+        "first",
+        "size",
+        F.col("first").alias("keeper"),
+        F.lit(0).alias("distance"),
+        F.lit(False).alias("is_reference"),
+    )
+
+
+def decide_equal(groups: DataFrame, references: DataFrame) -> DataFrame:
+    """What equal keys decide: the earliest reference of the same key, else the group's own first row.
+
+    Args:
+        groups: ``key`` (short), ``first``, ``size``; read twice.
+        references: ``key``, ``rank``.
+    """
+    known = references.select(short(F.col("key")).alias("key"), "rank")
+    keys = groups.select("key")
+    # A broadcast so that of many references only those that this run asks for are shuffled.
+    known = known.join(F.broadcast(keys) if keys.count() <= BROADCAST_KEYS else keys, "key", "left_semi")
+    joined = groups.join(known.groupBy("key").agg(F.min("rank").alias("reference")), "key", "left")
+    return joined.where("size > 1 or reference is not null").select(
+        "key",
+        "first",
+        "size",
+        F.coalesce("reference", "first").alias("keeper"),
+        F.lit(0).alias("distance"),
+        F.col("reference").isNotNull().alias("is_reference"),
+    )
+
+
+def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
+    """Every row that goes: ``order``, ``keeper`` (a rank), ``is_reference``, ``distance``, ``reason``; and what
+    else there is of ``places.where_columns``.
+
+    Args:
+        rows: ``key``, ``rank``, ``order``, and maybe more of ``places.where_columns``.
+    """
+    place = where_columns(rows)
     slim = rows.select(short(F.col("key")).alias("key"), "rank", *place)
     joined = join_few(slim, decided.frame, "key", decided.count)
-    same = F.col("keeper") == F.col("first")
-    return joined.where("rank != keeper").select(
+    same = (F.col("keeper") == F.col("first")) & ~F.col("is_reference")
+    return joined.where("is_reference or rank != keeper").select(
         *place,
         "keeper",
+        "is_reference",
         F.when(same, 0).otherwise(F.col("distance")).cast("double").alias("distance"),
         F.when(same, "same_hash").otherwise("near_hash").alias("reason"),
     )
 
 
-def measure_ready_hashes(prints: DataFrame, config: DedupConfig) -> DedupConfig:
+def measure_ready_hashes(prints: DataFrame, config: DedupConfig, known: tuple[int, int] = (0, 0)) -> DedupConfig:
     """The configuration with the width of the ready hashes, which only the data tell.
+
+    Args:
+        known: fewest and most hex digits of the references' hashes; (0, 0) without any.
 
     Raises:
         UserError: they are of several lengths, so that a distance means nothing, or shorter than the threshold.
@@ -134,6 +191,8 @@ def measure_ready_hashes(prints: DataFrame, config: DedupConfig) -> DedupConfig:
         F.min(length).alias("low"), F.max(length).alias("high")
     )
     low, high = found.collect()[0]
+    if known != (0, 0):
+        low, high = min(low or known[0], known[0]), max(high or 0, known[1])
     if low is None:
         return replace(config, ready_bits=4)
     if low != high:

@@ -208,7 +208,7 @@ class _Search:
             return self.options.tasks
         if self.matcher.plan.seconds < self.options.task_seconds:
             return 1
-        return 2 * _parallelism(self.spark)
+        return 2 * parallelism(self.spark)
 
     def lookup(
         self, name: str, queries: DataFrame, count: int, targets: DataFrame, known: int, references: bool
@@ -226,7 +226,7 @@ class _Search:
     def _search(self, rows: DataFrame, count: int) -> DataFrame:
         # Small jobs are cut finer, so that every core has units to do.
         copies = count * max(1, self.matcher.plan.first_bands)
-        unit_hashes = min(self.options.unit_hashes, max(SMALLEST_UNIT, copies // (2 * _parallelism(self.spark))))
+        unit_hashes = min(self.options.unit_hashes, max(SMALLEST_UNIT, copies // (2 * parallelism(self.spark))))
         routes = plan_routes(self.matcher, rows, count, unit_hashes)
         return search_by_shuffle(self.matcher, rows, routes)
 
@@ -321,7 +321,7 @@ def _decisions(items: DataFrame, dropped: DataFrame) -> DataFrame:
     )
 
 
-def _parallelism(spark: Any) -> int:
+def parallelism(spark: Any) -> int:
     """Tasks that the cluster runs at once: what Spark cuts a range into when nobody says how."""
     numbers = spark.range(1 << 16).select(F.spark_partition_id().alias("number"))
     return int(numbers.agg(F.max("number").alias("last")).first()["last"]) + 1

@@ -3,43 +3,56 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.config import DedupConfig
-from imgdedup_spark.matching import Decided, Stage, hash_widths, short
+from imgdedup_spark.matching import Decided, Stage, alone, decide_equal, hash_widths, short
 from imgdedup_spark.near import Part, first_come
 
+if TYPE_CHECKING:
+    from imgdedup_spark.references import References
 
-def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage) -> Decided:
+
+def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: References | None = None) -> Decided:
     """Args:
     rows: ``key``, ``rank``, ``images``. Only rows of equally many images can match.
+    references: rows that come before all of these.
     """
     groups = rows.groupBy("key", "images").agg(F.min("rank").alias("first"), F.count(F.lit(1)).alias("size"))
     groups = stage("groups", groups)
+    known = None if references is None else references.keyed(config)
     counts = sorted(row["images"] for row in groups.select("images").distinct().collect())
     decided, plans = [], {}
     for images in counts:
         here = groups.where(F.col("images") == images)
+        known_here = None if known is None else known.where(F.col("images") == images)
         # Without an image there is nothing to be near to: equal texts alone match.
         if images == 0:
-            alone = here.select("key", "first", "size", F.col("first").alias("keeper"), F.lit(0).alias("distance"))
-            decided.append(alone.where("size > 1"))
+            equal = here.select(short(F.col("key")).alias("key"), "first", "size")
+            decided.append(alone(equal) if known_here is None else decide_equal(equal, known_here))
             continue
         parts = parts_of(config, images)
-        code, context = split_key(parts)
-        items = here.select(F.col("first").alias("rank"), code.alias("code"), context.alias("context"))
-        decisions, plans[images] = first_come(items, parts, stage=stage)
-        found = decisions.select(F.col("rank").alias("first"), "keeper", "distance")
-        joined = here.join(found, "first").where("size > 1 or keeper != first")
-        decided.append(joined.select("key", "first", "size", "keeper", "distance"))
+        items = _items(here.withColumnRenamed("first", "rank"), parts)
+        earlier = None if known_here is None else _items(known_here, parts)
+        decisions, plans[images] = first_come(items, parts, stage=stage, references=earlier)
+        found = decisions.withColumnRenamed("rank", "first")
+        joined = here.join(found, "first").where("size > 1 or is_reference or keeper != first")
+        decided.append(
+            joined.select(short(F.col("key")).alias("key"), "first", "size", "keeper", "distance", "is_reference")
+        )
     if not decided:
-        decided = [groups.select("key", "first", "size", F.col("first").alias("keeper"), F.lit(0).alias("distance"))]
-    union = reduce(DataFrame.unionByName, decided)
-    frame = stage("decided", union.withColumn("key", short(F.col("key"))))
+        decided = [alone(groups)]
+    frame = stage("decided", reduce(DataFrame.unionByName, decided))
     return Decided(frame, frame.count(), _plan(plans))
+
+
+def _items(rows: DataFrame, parts: list[Part]) -> DataFrame:
+    """What the search takes: ``rank``, ``code``, ``context``."""
+    code, context = split_key(parts)
+    return rows.select("rank", code.alias("code"), context.alias("context"))
 
 
 def parts_of(config: DedupConfig, images: int) -> list[Part]:

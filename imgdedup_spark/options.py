@@ -18,15 +18,18 @@ from imgdedup_spark.config import DedupConfig, JobConfig, flag
 from imgdedup_spark.errors import UserError
 
 
-def read_options(arguments: Sequence[str]) -> JobConfig:
-    """Raises:
-    UserError: an unknown option, a value of the wrong kind, or options that do not go together.
+def read_options(arguments: Sequence[str], *, fingerprint: bool = False) -> JobConfig:
+    """Args:
+        fingerprint: for the job that makes an index and has no other output.
+
+    Raises:
+        UserError: an unknown option, a value of the wrong kind, or options that do not go together.
     """
     given = vars(_parser().parse_args(list(arguments)))
     file = given.pop("config", None)
     values = {**(_read_yaml(file) if file else {}), **given}
     config = _build(values)
-    config.check()
+    config.check(fingerprint=fingerprint)
     return config
 
 

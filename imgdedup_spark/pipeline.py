@@ -18,9 +18,11 @@ from imgdedup_spark.columns import check_columns, named_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.fingerprints import failed, fingerprint
+from imgdedup_spark.hashing import PrintStore, hash_rows
 from imgdedup_spark.joins import keepers
 from imgdedup_spark.keeping import orders_of_keepers, ranked
 from imgdedup_spark.places import PIECE, PlacedPiece, attach
+from imgdedup_spark.references import References
 from imgdedup_spark.session import picture_settings, small_shuffles
 from imgdedup_spark.sources import Source
 from imgdedup_spark.workspace import Workspace
@@ -34,20 +36,24 @@ class Found:
 
     Attributes:
         prints: one fingerprint a row, with ``id`` and ``order`` (see ``fingerprints``).
-        dropped: ``order``, ``kept_order``, ``distance``, ``reason`` and, if there are pieces, ``piece``; one row
-            for each duplicate.
+        rows: ``order`` and ``rank`` of the rows that were compared.
+        dropped: ``order`` (and ``piece`` and ``input``, as far as they are known), ``kept_order``, ``reference``
+            (one of the two, the other is null), ``distance``, ``reason``; one row for each duplicate.
         dropped_count: how many those are.
         pieces: the files' pieces, where the source has them.
         plan: how near-duplicates were searched.
+        references: what was there before the run.
     """
 
     source: Source
     config: DedupConfig
     prints: DataFrame
+    rows: DataFrame
     dropped: DataFrame
     dropped_count: int
     pieces: list[PlacedPiece]
     plan: dict[str, Any]
+    references: References | None = None
 
     @cached_property
     def gone(self) -> DataFrame:
@@ -61,7 +67,7 @@ class Found:
     @cached_property
     def groups(self) -> DataFrame:
         """``kept_order`` of every row that stands for others, and ``size``, how many."""
-        return keepers(self.dropped, "kept_order")
+        return keepers(self.dropped.where("kept_order is not null"), "kept_order")
 
     @cached_property
     def group_count(self) -> int:
@@ -86,11 +92,64 @@ class Clock:
         log.info("%s: %.1f s%s", name, self.stages[name]["seconds"], f", {shown}" if shown else "")
 
 
-def find_duplicates(source: Source, config: DedupConfig, work: Workspace, clock: Clock) -> Found:
-    """Raises:
-    UserError: a column that the options name is missing or of a wrong type.
-    JobError: ``on_error="fail"`` and an image is unreadable.
+def find_duplicates(
+    source: Source,
+    config: DedupConfig,
+    work: Workspace,
+    clock: Clock,
+    references: References | None = None,
+    store: PrintStore | None = None,
+) -> Found:
+    """Args:
+        store: where fingerprints are kept for another run; None to keep none.
+        references: rows that come before all of the source's.
+
+    Raises:
+        UserError: a column that the options name is missing or of a wrong type.
+        JobError: ``on_error="fail"`` and an image is unreadable.
     """
+    source, raw, config = _hash(source, config, work, clock, store, references)
+    known = 0 if references is None else references.rows
+    with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"] + known):
+        with clock.stage("match") as entry:
+            prints, pieces = attach(raw, source, config.id_col, work.stage)
+            rows = ranked(matching.keyed(prints, config), config, work.stage)
+            decided = matching.decide(rows, config, work.stage, references)
+            entry["rows"] = decided.count
+        with clock.stage("keep") as entry:
+            orders = orders_of_keepers(matching.dropped_ranks(rows, decided), rows, config, decided.count)
+            if references is not None:
+                orders = orders.withColumn("reason", references.reason())
+            dropped = work.stage("dropped", orders)
+            entry["rows"] = dropped_count = dropped.count()
+    return Found(
+        source, config, prints, rows.select("order", "rank"), dropped, dropped_count, pieces, decided.plan, references
+    )
+
+
+def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Clock, store: PrintStore) -> Found:
+    """What there is to know of rows that are not compared: nothing is dropped.
+
+    Raises:
+        UserError: a column that the options name is missing or of a wrong type.
+        JobError: ``on_error="fail"`` and an image is unreadable.
+    """
+    source, raw, config = _hash(source, config, work, clock, store, None)
+    with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"]):
+        prints, pieces = attach(raw, source, config.id_col, work.stage)
+        rows = ranked(matching.keyed(prints, config), config, work.stage).select("order", "rank")
+    return Found(source, config, prints, rows, rows.limit(0).select("order"), 0, pieces, {})
+
+
+def _hash(
+    source: Source,
+    config: DedupConfig,
+    work: Workspace,
+    clock: Clock,
+    store: PrintStore | None,
+    references: References | None,
+) -> tuple[Source, DataFrame, DedupConfig]:
+    """The source, its fingerprints, and the options with what only the data tell."""
     if not source.columns and source.frame.limit(1).count() == 0:
         # JSON lines without a line: a quiet day has no columns either, and is no mistake.
         source = replace(
@@ -98,22 +157,16 @@ def find_duplicates(source: Source, config: DedupConfig, work: Workspace, clock:
         )
     check_columns(source.schema, config)
     with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession):
-        raw = work.stage("fingerprints", fingerprint(source, config))
-        entry["rows"] = count = raw.count()
+        reused: dict[str, Any] = {}
+        if store is None:
+            raw = work.stage("fingerprints", fingerprint(source, config))
+        else:
+            raw, reused = hash_rows(source, config, store, work.stage)
+        entry |= {"rows": raw.count(), **reused}
     _stop_on_errors(raw, config)
     if config.hash_col and config.threshold:
-        config = matching.measure_ready_hashes(raw, config)
-    with small_shuffles(source.frame.sparkSession, count):
-        with clock.stage("match") as entry:
-            prints, pieces = attach(raw, source, config.id_col, work.stage)
-            rows = ranked(matching.keyed(prints, config), config, work.stage)
-            decided = matching.decide(rows, config, work.stage)
-            entry["rows"] = decided.count
-        with clock.stage("keep") as entry:
-            orders = orders_of_keepers(matching.dropped_ranks(rows, decided), rows, config, decided.count)
-            dropped = work.stage("dropped", orders)
-            entry["rows"] = dropped_count = dropped.count()
-    return Found(source, config, prints, dropped, dropped_count, pieces, decided.plan)
+        config = matching.measure_ready_hashes(raw, config, references.digits if references else (0, 0))
+    return source, raw, config
 
 
 def _stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:

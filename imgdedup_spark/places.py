@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 from pyspark.sql import DataFrame
@@ -18,11 +18,12 @@ from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType
 
 from imgdedup_spark.columns import col
 from imgdedup_spark.copying import Piece
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.sources import ID, PLACE, Source, plain_path, prefixes
 
 ORDER = "order"
 PIECE = "piece"
+INPUT = "input"
 
 #: A file's number and a row's number in it share one bigint: 2²⁷ files of 2³⁶ rows.
 ROW_BITS = 36
@@ -51,6 +52,11 @@ class PlacedPiece(Piece):
     name: str
     ordinal: int
     base: int
+
+
+def where_columns(rows: DataFrame) -> list[str]:
+    """The columns that say where a row stands, as far as they are there: ``order``, ``piece`` and ``input``."""
+    return [name for name in (ORDER, PIECE, INPUT) if name in rows.columns]
 
 
 def find_pieces(prints: DataFrame, source: Source) -> list[PlacedPiece]:
@@ -97,7 +103,7 @@ def _names(files: Sequence[tuple[int, str]], source: Source) -> dict[tuple[int, 
 def attach(
     prints: DataFrame, source: Source, id_col: str | None, stage: Callable[[str, DataFrame], DataFrame]
 ) -> tuple[DataFrame, list[PlacedPiece]]:
-    """Adds ``id``, ``order`` and, for rows in pieces, ``piece`` to the fingerprints; drops the place.
+    """Adds ``id``, ``order``, for rows in pieces ``piece``, and ``input`` where it is known; drops the place.
 
     Args:
         prints: has ``PLACE`` and/or ``id``.
@@ -106,6 +112,8 @@ def attach(
     Raises:
         UserError: ids of a DataFrame repeat or are null, so that they name no row.
     """
+    if PLACE in prints.columns:
+        prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
     if source.in_pieces:
         pieces = find_pieces(prints, source)
         return in_pieces(prints, source, pieces, id_col), pieces
@@ -120,7 +128,11 @@ def attach(
 
 
 def in_pieces(
-    frame: DataFrame, source: Source, pieces: Sequence[PlacedPiece], id_col: str | None, prefix: str = ""
+    frame: DataFrame,
+    source: Source,
+    pieces: Sequence[PlacedPiece],
+    id_col: str | None,
+    prefix: str = "",
 ) -> DataFrame:
     """Adds ``order``, ``piece`` and, without an id column, ``id`` to rows that have ``PLACE``.
 
@@ -151,6 +163,21 @@ def _check_ids(prints: DataFrame, id_col: str | None) -> None:
             else f"has the value {bad[0]['id']!r} in {bad[0]['count']} rows"
         )
         raise UserError(f"id_col {id_col}: an id must name one row, and it {what}")
+
+
+def placed_again(pieces: Sequence[PlacedPiece], source: Source, frame: DataFrame) -> list[PlacedPiece]:
+    """The pieces in which another reading of (some of) the same files finds its rows. Spark cuts files by the total
+    size of what it reads, so they may be others; the rows' numbers are the same.
+
+    Raises:
+        JobError: there are files that were not there before.
+    """
+    ordinals = {(piece.input, piece.uri): piece.ordinal for piece in pieces}
+    again = find_pieces(frame.select(PLACE), source)
+    try:
+        return [replace(piece, ordinal=ordinals[piece.input, piece.uri]) for piece in again]
+    except KeyError as error:
+        raise JobError(f"{error.args[0][1]} was not there before: did the input change during the run?") from None
 
 
 def runs_of_files(pieces: Sequence[PlacedPiece]) -> list[list[PlacedPiece]]:

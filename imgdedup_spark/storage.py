@@ -12,6 +12,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "is_local",
     "join",
     "list_files",
+    "move_files",
     "open_fs",
     "open_output",
     "read_text",
@@ -177,6 +179,26 @@ def delete(uri: str) -> None:
         opened.delete_dir(path)
     elif kind != fs.FileType.NotFound:
         opened.delete_file(path)
+
+
+def move_files(source: str, target: str) -> None:
+    """Moves all files below one folder to the same names below another, replacing those there."""
+    opened, start = open_fs(source)
+    _, end = open_fs(target)
+    infos = opened.get_file_info(fs.FileSelector(start, allow_not_found=True, recursive=True))
+    names = sorted(info.path[len(start) :].lstrip("/") for info in infos if info.is_file)
+    for folder in sorted({name.rpartition("/")[0] for name in names}):
+        opened.create_dir(f"{end}/{folder}".rstrip("/"), recursive=True)
+
+    def move(name: str) -> None:
+        to = f"{end}/{name}"
+        if opened.get_file_info(to).type == fs.FileType.File:
+            opened.delete_file(to)  # HDFS does not rename onto a file
+        opened.move(f"{start}/{name}", to)
+
+    # An object store copies to move, which takes a while for each file and is nothing to wait for one by one.
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(move, names))
 
 
 def read_text(uri: str) -> str:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark import __version__
 from imgdedup_spark.pipeline import Found
+from imgdedup_spark.places import INPUT
 
 
 def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,10 +36,43 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "groups": largest["groups"],
         "largest_group": (largest["largest"] or 0) + 1 if largest["groups"] else 0,
         "distances": {f"{row['distance']:g}": row["count"] for row in histogram},
+        **_inputs(found),
+        **_known(found),
         "plan": found.plan,
         "stages": dict(stages),
         "config": dataclasses.asdict(found.config),
         "versions": versions(),
+    }
+
+
+def _inputs(found: Found) -> dict[str, Any]:
+    """The counts by input, where rows know which one they come from."""
+    if INPUT not in found.prints.columns or found.source.format == "frame":
+        return {}
+    on_error = (F.size("errors") > 0) & F.lit(found.config.on_error == "drop")
+    counts = found.prints.groupBy(INPUT).agg(
+        F.count(F.lit(1)).alias("rows"), F.count(F.when(on_error, 1)).alias("on_error")
+    )
+    rows = {row[INPUT]: row for row in counts.collect()}
+    dropped = {row[INPUT]: row["count"] for row in found.dropped.groupBy(INPUT).count().collect()}
+    entries = []
+    for number, name in enumerate(found.source.inputs):
+        here, errors = (rows[number]["rows"], rows[number]["on_error"]) if number in rows else (0, 0)
+        gone = dropped.get(number, 0)
+        entry = {"input": name, "rows_in": here, "rows_kept": here - gone - errors, "rows_dropped": gone}
+        entries.append(entry | ({"rows_dropped_on_error": errors} if errors else {}))
+    return {"inputs": entries}
+
+
+def _known(found: Found) -> dict[str, Any]:
+    """How many rows were there before, and what was read to know it."""
+    if found.references is None:
+        return {}
+    reasons = {row["reason"]: row["count"] for row in found.dropped.groupBy("reason").count().collect()}
+    return {
+        "in_index": reasons.get("in_index", 0),
+        "in_reference": reasons.get("in_reference", 0),
+        "against": found.references.read,
     }
 
 

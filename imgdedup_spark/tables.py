@@ -9,7 +9,8 @@ from imgdedup_spark.columns import col
 from imgdedup_spark.fingerprints import failed
 from imgdedup_spark.joins import BROADCAST_KEYS, join_few
 from imgdedup_spark.pipeline import Found
-from imgdedup_spark.places import ORDER, in_pieces
+from imgdedup_spark.places import ORDER, in_pieces, placed_again
+from imgdedup_spark.references import as_ids
 from imgdedup_spark.sources import ID, PLACE
 
 # Beside the user's columns, ours have names that no column of a user's has.
@@ -23,9 +24,17 @@ def duplicates(found: Found) -> DataFrame:
     ids = found.prints.select(ORDER, "id")
     kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
     few = found.groups.join(kept, "kept_order")
-    joined = join_few(found.dropped.join(ids, ORDER), few, "kept_order", found.group_count)
+    dropped = found.dropped.join(ids, ORDER)
+    joined = join_few(dropped, few, "kept_order", found.group_count)
     similarity = F.lit(None).cast("double").alias("similarity")
-    return joined.select("id", "kept_id", "distance", similarity, "reason")
+    columns = ("id", "kept_id", "distance", similarity, "reason")
+    if found.references is None:
+        return joined.select(*columns)
+    # Names from elsewhere are stored as strings; they get the ids' type back where all of them can.
+    known = found.references.named(dropped.where("reference is not null")).select(*columns)
+    known = as_ids(known, "kept_id", found.prints.schema["id"].dataType)
+    kind = known.schema["kept_id"].dataType
+    return joined.select(*columns).withColumn("kept_id", F.col("kept_id").cast(kind)).unionByName(known)
 
 
 def errors(found: Found) -> DataFrame:
@@ -111,7 +120,8 @@ def with_order(found: Found, frame: DataFrame | None = None) -> DataFrame:
     """The source's rows again (or those of ``frame``, a part of them), each with its number in ``_ROW``."""
     source, config = found.source, found.config
     if source.in_pieces:
-        return in_pieces(source.frame if frame is None else frame, source, found.pieces, "", _MINE)
+        rows = source.frame if frame is None else frame
+        return in_pieces(rows, source, placed_again(found.pieces, source, rows), "", _MINE)
     key = col(config.id_col) if config.id_col else F.col(ID)
     numbers = found.prints.select(F.col("id").alias(_KEY), F.col(ORDER).alias(_ROW))
     return source.frame.drop(PLACE).join(numbers, key == F.col(_KEY)).drop(_KEY)

@@ -1,0 +1,91 @@
+"""What a run adds to the index: the rows it keeps, as far as they have something to compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark import storage
+from imgdedup_spark.errors import JobError
+from imgdedup_spark.fingerprints import key_parts
+from imgdedup_spark.index import Index, Run, State, fingerprint_spec
+from imgdedup_spark.matching import Stage
+from imgdedup_spark.pipeline import Found
+from imgdedup_spark.places import INPUT
+from imgdedup_spark.references import index_schema, number
+
+
+@dataclass(frozen=True)
+class Addition:
+    """One run's part in the index.
+
+    Attributes:
+        run: the run's id.
+        token: names the folder that this attempt writes; no other attempt has the same.
+        before: the index as the run found it.
+        earlier: tokens of attempts at this run that were killed.
+    """
+
+    index: Index
+    run: str
+    token: str
+    before: State
+    earlier: tuple[str, ...] = ()
+
+    @property
+    def others(self) -> State:
+        """What the run is compared with: the index without what this run has added to it before."""
+        return self.before.without(self.run)
+
+    @property
+    def folder(self) -> str:
+        return self.index.data_folder(self.run, self.token)
+
+    def write(self, found: Found, stage: Stage, *, distinct: bool = True) -> Run:
+        """Writes the rows. They count for nothing before ``commit``.
+
+        Args:
+            distinct: whether ``found`` has left one row of each key.
+        """
+        schema = index_schema(found.config)
+        rows = found.rows.join(found.dropped.select("order"), "order", "left_anti")
+        numbered, count = number(_columns(found, rows), "rank", "position", stage)
+        uri = self.index.path(self.folder)
+        if count:
+            named = numbered.withColumn("run", F.lit(self.run))
+            named.select(*schema.fieldNames()).write.mode("overwrite").parquet(uri)
+        length = F.length("imagehash")
+        agg = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
+        return Run(self.run, self.folder, count, distinct, (agg["low"] or 0, agg["high"] or 0))
+
+    def commit(self, added: Run, found: Found) -> None:
+        """Raises:
+        JobError: another run has changed the index since ``before`` was read.
+        """
+        try:
+            self.index.commit(self.before, self.before.with_run(added, fingerprint_spec(found.config)))
+        except JobError:
+            storage.delete(self.index.path(self.folder))
+            raise
+        # Only now: an attempt thought dead that still writes cannot commit any more.
+        for token in self.earlier:
+            storage.delete(self.index.path(self.index.data_folder(self.run, token)))
+
+
+def _columns(found: Found, rows: DataFrame) -> DataFrame:
+    """Of the rows that are added: ``rank`` and the index's columns but ``run`` and ``position``."""
+    prints = found.prints
+    names = found.source.inputs
+    source = F.lit(names[0]).alias("source")
+    if INPUT in prints.columns and len(names) > 1:
+        table = prints.sparkSession.createDataFrame(list(enumerate(names)), f"{INPUT} int, source string")
+        # A line an input.
+        prints, source = prints.join(F.broadcast(table), INPUT), F.col("source")
+    elif len(names) > 1:
+        source = F.lit(" ".join(names)).alias("source")
+    hashes = key_parts(found.config)
+    measured = ("texthash", "images", "width", "height", "bytes")
+    slim = prints.select("order", F.col("id").cast("string").alias("id"), *hashes, *measured, source)
+    return slim.join(rows.select("order", "rank"), "order").drop("order")

@@ -1,0 +1,215 @@
+"""Hashing once: fingerprints are stored group by group of files, and found again while the files are the same.
+
+A group is written as Parquet and then committed by one small file that names its files with size and modification
+time. A run that was killed has lost at most the group it was at; a later run hashes only what is new or changed.
+Nothing stored is ever changed, and all of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from imgdedup_spark import storage
+from imgdedup_spark.columns import image_column, row_terms
+from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.fingerprints import fingerprint
+from imgdedup_spark.near import parallelism
+from imgdedup_spark.sources import PLACE, Source, scan
+
+log = logging.getLogger("imgdedup")
+
+#: The folder of the store, in an index or in ``_staging``.
+PRINTS = "fingerprints"
+#: A group is about so many splits for each core: seldom enough that cores wait for the last split of a group, and
+#: often enough that a killed run loses little (2 GB a core, some minutes).
+WAVES = 16
+
+#: A file that was hashed: signature of the options, number of the input, URI, size in bytes, time in milliseconds.
+File = tuple[str, int, str, int, int]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Attributes:
+    folder: where its fingerprints lie.
+    files: whose they are.
+    """
+
+    folder: str
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class PrintStore:
+    """The stored fingerprints: ``<group>/*.parquet`` and ``<group>.json``, which is written last."""
+
+    folder: str
+
+    def groups(self) -> list[Group]:
+        found = []
+        for uri in storage.list_files(self.folder):
+            name = uri.rpartition("/")[2]
+            if name.endswith(".json") and not name.startswith("."):
+                files = json.loads(storage.read_text(uri))["files"]
+                found.append(Group(uri.removesuffix(".json"), tuple((*one,) for one in files)))
+        return found
+
+    def add(self, frame: DataFrame, files: Sequence[File]) -> Group:
+        group = Group(storage.join(self.folder, uuid.uuid4().hex), tuple(files))
+        frame.write.mode("overwrite").parquet(group.folder)
+        storage.write_text(group.folder + ".json", json.dumps({"files": group.files}) + "\n")
+        return group
+
+
+def hash_rows(
+    source: Source, config: DedupConfig, store: PrintStore, stage: Callable[[str, DataFrame], DataFrame]
+) -> tuple[DataFrame, dict[str, Any]]:
+    """The fingerprints of all rows (see ``fingerprints``), read back from the store; and, for the log, how many
+    files needed no hashing.
+
+    Args:
+        stage: freezes a DataFrame of whose files nothing is known.
+
+    Raises:
+        UserError: the image column is missing or of a wrong type.
+    """
+    spark = source.frame.sparkSession
+    prints = fingerprint(source, config)
+    files = _list_files(source, config)
+    if not files:
+        return stage("fingerprints", prints), {}
+    groups = store.groups()
+    if not (source.in_pieces and source.read_as):
+        same = [group for group in groups if group.files == tuple(files)]
+        group = same[0] if same else store.add(prints, files)
+        return _read(spark, group.folder, prints.schema), {"files_reused": len(files)} if same else {}
+    known, missing = _find(groups, files)
+    frames = [_again(spark, group, pairs, prints.schema) for group, pairs in known]
+    for some in _split(spark, missing):
+        if len(some) == len(files):
+            part = prints
+        else:
+            numbers = sorted({file[1] for file in some})
+            scans = [scan(source, number, [file[2] for file in some if file[1] == number]) for number in numbers]
+            part = fingerprint(replace(source, frame=reduce(DataFrame.unionByName, scans)), config)
+        frames.append(_read(spark, store.add(part, some).folder, prints.schema))
+    reused = {"files_reused": len(files) - len(missing)} if known else {}
+    return reduce(DataFrame.unionByName, frames), reused
+
+
+def _read(spark: SparkSession, folder: str, schema: StructType) -> DataFrame:
+    return spark.read.schema(schema).parquet(folder)
+
+
+def _find(groups: Sequence[Group], files: Sequence[File]) -> tuple[list[tuple[Group, dict[File, File]]], list[File]]:
+    """Which stored files are which of these, by group; and which are not stored."""
+    stored: dict[tuple[Any, ...], tuple[int, File]] = {}
+    for place, group in enumerate(groups):
+        for file in group.files:
+            stored.setdefault((file[0], *file[2:]), (place, file))
+    pairs: dict[int, dict[File, File]] = {}
+    missing = []
+    for file in files:
+        place, old = stored.get((file[0], *file[2:]), (-1, file))
+        # A file that is given twice is hashed twice: two rows of the store cannot be told from one.
+        if place < 0 or old in pairs.get(place, {}):
+            missing.append(file)
+        else:
+            pairs.setdefault(place, {})[old] = file
+    return [(groups[place], found) for place, found in pairs.items()], missing
+
+
+def _again(spark: SparkSession, group: Group, pairs: dict[File, File], schema: StructType) -> DataFrame:
+    """A group's fingerprints of some of its files, as those of the inputs that they are now."""
+    rows = [(old[1], old[2], new[1]) for old, new in pairs.items()]
+    table = spark.createDataFrame(rows, "__old int, __file string, __new int")
+    place = F.col(PLACE)
+    on = (place["input"] == F.col("__old")) & (place["file"] == F.col("__file"))
+    # A line a file.
+    joined = _read(spark, group.folder, schema).join(F.broadcast(table), on)
+    parts = [place[name].alias(name) for name in ("file", "start", "length", "row")]
+    return joined.withColumn(PLACE, F.struct(F.col("__new").alias("input"), *parts)).select(*schema.fieldNames())
+
+
+def _split(spark: SparkSession, files: Sequence[File]) -> list[list[File]]:
+    """Consecutive files in groups of bounded size."""
+    most = WAVES * _bytes(str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m"))) * parallelism(spark)
+    groups: list[list[File]] = []
+    room = 0
+    for file in files:
+        if not groups or file[3] > room:
+            groups.append([])
+            room = most
+        groups[-1].append(file)
+        room -= file[3]
+    return groups
+
+
+def _bytes(setting: str) -> int:
+    """A size as Spark writes it: ``134217728``, ``134217728b``, ``128m``, ``128MB``."""
+    text = setting.strip().lower().removesuffix("b")
+    power = "kmgt".find(text[-1:]) + 1 if text[-1:] else 0
+    return int(text[:-1]) << (10 * power) if power else int(text)
+
+
+def _list_files(source: Source, config: DedupConfig) -> list[File]:
+    """Every file of the inputs; a folder of images as one entry, because it may hold too many. None where a table
+    format alone knows its files."""
+    spark = source.frame.sparkSession
+    files: list[File] = []
+    if not source.read_as and source.format != "images":
+        return files
+    for number, path in enumerate(source.inputs):
+        signature = _signature(source, config, number)
+        listed = (
+            spark.read.format("binaryFile")
+            .option("recursiveFileLookup", "true")
+            .load(path)
+            .select(
+                F.col("_metadata.file_path").alias("uri"),
+                F.col("_metadata.file_size").alias("size"),
+                (F.col("_metadata.file_modification_time").cast("double") * 1000).cast("long").alias("time"),
+            )
+        )
+        if source.format == "images":
+            all_of_it = F.expr("bit_xor(xxhash64(uri, size, time))")
+            found = listed.agg(F.count(F.lit(1)).alias("count"), all_of_it.alias("all")).collect()[0]
+            files.append((signature, number, path, found["count"], found["all"] or 0))
+        else:
+            rows = sorted((row["uri"], row["size"], row["time"]) for row in listed.collect())
+            files += [(signature, number, *row) for row in rows]
+    return files
+
+
+def _signature(source: Source, config: DedupConfig, number: int) -> str:
+    """Of everything but the files that a fingerprint depends on."""
+    from imgdedup_spark.summary import versions
+
+    schema = source.schema
+    image = image_column(schema, config)
+    names = [image, config.id_col, config.text_col, config.hash_col, *row_terms(config)]
+    content = {
+        "columns": [(name, schema[name].dataType.json()) for name in names if name],
+        "text": config.text_normalize,
+        "specs": [(one.method, one.size) for one in (config.spec, *(verify.spec for verify in config.verifies))],
+        "decode": config.decode,
+        "max_pixels": config.max_pixels,
+        "format": source.format,
+        # Relative paths start there.
+        "root": config.image_root or source.roots[number].folder,
+        # The names of a folder's pictures depend on what the other inputs are.
+        "inputs": source.inputs if source.format == "images" else (),
+        "versions": versions(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,0 +1,223 @@
+"""References: rows that were there before this run, from ``--against`` and from ``--index``.
+
+They come before all rows of the run, are kept once and for all, and nothing is decided among them. Their ranks are
+numbers of their own: the data sets and indexes of ``--against`` in the order given, then the index, run by run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, IntegerType, LongType, StringType, StructField, StructType
+
+from imgdedup_spark.columns import check_columns
+from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.fingerprints import failed, fingerprint, key_parts
+from imgdedup_spark.index import Index, Run, State, check_spec, is_index
+from imgdedup_spark.joins import join_few, keepers
+from imgdedup_spark.matching import Stage, has_key, key_of
+from imgdedup_spark.places import attach
+from imgdedup_spark.session import picture_settings
+from imgdedup_spark.sources import Source, read_source
+
+log = logging.getLogger("imgdedup")
+
+
+@dataclass(frozen=True)
+class References:
+    """Attributes:
+    frame: ``rank`` (from 0), ``id`` (string), ``images``, ``texthash``, ``imagehash``, ``verify0``, …
+    rows: how many they are.
+    index_base: the rank from which on they are the index's.
+    distinct: whether no two of them have the same key.
+    digits: fewest and most hex digits of their hashes; (0, 0) without any, or where it does not matter.
+    read: for summary.json, what ``--against`` named and what was found there.
+    """
+
+    frame: DataFrame
+    rows: int
+    index_base: int
+    distinct: bool
+    digits: tuple[int, int] = (0, 0)
+    read: list[dict[str, Any]] = field(default_factory=list)
+
+    def keyed(self, config: DedupConfig) -> DataFrame:
+        """``key``, ``images`` and ``rank`` of the references; of those with the same key the first."""
+        keyed = self.frame.where(has_key(config)).select("rank", "images", key_of(config).alias("key"))
+        if self.distinct:
+            return keyed
+        return keyed.groupBy("key", "images").agg(F.min("rank").alias("rank"))
+
+    def reason(self) -> Column:
+        """Of a dropped row, from its ``reference`` and the reason it has."""
+        kind = F.when(F.col("reference") < self.index_base, "in_reference").otherwise("in_index")
+        return F.when(F.col("reference").isNull(), F.col("reason")).otherwise(kind)
+
+    def named(self, dropped: DataFrame) -> DataFrame:
+        """Adds ``kept_id`` (string) to dropped rows that have a ``reference``."""
+        few = keepers(dropped, "reference")
+        count = few.count()
+        ids = self.frame.select(F.col("rank").alias("reference"), F.col("id").alias("kept_id"))
+        named = join_few(ids, few, "reference", count)
+        return join_few(dropped, named, "reference", count).drop("size")
+
+
+def index_schema(config: DedupConfig) -> StructType:
+    """The columns of the index's Parquet files. ``position`` is a row's number within what its run added."""
+    return StructType(
+        [
+            StructField("id", StringType()),
+            *(StructField(name, StringType()) for name in key_parts(config)),
+            StructField("texthash", StringType()),
+            StructField("images", IntegerType()),
+            StructField("width", IntegerType()),
+            StructField("height", IntegerType()),
+            StructField("bytes", LongType()),
+            StructField("source", StringType()),
+            StructField("run", StringType()),
+            StructField("position", LongType()),
+        ]
+    )
+
+
+def gather(
+    spark: SparkSession,
+    config: DedupConfig,
+    against: Sequence[tuple[str, str]],
+    input_format: str | None,
+    index: tuple[Index, State] | None,
+    stage: Stage,
+) -> References | None:
+    """All references of a run; None if it has no such options.
+
+    Args:
+        against: data sets and indexes, as given, and where an index would lie.
+        index: the run's own index, without what the run has added to it before.
+        stage: freezes a DataFrame.
+
+    Raises:
+        UserError: a data set cannot be read, or an index was made with other options.
+    """
+    if not against and index is None:
+        return None
+    parts: list[References] = []
+    for path, folder in against:
+        if is_index(folder):
+            state = Index(folder).read()
+            check_spec(state, config, f"--against {path}")
+            parts.append(_of_index(spark, Index(folder), state, config))
+            parts[-1].read.append({"against": path, "rows": parts[-1].rows, "rows_with_errors": 0})
+        else:
+            parts.append(_of_data(spark, path, input_format, config, stage))
+    base = sum(part.rows for part in parts)
+    if index is not None:
+        parts.append(_of_index(spark, *index, config))
+    return _joined(parts, base)
+
+
+def _joined(parts: Sequence[References], base: int) -> References:
+    start, frames = 0, []
+    for part in parts:
+        frames.append(part.frame.withColumn("rank", F.col("rank") + F.lit(start)) if start else part.frame)
+        start += part.rows
+    lengths = [part.digits for part in parts if part.digits != (0, 0)]
+    digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
+    read = [one for part in parts for one in part.read]
+    frame = reduce(DataFrame.unionByName, frames)
+    return References(frame, start, base, len(parts) == 1 and parts[0].distinct, digits, read)
+
+
+def _columns(config: DedupConfig) -> list[str]:
+    return ["rank", "id", "images", "texthash", *key_parts(config)]
+
+
+def _of_index(spark: SparkSession, index: Index, state: State, config: DedupConfig) -> References:
+    schema = index_schema(config)
+    runs = [run for run in state.runs if run.rows]
+    if not runs:
+        empty = spark.createDataFrame([], schema).withColumn("rank", F.col("position"))
+        return References(empty.select(*_columns(config)), 0, 0, True)
+    frame = spark.read.schema(schema).parquet(*[index.path(run.folder) for run in runs])
+    bases = spark.createDataFrame(_bases(runs), "run string, base bigint")
+    # A line a run.
+    ranked = frame.join(F.broadcast(bases), "run").withColumn("rank", F.col("base") + F.col("position"))
+    lengths = [run.digits for run in runs if run.digits != (0, 0)]
+    digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
+    distinct = all(run.distinct for run in runs)
+    return References(ranked.select(*_columns(config)), sum(run.rows for run in runs), 0, distinct, digits)
+
+
+def _bases(runs: Sequence[Run]) -> list[tuple[str, int]]:
+    bases, start = [], 0
+    for run in runs:
+        bases.append((run.run, start))
+        start += run.rows
+    return bases
+
+
+def _of_data(spark: SparkSession, path: str, input_format: str | None, config: DedupConfig, stage: Stage) -> References:
+    """A data set, hashed as the run's own rows are."""
+    source = _read(spark, path, input_format)
+    has_id = config.id_col is not None and config.id_col in source.columns
+    config = replace(config, id_col=config.id_col if has_id else None, keep="first")
+    try:
+        check_columns(source.schema, config)
+        prints = fingerprint(source, config)
+    except UserError as error:
+        raise UserError(f"--against {path}: {error}") from None
+    with picture_settings(spark):
+        prints = stage("reference_fingerprints", prints)
+    bad = failed(prints).count()
+    if bad:
+        log.warning("--against %s: %s rows with unreadable images are compared with nothing", path, f"{bad:,}")
+    placed, _ = attach(prints, source, config.id_col, stage)
+    columns = [name for name in _columns(config) if name not in ("rank", "id")]
+    good = placed.where(F.size("errors") == 0).select("order", F.col("id").cast("string").alias("id"), *columns)
+    numbered, rows = number(good, "order", "rank", stage)
+    digits = (0, 0)
+    if config.hash_col and rows:
+        length = F.length("imagehash")
+        found = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
+        digits = (found["low"] or 0, found["high"] or 0)
+    read = [{"against": path, "rows": rows, "rows_with_errors": bad}]
+    return References(numbered.select(*_columns(config)), rows, 0, False, digits, read)
+
+
+def _read(spark: SparkSession, path: str, input_format: str | None) -> Source:
+    try:
+        return read_source(spark, [path], None)
+    except UserError as error:
+        if input_format is not None and "--input-format" in str(error):
+            return read_source(spark, [path], input_format)
+        raise UserError(str(error).replace("--input ", "--against ", 1)) from None
+
+
+def number(rows: DataFrame, by: str, name: str, stage: Stage) -> tuple[DataFrame, int]:
+    """Replaces the column ``by`` by ``name``: 0, 1, 2, … in its order. And how many rows there are."""
+    marked = rows.orderBy(by).drop(by)
+    marked = marked.select("*", F.spark_partition_id().alias("part"), F.monotonically_increasing_id().alias("mark"))
+    marked = stage("numbered", marked)
+    parts = marked.groupBy("part").agg(F.count(F.lit(1)).alias("rows"), F.min("mark").alias("first")).collect()
+    starts, start = [], 0
+    for part in sorted(parts, key=lambda one: one["part"]):
+        starts.append((part["part"], start - part["first"]))
+        start += part["rows"]
+    table = rows.sparkSession.createDataFrame(starts, "part int, start bigint")
+    joined = marked.join(F.broadcast(table), "part")
+    return joined.withColumn(name, F.col("mark") + F.col("start")).drop("part", "mark", "start"), start
+
+
+def as_ids(frame: DataFrame, column: str, kind: DataType) -> DataFrame:
+    """Ids from strings back to the type they had, if every one of them can be; else they stay strings."""
+    if isinstance(kind, StringType):
+        return frame
+    typed = F.expr(f"try_cast(`{column}` as {kind.simpleString()})")
+    lost = frame.where(F.col(column).isNotNull() & ~typed.cast("string").eqNullSafe(F.col(column)))
+    return frame if lost.limit(1).count() else frame.withColumn(column, typed)
