@@ -12,9 +12,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 # Before the JVM starts: workers must be this Python.
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+
+# The same examples in every run of CI: a new one that fails is for people to find, not for somebody else's change.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 #: ``classic`` or ``connect``: the same tests run on both (make test, make test-connect).
 MODE = os.environ.get("IMGDEDUP_TEST_SPARK", "classic")
