@@ -27,6 +27,13 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 FILES, PICTURES = 6, 80
+# Groups of one file or two, so that there is something to lose.
+JOB = """
+import sys
+from imgdedup_spark import cli, hashing
+hashing.WAVES = 1
+sys.exit(cli.main())
+"""
 
 
 def make_data(folder: Path) -> None:
@@ -48,13 +55,13 @@ def start(folder: Path, data: Path, log: Path) -> subprocess.Popen[bytes]:
     conf = {
         "spark.ui.enabled": "false",
         "spark.log.level": "ERROR",
-        # Small pieces make small groups of files, so that there is something to lose.
-        "spark.sql.files.maxPartitionBytes": "20k",
+        # A piece a file, see JOB.
+        "spark.sql.files.maxPartitionBytes": "1m",
     }
     command = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local[2]"]
     for name, value in conf.items():
         command += ["--conf", f"{name}={value}"]
-    command += [str(ROOT / "jobs" / "dedup.py"), "--input", str(data), "--output", str(folder / "out")]
+    command += [str(log.with_name("job.py")), "--input", str(data), "--output", str(folder / "out")]
     command += ["--index", str(folder / "index"), "--threshold", "6", "--id-col", "id"]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     with log.open("ab") as stream:
@@ -106,6 +113,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="imgdedup-kill-") as scratch:
         base = Path(scratch)
         log = base / "log"
+        (base / "job.py").write_text(JOB)
         make_data(base / "in")
         (base / "undisturbed").mkdir()
         started = time.monotonic()
