@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,26 @@ class _Rows:
         kind = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
         made["errors"] = pa.array(self.errors, pa.list_(kind))
         return made
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How much there is of one input."""
+
+    rows: int
+    images: int
+    rows_with_errors: int
+
+
+def tally(prints: DataFrame) -> dict[int | None, Tally]:
+    """By number of the input; None where rows do not know theirs."""
+    number = F.col(PLACE)["input"] if PLACE in prints.columns else F.lit(None).cast("int")
+    counted = prints.groupBy(number.alias("input")).agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.sum("images").alias("images"),
+        F.count(F.when(F.size("errors") > 0, 1)).alias("errors"),
+    )
+    return {row["input"]: Tally(row["rows"], row["images"], row["errors"]) for row in counted.collect()}
 
 
 def failed(prints: DataFrame) -> DataFrame:

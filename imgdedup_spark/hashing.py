@@ -144,7 +144,9 @@ def _again(spark: SparkSession, group: Group, pairs: dict[File, File], schema: S
 
 def _split(spark: SparkSession, files: Sequence[File]) -> list[list[File]]:
     """Consecutive files in groups of bounded size."""
-    most = WAVES * _bytes(str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m"))) * parallelism(spark)
+    most = WAVES * _bytes(str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m")))
+    if sum(file[3] for file in files) > most:
+        most *= parallelism(spark)
     groups: list[list[File]] = []
     room = 0
     for file in files:

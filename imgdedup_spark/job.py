@@ -22,7 +22,7 @@ from imgdedup_spark.kept import write_kept
 from imgdedup_spark.output import STAGING, Output
 from imgdedup_spark.pipeline import Clock, find_duplicates, place_rows
 from imgdedup_spark.references import gather
-from imgdedup_spark.session import small_shuffles
+from imgdedup_spark.session import small_shuffles, together
 from imgdedup_spark.sources import Source, on_same_file_system, read_source
 from imgdedup_spark.summary import summarize
 from imgdedup_spark.workspace import FolderWorkspace
@@ -75,14 +75,16 @@ def _run_into(
         references = gather(spark, config.dedup, against, config.input_format, earlier, work.stage)
     found = find_duplicates(source, config.dedup, work, clock, references, store)
     with clock.stage("write") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
-        output.write_parquet("duplicates", tables.duplicates(found))
-        output.write_parquet("errors", tables.errors(found))
-        output.write_parquet("hashes", tables.hashes(found))
+        actions = [
+            lambda: output.write_parquet("duplicates", tables.duplicates(found)),
+            lambda: output.write_parquet("errors", tables.errors(found)),
+            lambda: output.write_parquet("hashes", tables.hashes(found)),
+        ]
         if config.dedup.show_num:
-            output.write_lines("pairs", tables.pairs(found, config.dedup.show_num))
-        summary = summarize(found, clock.stages)
+            actions.append(lambda: output.write_lines("pairs", tables.pairs(found, config.dedup.show_num)))
         if not config.dry_run:
-            write_kept(found, output, config.output_format, summary["rows_kept"])
+            actions.append(lambda: write_kept(found, output, config.output_format))
+        summary, *_ = together(spark, lambda: summarize(found, clock.stages), *actions)
         entry["rows"] = summary["rows_kept"]
     if adding is not None:
         with clock.stage("index") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):

@@ -36,10 +36,9 @@ LEAST_FILE_BYTES, FEWEST_FILES = 16 << 20, 8
 MAX_SCANS = 200
 
 
-def write_kept(found: Found, output: Output, output_format: str | None, expected: int) -> None:
+def write_kept(found: Found, output: Output, output_format: str | None) -> None:
     """Args:
         output_format: ``parquet`` or ``jsonl``; None for the input's.
-        expected: rows that must come out.
 
     Raises:
         JobError: another number of rows came out; the input changed under the job.
@@ -51,8 +50,10 @@ def write_kept(found: Found, output: Output, output_format: str | None, expected
     written = _by_copying(found, output) if _can_copy(found, kind) else None
     if written is None:
         written = _by_spark(found, output, kind)
-    if written != expected:
-        raise JobError(f"kept/ has {written} rows and should have {expected}: did the input change during the run?")
+    if written != found.kept_count:
+        raise JobError(
+            f"kept/ has {written} rows and should have {found.kept_count}: did the input change during the run?"
+        )
 
 
 def _can_copy(found: Found, kind: str) -> bool:

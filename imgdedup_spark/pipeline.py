@@ -17,7 +17,7 @@ from imgdedup_spark import matching
 from imgdedup_spark.columns import check_columns, named_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import JobError
-from imgdedup_spark.fingerprints import failed, fingerprint
+from imgdedup_spark.fingerprints import Tally, failed, fingerprint, tally
 from imgdedup_spark.hashing import PrintStore, hash_rows
 from imgdedup_spark.joins import keepers
 from imgdedup_spark.keeping import orders_of_keepers, ranked
@@ -36,6 +36,7 @@ class Found:
 
     Attributes:
         prints: one fingerprint a row, with ``id`` and ``order`` (see ``fingerprints``).
+        tallies: how much there is of each input (None: of inputs unknown).
         rows: ``order`` and ``rank`` of the rows that were compared.
         dropped: ``order`` (and ``piece`` and ``input``, as far as they are known), ``kept_order``, ``reference``
             (one of the two, the other is null), ``distance``, ``reason``; one row for each duplicate.
@@ -48,6 +49,7 @@ class Found:
     source: Source
     config: DedupConfig
     prints: DataFrame
+    tallies: dict[int | None, Tally]
     rows: DataFrame
     dropped: DataFrame
     dropped_count: int
@@ -63,6 +65,18 @@ class Found:
         if self.config.on_error == "drop":
             orders = orders.unionByName(failed(self.prints).select(*columns))
         return orders
+
+    @property
+    def dropped_on_error(self) -> int:
+        """How many rows go because an image is unreadable."""
+        if self.config.on_error != "drop":
+            return 0
+        return sum(one.rows_with_errors for one in self.tallies.values())
+
+    @property
+    def kept_count(self) -> int:
+        """How many rows stay."""
+        return sum(one.rows for one in self.tallies.values()) - self.dropped_count - self.dropped_on_error
 
     @cached_property
     def groups(self) -> DataFrame:
@@ -108,7 +122,7 @@ def find_duplicates(
         UserError: a column that the options name is missing or of a wrong type.
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
-    source, raw, config = _hash(source, config, work, clock, store, references)
+    source, raw, tallies, config = _hash(source, config, work, clock, store, references)
     known = 0 if references is None else references.rows
     with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"] + known):
         with clock.stage("match") as entry:
@@ -122,9 +136,8 @@ def find_duplicates(
                 orders = orders.withColumn("reason", references.reason())
             dropped = work.stage("dropped", orders)
             entry["rows"] = dropped_count = dropped.count()
-    return Found(
-        source, config, prints, rows.select("order", "rank"), dropped, dropped_count, pieces, decided.plan, references
-    )
+    compared = rows.select("order", "rank")
+    return Found(source, config, prints, tallies, compared, dropped, dropped_count, pieces, decided.plan, references)
 
 
 def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Clock, store: PrintStore) -> Found:
@@ -134,11 +147,11 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
         UserError: a column that the options name is missing or of a wrong type.
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
-    source, raw, config = _hash(source, config, work, clock, store, None)
+    source, raw, tallies, config = _hash(source, config, work, clock, store, None)
     with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"]):
         prints, pieces = attach(raw, source, config.id_col, work.stage)
         rows = ranked(matching.keyed(prints, config), config, work.stage).select("order", "rank")
-    return Found(source, config, prints, rows, rows.limit(0).select("order"), 0, pieces, {})
+    return Found(source, config, prints, tallies, rows, rows.limit(0).select("order"), 0, pieces, {})
 
 
 def _hash(
@@ -148,8 +161,8 @@ def _hash(
     clock: Clock,
     store: PrintStore | None,
     references: References | None,
-) -> tuple[Source, DataFrame, DedupConfig]:
-    """The source, its fingerprints, and the options with what only the data tell."""
+) -> tuple[Source, DataFrame, dict[int | None, Tally], DedupConfig]:
+    """The source, its fingerprints, how many they are, and the options with what only the data tell."""
     if not source.columns and source.frame.limit(1).count() == 0:
         # JSON lines without a line: a quiet day has no columns either, and is no mistake.
         source = replace(
@@ -162,11 +175,12 @@ def _hash(
             raw = work.stage("fingerprints", fingerprint(source, config))
         else:
             raw, reused = hash_rows(source, config, store, work.stage)
-        entry |= {"rows": raw.count(), **reused}
+        tallies = tally(raw)
+        entry |= {"rows": sum(one.rows for one in tallies.values()), **reused}
     _stop_on_errors(raw, config)
     if config.hash_col and config.threshold:
         config = matching.measure_ready_hashes(raw, config, references.digits if references else (0, 0))
-    return source, raw, config
+    return source, raw, tallies, config
 
 
 def _stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:

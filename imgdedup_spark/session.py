@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, is_remote
+from pyspark.util import inheritable_thread_target
 
 #: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
 #: slower; below about 64 the cost of a batch itself begins to show.
@@ -88,6 +91,20 @@ def small_shuffles(spark: SparkSession, rows: int) -> contextlib.AbstractContext
         # Databricks has `auto`, and knows better.
         return contextlib.nullcontext()
     return settings(spark, {name: str(min(int(before), rows // ROWS_A_REDUCER + 1))})
+
+
+def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:
+    """Calls them side by side, and returns their results in order. Of small tables most of the time goes into
+    planning on the driver, while all cores wait.
+
+    Raises:
+        Exception: the first that an action has raised, after all of them have ended.
+    """
+    # With the caller's job group and tags, so that who cancels the caller's jobs cancels these too.
+    wrapped: Callable[..., Any] = inheritable_thread_target(spark) if is_remote() else inheritable_thread_target
+    with ThreadPoolExecutor(max_workers=max(1, len(actions))) as pool:
+        calls = [pool.submit(wrapped(action)) for action in actions]
+    return [call.result() for call in calls]
 
 
 def picture_settings(spark: SparkSession) -> contextlib.AbstractContextManager[None]:

@@ -11,28 +11,26 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from imgdedup_spark import __version__
+from imgdedup_spark.fingerprints import Tally
 from imgdedup_spark.pipeline import Found
 from imgdedup_spark.places import INPUT
 
 
 def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
     """``rows_in = rows_kept + rows_dropped + rows_dropped_on_error``, and what made them."""
-    bad = F.size("errors") > 0
-    counts = found.prints.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.coalesce(F.sum("images"), F.lit(0)).alias("images"),
-        F.count(F.when(bad, 1)).alias("errors"),
-    ).collect()[0]
+    tallies = found.tallies.values()
+    rows, images, errors = (
+        sum(getattr(one, name) for one in tallies) for name in ("rows", "images", "rows_with_errors")
+    )
     largest = found.groups.agg(F.count(F.lit(1)).alias("groups"), F.max("size").alias("largest")).collect()[0]
-    on_error = counts["errors"] if found.config.on_error == "drop" else 0
     histogram = found.dropped.groupBy("distance").count().orderBy("distance").collect()
     return {
-        "rows_in": counts["rows"],
-        "rows_kept": counts["rows"] - found.dropped_count - on_error,
+        "rows_in": rows,
+        "rows_kept": found.kept_count,
         "rows_dropped": found.dropped_count,
-        "rows_dropped_on_error": on_error,
-        "rows_with_errors": counts["errors"],
-        "images": counts["images"],
+        "rows_dropped_on_error": found.dropped_on_error,
+        "rows_with_errors": errors,
+        "images": images,
         "groups": largest["groups"],
         "largest_group": (largest["largest"] or 0) + 1 if largest["groups"] else 0,
         "distances": {f"{row['distance']:g}": row["count"] for row in histogram},
@@ -49,17 +47,12 @@ def _inputs(found: Found) -> dict[str, Any]:
     """The counts by input, where rows know which one they come from."""
     if INPUT not in found.prints.columns or found.source.format == "frame":
         return {}
-    on_error = (F.size("errors") > 0) & F.lit(found.config.on_error == "drop")
-    counts = found.prints.groupBy(INPUT).agg(
-        F.count(F.lit(1)).alias("rows"), F.count(F.when(on_error, 1)).alias("on_error")
-    )
-    rows = {row[INPUT]: row for row in counts.collect()}
     dropped = {row[INPUT]: row["count"] for row in found.dropped.groupBy(INPUT).count().collect()}
     entries = []
     for number, name in enumerate(found.source.inputs):
-        here, errors = (rows[number]["rows"], rows[number]["on_error"]) if number in rows else (0, 0)
-        gone = dropped.get(number, 0)
-        entry = {"input": name, "rows_in": here, "rows_kept": here - gone - errors, "rows_dropped": gone}
+        here = found.tallies.get(number, Tally(0, 0, 0))
+        gone, errors = dropped.get(number, 0), here.rows_with_errors if found.config.on_error == "drop" else 0
+        entry = {"input": name, "rows_in": here.rows, "rows_kept": here.rows - gone - errors, "rows_dropped": gone}
         entries.append(entry | ({"rows_dropped_on_error": errors} if errors else {}))
     return {"inputs": entries}
 
