@@ -38,16 +38,17 @@ class Case:
         title: for the table.
         command: what to run; ``{python}``, ``{input}`` and ``{output}`` are filled in.
         requirements: packages of its own environment; none: this one.
+        cores: what Spark may use, where it is Spark.
     """
 
     title: str
     command: tuple[str, ...]
     requirements: tuple[str, ...] = ()
+    cores: int = 2
 
 
-def _job(master: str, *options: str) -> tuple[str, ...]:
-    job = (str(HERE.parent / "jobs" / "dedup.py"), "--input", "{input}", "--output", "{output}", "--overwrite")
-    return ("{submit}", "--master", master, "--driver-memory", "4g", *job, *options)
+def _job(*options: str) -> tuple[str, ...]:
+    return ("{python}", "-m", "imgdedup_spark.cli", "--input", "{input}", "--output", "{output}", *options)
 
 
 def _bare(decode: str) -> tuple[str, ...]:
@@ -59,9 +60,9 @@ def _peer(script: str) -> tuple[str, ...]:
 
 
 CASES = {
-    "job": Case("this job, local[2]", _job("local[2]")),
-    "job_1": Case("this job, local[1]", _job("local[1]")),
-    "job_exact": Case("this job, --decode exact", _job("local[2]", "--decode", "exact")),
+    "job": Case("this job, local[2]", _job()),
+    "job_1": Case("this job, local[1]", _job(), cores=1),
+    "job_exact": Case("this job, --decode exact", _job("--decode", "exact")),
     "bare_fast": Case("bare loop, fast, 2 processes", _bare("fast")),
     "bare_exact": Case("bare loop, exact, 2 processes", _bare("exact")),
     "opencv": Case("OpenCV loop, 2 processes", _peer("opencv_loop.py"), ("opencv-python-headless", "pyarrow", "numpy")),
@@ -70,6 +71,9 @@ CASES = {
     # Brings PyTorch along (gigabytes), so it runs only when it is named.
     "imagededup": Case("imagededup PHash", _peer("imagededup_phash.py"), ("imagededup", "pyarrow")),
 }
+#: The job's own time for its hash stage, beside the bare loop's whole time.
+HASH_STAGE = "job_hash_stage"
+TITLES = {HASH_STAGE: "the job's hash stage", **{name: case.title for name, case in CASES.items()}}
 BY_DEFAULT = tuple(name for name in CASES if name != "imagededup")
 
 
@@ -86,20 +90,21 @@ def environment(name: str, requirements: Sequence[str]) -> str:
     return str(python)
 
 
-def run(name: str, folder: Path) -> float:
-    """Seconds of one run. A peer that prints its own seconds has prepared something that is not to be counted."""
+def run(name: str, folder: Path) -> dict[str, float]:
+    """Seconds of one run, by name. A peer that prints its own seconds has prepared something that is not to be
+    counted."""
     case = CASES[name]
     output = DATA / "output" / name
     shutil.rmtree(output, ignore_errors=True)
     fill = {
         "python": environment(name, case.requirements),
-        "submit": str(Path(sys.executable).with_name("spark-submit")),
         "input": str(folder),
         "output": str(output),
     }
     command = [part.format(**fill) for part in case.command]
     paths = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
-    variables = {**os.environ, "PYTHONPATH": paths, "PYSPARK_PYTHON": fill["python"]}
+    spark = f"--master local[{case.cores}] --driver-memory 4g --conf spark.ui.enabled=false pyspark-shell"
+    variables = {**os.environ, "PYTHONPATH": paths, "PYSPARK_PYTHON": fill["python"], "PYSPARK_SUBMIT_ARGS": spark}
     start = time.perf_counter()
     done = subprocess.run(command, env=variables, capture_output=True, text=True)
     seconds = time.perf_counter() - start
@@ -108,8 +113,11 @@ def run(name: str, folder: Path) -> float:
     last = done.stdout.strip().splitlines()[-1:]
     if name == "imagededup" and last:
         seconds = json.loads(last[0])["seconds"]
+    measured = {name: seconds}
+    if name == "job":
+        measured[HASH_STAGE] = json.loads((output / "summary.json").read_text())["stages"]["hash"]["seconds"]
     shutil.rmtree(output, ignore_errors=True)
-    return seconds
+    return measured
 
 
 def table(size: str, pictures: int, seconds: dict[str, list[float]]) -> str:
@@ -124,7 +132,7 @@ def table(size: str, pictures: int, seconds: dict[str, list[float]]) -> str:
     for name, median in medians.items():
         ratio = f"{median / medians['job']:.2f}x" if "job" in medians else ""
         spread = f"{min(seconds[name]):.1f}-{max(seconds[name]):.1f}"
-        lines.append(f"| {CASES[name].title} | {median:.1f} | {spread} | {pictures / median:,.0f} | {ratio} |")
+        lines.append(f"| {TITLES[name]} | {median:.1f} | {spread} | {pictures / median:,.0f} | {ratio} |")
     return "\n".join(lines) + "\n"
 
 
@@ -141,7 +149,7 @@ def chart(results: dict[str, dict[str, list[float]]], counts: dict[str, int]) ->
         for name, speed in speeds.items():
             bar = width * speed / max(speeds.values())
             color = "#2b6cb0" if name.startswith("job") else "#a0aec0"
-            body.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(CASES[name].title)}</text>')
+            body.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(TITLES[name])}</text>')
             body.append(f'<rect x="{left}" y="{y + 2}" width="{bar:.1f}" height="{row - 6}" fill="{color}"/>')
             body.append(f'<text x="{left + bar + 6:.1f}" y="{y + 14}">{speed:,.0f}</text>')
             y += row
@@ -167,16 +175,19 @@ def main() -> None:
             subprocess.run([*make, f"--{size}", str(counts[size])], check=True)
             (folder / "_SUCCESS").touch()
 
-    results: dict[str, dict[str, list[float]]] = {size: {} for size in options.sizes}
+    # Sizes that are not measured this time keep what they had.
+    earlier = json.loads((RESULTS / "hashing.json").read_text()) if (RESULTS / "hashing.json").exists() else {}
+    results: dict[str, dict[str, list[float]]] = {**earlier.get("seconds", {}), **{size: {} for size in options.sizes}}
+    counts = {**earlier.get("pictures", {}), **counts}
     for size in options.sizes:
         for number in range(options.rounds):
             for name in options.cases:
-                seconds = run(name, folders[size] / size)
-                results[size].setdefault(name, []).append(seconds)
-                print(f"{size} round {number + 1} {name}: {seconds:.1f} s", flush=True)
+                for what, seconds in run(name, folders[size] / size).items():
+                    results[size].setdefault(what, []).append(seconds)
+                    print(f"{size} round {number + 1} {what}: {seconds:.1f} s", flush=True)
 
     RESULTS.mkdir(exist_ok=True)
-    text = "\n".join(table(size, counts[size], results[size]) for size in options.sizes)
+    text = "\n".join(table(size, counts[size], results[size]) for size in results)
     (RESULTS / "hashing.md").write_text(text)
     (RESULTS / "hashing.svg").write_text(chart(results, counts))
     (RESULTS / "hashing.json").write_text(json.dumps({"pictures": counts, "seconds": results}, indent=1) + "\n")

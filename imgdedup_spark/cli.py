@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from imgdedup_spark.errors import JobError, UserError
@@ -77,13 +79,19 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
 @contextlib.contextmanager
 def _session() -> Iterator[Any]:
     """Spark; stopped at the end if it was started here."""
-    try:
-        # Only now, so that a wrong option is answered at once and --help needs no Spark.
-        import imgdedup_spark.job  # noqa: F401
-        from imgdedup_spark.session import start_session
-    except ImportError as error:
-        raise UserError(f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them") from None
-    spark, ours = start_session()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Half a second of imports, while the JVM starts.
+        job = pool.submit(importlib.import_module, "imgdedup_spark.job")
+        try:
+            # Only now, so that a wrong option is answered at once and --help needs no Spark.
+            from imgdedup_spark.session import start_session
+
+            spark, ours = start_session()
+            job.result()
+        except ImportError as error:
+            raise UserError(
+                f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them"
+            ) from None
     try:
         yield spark
     finally:

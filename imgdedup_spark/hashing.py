@@ -24,7 +24,7 @@ from imgdedup_spark import storage
 from imgdedup_spark.columns import image_column, row_terms
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.fingerprints import fingerprint
-from imgdedup_spark.near import parallelism
+from imgdedup_spark.session import parallelism
 from imgdedup_spark.sources import PLACE, Source, scan
 
 log = logging.getLogger("imgdedup")

@@ -23,6 +23,7 @@ from imgdedup_spark.near_broadcast import build_table, decide_by_broadcast
 from imgdedup_spark.near_decide import DROPPED_OUTSIDE, resolve
 from imgdedup_spark.near_lookup import lookup_by_broadcast
 from imgdedup_spark.near_shuffle import BOTH, QUERY, REFERENCE, TARGET, plan_routes, search_by_shuffle
+from imgdedup_spark.session import parallelism
 
 __all__ = ["NearOptions", "Part", "first_come"]
 
@@ -319,9 +320,3 @@ def _decisions(items: DataFrame, dropped: DataFrame) -> DataFrame:
             F.coalesce("distance", F.lit(0)).cast("int").alias("distance"),
         )
     )
-
-
-def parallelism(spark: Any) -> int:
-    """Tasks that the cluster runs at once: what Spark cuts a range into when nobody says how."""
-    numbers = spark.range(1 << 16).select(F.spark_partition_id().alias("number"))
-    return int(numbers.agg(F.max("number").alias("last")).first()["last"]) + 1

@@ -22,7 +22,7 @@ class AHash:
         return grid(picture, self._size, self._size)
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
-        # The mean of at most 64x64 bytes is a sum of whole numbers, exact in float64 in whatever order.
+        # The mean of at most 64x64 such cells is a sum of whole numbers, exact in float64 in whatever order.
         return [
             text
             for grids in stacked(measured, self._size * self._size, 1)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.hashes.bits import to_hex
-from imgdedup_spark.hashes.grids import grid
+from imgdedup_spark.hashes.grids import LEVEL, grid
 from imgdedup_spark.hashes.kernels import stacked
 from imgdedup_spark.images import Picture
 
@@ -28,7 +28,7 @@ class DHash:
         return [
             text
             for grids in stacked(measured, self._size + 1, self._size)
-            for text in to_hex(_flat(grids[:, :, 1:] > grids[:, :, :-1]))
+            for text in to_hex(_flat(_brighter(grids[:, :, 1:], grids[:, :, :-1])))
         ]
 
 
@@ -45,7 +45,7 @@ class DHashVertical:
         return [
             text
             for grids in stacked(measured, self._size, self._size + 1)
-            for text in to_hex(_flat(grids[:, 1:, :] > grids[:, :-1, :]))
+            for text in to_hex(_flat(_brighter(grids[:, 1:, :], grids[:, :-1, :])))
         ]
 
 
@@ -66,9 +66,15 @@ class DoubleGradient:
         for pairs in stacked(measured, size * (size + 1), 2):
             along = pairs[:, 0].reshape(-1, size, size + 1)
             down = pairs[:, 1].reshape(-1, size + 1, size)
-            bits = (_flat(along[:, :, 1:] > along[:, :, :-1]), _flat(down[:, 1:] > down[:, :-1]))
+            bits = (_flat(_brighter(along[:, :, 1:], along[:, :, :-1])), _flat(_brighter(down[:, 1:], down[:, :-1])))
             result += to_hex(np.concatenate(bits, axis=1))
         return result
+
+
+def _brighter(cells: npt.NDArray[np.uint16], others: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+    """By more than half a grey level: among whole levels that is any difference at all, and noise in what looks flat
+    is less."""
+    return cells > others + np.uint16(LEVEL // 2)
 
 
 def _flat(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -27,9 +27,9 @@ class Kernel(Protocol):
         """The hashes of a batch, as lower-case hexadecimal digits."""
 
 
-def stacked(measured: Sequence[bytes], width: int, height: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Grids of a batch as arrays of (n, height, width) uint8, a bounded number at a time."""
+def stacked(measured: Sequence[bytes], width: int, height: int) -> Iterator[npt.NDArray[np.uint16]]:
+    """Grids of a batch as arrays of (n, height, width) uint16 (see ``grids``), a bounded number at a time."""
     step = max(1, _PIXELS_A_STEP // (width * height))
     for start in range(0, len(measured), step):
         part = measured[start : start + step]
-        yield np.frombuffer(b"".join(part), dtype=np.uint8).reshape(len(part), height, width)
+        yield np.frombuffer(b"".join(part), dtype=np.uint16).reshape(len(part), height, width)

@@ -44,7 +44,7 @@ class WHash:
 
     def measure(self, picture: Picture) -> bytes:
         size, pixels = self._size, _GRID // self._size
-        cells = np.frombuffer(grid(picture, _GRID, _GRID, fast_side(size)), np.uint8)
+        cells = np.frombuffer(grid(picture, _GRID, _GRID, fast_side(size)), np.uint16)
         return cells.reshape(size, pixels, size, pixels).sum(axis=(1, 3), dtype=np.int32).tobytes()
 
     def hashes(self, measured: Sequence[bytes]) -> list[str]:
