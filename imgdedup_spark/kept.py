@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark import sources, storage, tables
-from imgdedup_spark.copying import CopyMismatch, Piece, copy_pieces
+from imgdedup_spark.copying import CopyMismatch, Piece, copy_pieces, write_empty_parquet
 from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.output import Output
 from imgdedup_spark.pipeline import Found
@@ -48,6 +48,8 @@ def write_kept(found: Found, output: Output, output_format: str | None) -> None:
     native = "jsonl" if found.source.format in ("jsonl", "images") else "parquet"
     kind = output_format or native
     written = _by_copying(found, output) if _can_copy(found, kind) else None
+    if kind == "parquet" == found.source.format and not found.pieces and not found.source.partitioned:
+        written = _empty(found, output)
     if written is None:
         written = _by_spark(found, output, kind)
     if written != found.kept_count:
@@ -153,6 +155,20 @@ def _by_copying(found: Found, output: Output) -> int | None:
         storage.delete(output.part("kept"))
         return None
     return sum(one["rows"] for one in done)
+
+
+def _empty(found: Found, output: Output) -> int | None:
+    """No rows, with the schema and metadata of the input's one file; None if it is not one, or cannot be read here."""
+    files = found.source.frame.inputFiles()
+    if len(files) != 1:
+        return None
+    extra = ["imagehash", "texthash"] if found.config.emit_hashes else []
+    try:
+        write_empty_parquet(files[0], output.part("kept", "part-00000.parquet"), extra)
+    except (CopyMismatch, UserError, OSError) as error:
+        log.info("kept/ is written by Spark: %s", error)
+        return None
+    return 0
 
 
 def _by_spark(found: Found, output: Output, kind: str) -> int:

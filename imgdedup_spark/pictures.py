@@ -29,7 +29,7 @@ from pyarrow import fs
 from imgdedup_spark import storage
 from imgdedup_spark.errors import ImageError, UserError
 
-__all__ = ["PathRules", "PictureReader", "Pictures", "check_type", "paths"]
+__all__ = ["PathRules", "PictureReader", "Pictures", "check_type"]
 
 ACCEPTED = (
     "binary, string (a path, URL, base64 or data: URI), struct with `bytes` and/or `path`, or an array of one of these"
@@ -103,11 +103,6 @@ def check_type(type_: pa.DataType) -> str | None:
         if content_fits and path_fits and {field.name for field in type_} & {"bytes", "path"}:
             return None
     return ACCEPTED
-
-
-def paths(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
-    """The path or URL of each picture, in the order of ``PictureReader.read``; None for those without one."""
-    return _entries(column).names
 
 
 class PictureReader:
@@ -225,7 +220,6 @@ class _Entries:
     row: np.ndarray
     position: np.ndarray
     values: list[_Value]
-    names: list[str | None]
 
 
 def _is_list(type_: pa.DataType) -> bool:
@@ -259,33 +253,27 @@ def _entries(column: pa.Array | pa.ChunkedArray) -> _Entries:
         column = column.flatten()
     else:
         rows, positions = np.arange(len(column), dtype=np.int32), np.zeros(len(column), np.int32)
-    values, names = _values(column)
+    values = _values(column)
     present = [index for index, value in enumerate(values) if value is not None]
-    return _Entries(
-        rows[present],
-        positions[present],
-        [value for value in values if value is not None],
-        [names[index] for index in present],
-    )
+    return _Entries(rows[present], positions[present], [value for value in values if value is not None])
 
 
-def _values(column: pa.Array) -> tuple[list[_Value | None], list[str | None]]:
-    """What each element of a flat column is (None: no picture), and the path that it names, if any."""
+def _values(column: pa.Array) -> list[_Value | None]:
+    """What each element of a flat column is (None: no picture)."""
     nothing: list[None] = [None] * len(column)
     if pa.types.is_null(column.type):
-        return list(nothing), list(nothing)
+        return list(nothing)
     if _is_binary(column.type):
-        return list(_slices(column)), list(nothing)
+        return list(_slices(column))
     if _is_string(column.type):
-        values = [None if text is None else _classify(text) for text in _slices(column)]
-        return list(values), [value if isinstance(value, str) else None for value in values]
+        return [None if text is None else _classify(text) for text in _slices(column)]
     content, path = _field(column, "bytes"), _field(column, "path")
     names = [None if name is None else str(name, "utf-8") for name in (_slices(path) if path else nothing)]
     contents: Sequence[_Value | None] = nothing
     if content:
         slices = _slices(content)
         contents = slices if _is_binary(content.type) else [t if t is None else _encoded(t) for t in slices]
-    return [name if value is None else value for value, name in zip(contents, _checked(names), strict=True)], names
+    return [name if value is None else value for value, name in zip(contents, _checked(names), strict=True)]
 
 
 def _checked(names: list[str | None]) -> list[_Value | None]:

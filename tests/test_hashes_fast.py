@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from photographs import view
 from quality import edited_set, measure
 
-# How much lower recall may be at 0, 3 and 8 bits. 1,100 edits are few for 3 bits: one edit in a hundred is found by only
-# one of both, now this, now that; over many more fast decoding is ahead (benchmarks/quality.py).
+# How much lower recall may be at 0, 3 and 8 bits. 1,100 edits are few for 3 bits: one edit in a hundred is found by
+# only one of both, now this, now that; over many more fast decoding is ahead (benchmarks/quality.py).
 ALLOWED = (0, 0.005, 0.002)
 
 

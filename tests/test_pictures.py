@@ -90,7 +90,6 @@ def test_hugging_face_structs(root):
     ]
     expected = [(0, 0, b"x"), (1, 0, b"A"), (4, 0, "empty"), (5, 0, "empty")]
     assert plain(read(values, HF, root)) == expected
-    assert pictures.paths(pa.array(values, HF)) == ["named.jpg", "a.jpg", "a.jpg", ""]
     nested = [[values[0], None, values[1]], None, [values[2]]]
     assert plain(read(nested, pa.list_(HF), root)) == [(0, 0, b"x"), (0, 2, b"A")]
 
@@ -99,7 +98,6 @@ def test_a_null_struct_hides_what_lies_under_it():
     fields = [pa.array([b"x", b"y"]), pa.array(["p", "q"])]
     column = pa.StructArray.from_arrays(fields, ["bytes", "path"], mask=pa.array([True, False]))
     assert plain(PictureReader(PathRules(("/",), False)).read(column)) == [(1, 0, b"y")]
-    assert pictures.paths(column) == ["q"]
 
 
 def test_structs_with_one_field_or_more(root):
@@ -170,7 +168,6 @@ def test_base64_of_every_format_is_seen_as_such(format_, size):
     safe = base64.urlsafe_b64encode(data).decode()
     values = [base64.b64encode(data).decode(), lines, safe, safe.rstrip("=")]
     assert plain(read(values, pa.large_string())) == [(row, 0, data) for row in range(4)]
-    assert pictures.paths(pa.array(values)) == [None] * 4
 
 
 def test_long_base64_needs_no_known_format():
@@ -369,13 +366,6 @@ def test_larger_than_a_value_can_be(root):
     with (root / "huge.jpg").open("wb") as stream:
         stream.truncate(2**31)  # sparse
     assert code("huge.jpg", root) == "too_large"
-
-
-def test_paths_for_reports():
-    jpeg = base64.b64encode(picture("JPEG")).decode()
-    column = pa.array([["a.jpg", None, jpeg], None, ["data:,x", "s3://b/k", ""]])
-    assert pictures.paths(column) == ["a.jpg", None, None, "s3://b/k", None]
-    assert pictures.paths(pa.array([b"x", None])) == [None]
 
 
 # Remote file systems ------------------------------------------------------------
