@@ -6,7 +6,7 @@ ten million times is no hot key; near-duplicates are then searched among the dis
 
 - ``key``; ``first``, the rank of its earliest row; ``size``, how many rows have it
 - ``keeper``, the rank of the row that stands for it (its own ``first``, or a near row's); ``distance`` in bits, or
-  1 − cosine
+  1 − cosine (null where there are no embeddings to compare: rows without images)
 - ``is_reference``, whether ``keeper`` is the rank of a reference: a row that was there before this run
 """
 
@@ -179,18 +179,18 @@ def dropped_ranks(rows: DataFrame, decided: Decided, config: DedupConfig) -> Dat
     slim = rows.select(short(F.col("key")).alias("key"), "rank", *place)
     joined = join_few(slim, decided.frame, "key", decided.count)
     same = (F.col("keeper") == F.col("first")) & ~F.col("is_reference")
-    distance = F.when(same, 0).otherwise(F.col("distance")).cast("double")
+    distance = F.when(same, 0).otherwise(F.col("distance"))
+    similarity, reason = F.lit(None), F.when(same, "same_hash").otherwise("near_hash")
     if config.is_embedding:
-        # Equal embeddings are just the nearest ones: nobody has compared hashes.
-        similarity, reason = 1 - distance, F.lit("near_embedding")
-    else:
-        similarity, reason = F.lit(None).cast("double"), F.when(same, "same_hash").otherwise("near_hash")
+        # Equal embeddings are just the nearest ones: nobody has compared hashes, but those of the texts.
+        distance, similarity = F.coalesce("distance", F.lit(0)), 1 - F.col("distance")
+        reason = F.when(similarity.isNull(), "same_hash").otherwise("near_embedding")
     return joined.where("is_reference or rank != keeper").select(
         *place,
         "keeper",
         "is_reference",
-        distance.alias("distance"),
-        similarity.alias("similarity"),
+        distance.cast("double").alias("distance"),
+        similarity.cast("double").alias("similarity"),
         reason.alias("reason"),
     )
 

@@ -43,7 +43,8 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
         # Without an image there is nothing to be near to: equal texts alone match.
         if images == 0:
             equal = here.select(short(F.col("key")).alias("key"), "first", "size")
-            decided.append(alone(equal) if known_here is None else decide_equal(equal, known_here))
+            equal = alone(equal) if known_here is None else decide_equal(equal, known_here)
+            decided.append(equal.withColumn("distance", F.lit(None).cast("int")) if config.is_embedding else equal)
             continue
         found, plans[images] = search(here.withColumnRenamed("first", "rank"), known_here, images)
         joined = here.join(found, "first")

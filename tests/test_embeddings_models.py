@@ -17,6 +17,7 @@ from imgdedup_spark.embeddings import models
 from imgdedup_spark.embeddings.models import Encoder, EncoderSpec, check_model, cpu_threads, normalised
 from imgdedup_spark.errors import UserError
 
+
 @pytest.fixture(autouse=True)
 def forget_models() -> Any:
     models.load.cache_clear()
