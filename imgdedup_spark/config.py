@@ -229,8 +229,8 @@ class DedupConfig:
         alien = self._changed(HASH_OPTIONS)
         if alien:
             raise UserError(
-                f"{alien[0]} is for hashes, and --method {EMBEDDING} compares embeddings, whose threshold is --similarity: "
-                "leave it out, or choose a hash method such as phash"
+                f"{alien[0]} is for hashes, and --method {EMBEDDING} compares embeddings, whose threshold is "
+                "--similarity: leave it out, or choose a hash method such as phash"
             )
         # Below 0 nearly everything is a duplicate of everything, and the bounds of the search bound nothing.
         if not 0 < self.similarity <= 1:

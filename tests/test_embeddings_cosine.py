@@ -117,7 +117,7 @@ def test_rows_of_several_images_have_the_least_of_their_cosines(images):
     assert 0 < close.sum() < np.tril(vectors @ vectors.T >= 0.8, -1).sum()
     np.fill_diagonal(least, -2)
     highest = match(rows, rows, 0.8, want_max=True, images=images)
-    best = {rank: -2.0 for rank in range(300)}
+    best = dict.fromkeys(range(300), -2.0)
     for rank, value in zip(highest.highest_rank.tolist(), highest.highest.tolist(), strict=True):
         best[rank] = max(best[rank], value)
     assert list(best.values()) == pytest.approx(least.max(axis=1).tolist(), abs=1e-5)

@@ -215,12 +215,15 @@ def identity(model: str) -> str:
     if path.is_dir():
         files = [one for one in path.iterdir() if one.suffix in (".json", ".safetensors", ".bin")]
     elif path.is_file():
-        # Weights of more than 2 GB lie beside their graph; so may what says how to prepare a picture.
-        files = [path, *path.parent.glob(f"{path.stem}*.data"), *path.parent.glob("preprocessor_config.json")]
-        files += path.parent.parent.glob("preprocessor_config.json")
+        # Weights of more than 2 GB lie beside their graph, as `.data`, `.onnx.data` or `.onnx_data`; so may what says
+        # how to prepare a picture, or a folder above.
+        beside = [one for one in path.parent.iterdir() if one.name.startswith(path.stem) and "data" in one.suffix]
+        folders = (path.parent, path.parent.parent)
+        files = [path, *beside, *(one for folder in folders for one in folder.glob("preprocessor_config.json"))]
     else:
         return model
-    return "files " + _digest(tuple((str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in sorted(files)))
+    files.sort(key=lambda one: one.name)
+    return "files " + _digest(tuple((str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in files))
 
 
 @lru_cache(maxsize=8)
