@@ -165,7 +165,7 @@ class DedupConfig:
         """The run's stages, each as the options of a run of its own; most runs have one."""
         if not self.stages:
             return (self,)
-        return tuple(replace(self, stages=(), **{name: one[name] for name in one}) for one in self.stages)
+        return tuple(replace(self, stages=(), **one) for one in self.stages)
 
     @property
     def step_names(self) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def _next(
     found: Found, step: DedupConfig, number: int, work: Workspace, clock: Clock, store: PrintStore | None
 ) -> Found:
     spark = found.prints.sparkSession
+    found = replace(found, prints=work.cut(found.prints), dropped=work.cut(found.dropped))
     with clock.stage(f"hash {number}") as entry, picture_settings(spark, step):
         raw, reused = _hash_rest(found, step, work, store)
         entry |= {"rows": raw.count(), **reused}
