@@ -35,9 +35,9 @@ ARRAY = ArrayType(FloatType())
 
 def is_vector_type(kind: DataType) -> bool:
     if isinstance(kind, ArrayType):
-        kind = kind.elementType
+        return isinstance(kind.elementType, NumericType | NullType)
     # A column that is null in every row is read as NullType from JSON lines: rows without embeddings.
-    return isinstance(kind, NumericType | NullType) or _is_ml_vector(kind)
+    return isinstance(kind, NullType) or _is_ml_vector(kind)
 
 
 def _is_ml_vector(kind: DataType) -> bool:
