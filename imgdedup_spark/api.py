@@ -9,10 +9,12 @@ from pyspark.sql import DataFrame
 
 from imgdedup_spark import tables
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.fingerprints import check_models
 from imgdedup_spark.hashes import Decode, Hasher, HashSpec, validate
 from imgdedup_spark.images import DEFAULT_MAX_PIXELS
-from imgdedup_spark.pipeline import Clock, Found, find_duplicates
+from imgdedup_spark.pipeline import Clock, Found
 from imgdedup_spark.sources import frame_source
+from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.summary import summarize
 from imgdedup_spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 
@@ -25,12 +27,14 @@ class DedupResult:
 
     @property
     def kept(self) -> DataFrame:
-        """Exactly the input's columns, of the rows that stay; with ``emit_hashes`` two more."""
+        """Exactly the input's columns, of the rows that stay; with ``emit_hashes`` ``imagehash``, ``texthash`` and, for
+        embeddings, ``max_similarity`` too."""
         return tables.kept(self._found)
 
     @property
     def duplicates(self) -> DataFrame:
-        """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped."""
+        """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped. With ``stages``
+        ``stage`` and ``via_id`` too."""
         return tables.duplicates(self._found)
 
     @property
@@ -40,7 +44,8 @@ class DedupResult:
 
     @property
     def hashes(self) -> DataFrame:
-        """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``; one row for every row."""
+        """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes`` and, for embeddings, ``embedding``; one
+        row for every row."""
         return tables.hashes(self._found)
 
     def pairs(self, count: int = 20) -> DataFrame:
@@ -78,9 +83,10 @@ def deduplicate(
     if id_col is not None:
         config = replace(config, id_col=id_col)
     config.check()
+    check_models(config)
     work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)
     clock = Clock()
-    found = find_duplicates(frame_source(df, config.id_col), config, work, clock)
+    found = find_in_stages(frame_source(df, config.id_col), config, work, clock)
     return DedupResult(found, clock, work)
 
 

@@ -104,7 +104,10 @@ def cause(error: BaseException) -> str:
     """The line of an exception that says most: Spark buries a worker's error under the JVM's and its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [
-        line for line in lines if line.startswith(("Caused by:", "pyarrow.", "ValueError", "TypeError", "MemoryError"))
+        line
+        for line in lines
+        # Our own first: a worker that cannot load its model says what to do.
+        if line.startswith(("imgdedup_spark.", "Caused by:", "pyarrow.", "ValueError", "TypeError", "MemoryError"))
     ]
     return (named or lines or [type(error).__name__])[0][:500]
 

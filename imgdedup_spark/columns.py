@@ -18,6 +18,7 @@ from pyspark.sql.types import (
 
 from imgdedup_spark.config import KEEP_SIZES, DedupConfig
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.vectors import VECTOR_TYPES, is_vector_type
 
 #: Tried in this order when --image-col is not given.
 IMAGE_COLUMNS = ("images", "image")
@@ -31,12 +32,12 @@ def col(name: str) -> Column:
 
 
 def image_column(schema: StructType, config: DedupConfig) -> str | None:
-    """The column to read pictures from; None when ready hashes replace them.
+    """The column to read pictures from; None when ready hashes or embeddings replace them.
 
     Raises:
         UserError: it is missing or of another type.
     """
-    if config.hash_col:
+    if not config.reads_images:
         return None
     if config.image_col:
         name = config.image_col
@@ -83,7 +84,13 @@ def check_columns(schema: StructType, config: DedupConfig) -> None:
             raise UserError(
                 f"--hash-col {config.hash_col}: expected string (hex) or binary; found {kind.simpleString()}"
             )
-    taken = {"imagehash", "texthash"} & set(schema.fieldNames())
+    if config.embedding_col:
+        kind = _column_type(schema, config.embedding_col, "--embedding-col")
+        if not is_vector_type(kind):
+            raise UserError(
+                f"--embedding-col {config.embedding_col}: expected {VECTOR_TYPES}; found {kind.simpleString()}"
+            )
+    taken = set(emitted_columns(config)) & set(schema.fieldNames())
     if config.emit_hashes and taken:
         raise UserError(f"--emit-hashes: the input already has a column `{min(taken)}`")
     for name in row_terms(config):
@@ -92,12 +99,17 @@ def check_columns(schema: StructType, config: DedupConfig) -> None:
             raise UserError(f"--keep {config.keep!r}: column {name} of type {kind.simpleString()} has no order")
 
 
+def emitted_columns(config: DedupConfig) -> list[str]:
+    """What ``emit_hashes`` adds to the rows kept."""
+    return ["imagehash", "texthash", *(["max_similarity"] if config.is_embedding else [])]
+
+
 def named_columns(config: DedupConfig) -> list[str]:
     """Every column that the options name."""
     names = [
         config.id_col,
         config.text_col,
-        config.hash_col or config.image_col or IMAGE_COLUMNS[0],
+        config.hash_col or config.embedding_col or config.image_col or IMAGE_COLUMNS[0],
         *row_terms(config),
     ]
     return list(dict.fromkeys(name for name in names if name))
@@ -105,7 +117,7 @@ def named_columns(config: DedupConfig) -> list[str]:
 
 def row_terms(config: DedupConfig) -> Sequence[str]:
     """The columns of the input that --keep sorts by; sizes are measured, unless no image is read."""
-    names = [term.column for term in config.keep_terms if config.hash_col or term.column not in KEEP_SIZES]
+    names = [term.column for term in config.keep_terms if not config.reads_images or term.column not in KEEP_SIZES]
     return list(dict.fromkeys(names))
 
 

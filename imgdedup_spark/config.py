@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imgdedup_spark import hashes
@@ -17,6 +18,13 @@ from imgdedup_spark.images import DEFAULT_MAX_PIXELS
 
 TEXT_RULES = ("lowercase", "ignore_non_character")
 KEEP_SIZES = ("width", "height", "pixels", "bytes")
+#: The method that is no hash: images are compared by the cosine of their embeddings.
+EMBEDDING = "clip"
+#: Options that only hashes, or only embeddings, do something with.
+HASH_OPTIONS = ("hash_size", "threshold", "verify", "hash_col")
+EMBEDDING_OPTIONS = ("similarity", "model", "embedding_col", "batch_size", "device")
+#: What one entry of ``stages`` may say; all other options hold for the whole run.
+STAGE_OPTIONS = ("method", *HASH_OPTIONS, *EMBEDDING_OPTIONS)
 
 
 def option(default: Any, help: str, **how: Any) -> Any:
@@ -85,7 +93,7 @@ class DedupConfig:
     text_normalize: tuple[str, ...] = option(
         (), "what is done to the text before it is hashed", nargs="+", choices=TEXT_RULES, metavar="RULE"
     )
-    method: str = option("phash", "hash method: " + ", ".join((*hashes.METHODS, "clip")), metavar="NAME")
+    method: str = option("phash", "hash method: " + ", ".join((*hashes.METHODS, EMBEDDING)), metavar="NAME")
     hash_size: int = option(8, "N×N bits for the methods that have one", metavar="N")
     threshold: int = option(0, "0: equal hashes; T: rows within T bits are near-duplicates", metavar="T")
     similarity: float = option(0.9, "for embeddings: cosine >= S", metavar="S")
@@ -119,20 +127,49 @@ class DedupConfig:
     )
     max_pixels: int = option(DEFAULT_MAX_PIXELS, "larger images are errors", metavar="N")
     show_num: int = option(0, "sample N groups of duplicates into pairs/", metavar="N")
-    emit_hashes: bool = option(False, "add imagehash and texthash to kept/", action="store_true")
+    emit_hashes: bool = option(
+        False, "add imagehash and texthash to kept/, and max_similarity for embeddings", action="store_true"
+    )
+    #: Ways to find duplicates one after another, each among what the one before has kept: mappings of
+    #: ``STAGE_OPTIONS``. For YAML files and Python; a command line has no room for it.
+    stages: tuple[Mapping[str, Any], ...] = ()
     #: Width of the hashes in ``hash_col``, found in the data when distances are asked for; no option.
     ready_bits: int | None = None
+    #: Numbers in one embedding, found in the data; no option.
+    dimensions: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("text_normalize", "verify", "invariant"):
             value = getattr(self, name)
             value = (value,) if isinstance(value, str) else tuple(value or ())
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "stages", tuple(self.stages or ()))
 
     @property
     def spec(self) -> HashSpec:
         """The main hash."""
         return HashSpec(self.method, self.hash_size)
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether rows are compared by embeddings (of a run in stages: in its last one)."""
+        return self.steps[-1].method == EMBEDDING
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether any picture is looked at; not where ready hashes or embeddings take their place."""
+        return any(not (one.hash_col or one.embedding_col) for one in self.steps)
+
+    @property
+    def steps(self) -> tuple[DedupConfig, ...]:
+        """The run's stages, each as the options of a run of its own; most runs have one."""
+        if not self.stages:
+            return (self,)
+        return tuple(replace(self, stages=(), **one) for one in self.stages)
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        return tuple(f"{number} {one.method}" for number, one in enumerate(self.steps, 1))
 
     @property
     def verifies(self) -> tuple[VerifySpec, ...]:
@@ -161,17 +198,20 @@ class DedupConfig:
                 raise UserError(f"{flag(name)} is 1 or more, not {getattr(self, name)}")
         if self.invariant:
             raise UserError("--invariant is not available yet; leave it out")
-        embeddings = ("similarity", "model", "embedding_col", "batch_size", "device")
-        changed = [
-            flag(item.name)
-            for item in dataclasses.fields(self)
-            if item.name in embeddings and getattr(self, item.name) != item.default
-        ]
-        if self.method == "clip" or changed:
-            given = changed[0] if changed else "--method clip"
-            raise UserError(f"{given}: embeddings are not available yet; use a hash method such as phash")
         if self.text_normalize and not self.text_col:
             raise UserError("--text-normalize needs --text-col")
+        parse_keep(self.keep)
+        if self.stages:
+            self._check_stages()
+        elif self.method == EMBEDDING:
+            self._check_embeddings()
+        else:
+            self._check_hashes()
+
+    def _check_hashes(self) -> None:
+        alien = self._changed(EMBEDDING_OPTIONS)
+        if alien:
+            raise UserError(f"{alien[0]} is for embeddings: add --method {EMBEDDING}, or leave it out")
         hashes.validate(self.spec)
         if self.hash_col:
             if self.threshold < 0:
@@ -184,7 +224,47 @@ class DedupConfig:
             check_threshold(self.spec, self.threshold, "--threshold")
         if self.verifies and not self.threshold:
             raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
-        parse_keep(self.keep)
+
+    def _check_embeddings(self) -> None:
+        alien = self._changed(HASH_OPTIONS)
+        if alien:
+            raise UserError(
+                f"{alien[0]} is for hashes, and --method {EMBEDDING} compares embeddings, whose threshold is "
+                "--similarity: leave it out, or choose a hash method such as phash"
+            )
+        # Below 0 nearly everything is a duplicate of everything, and the bounds of the search bound nothing.
+        if not 0 < self.similarity <= 1:
+            raise UserError(f"--similarity is a cosine above 0 and at most 1, not {self.similarity}")
+        if self.embedding_col:
+            unused = [one for one in self._changed(EMBEDDING_OPTIONS) if one in ("--model", "--batch-size", "--device")]
+            if unused:
+                raise UserError(f"{unused[0]} runs a model, and --embedding-col has ready vectors: leave one out")
+
+    def _check_stages(self) -> None:
+        alien = self._changed(STAGE_OPTIONS)
+        if alien:
+            raise UserError(f"{alien[0]} stands beside `stages`: put it into the stage that it is for")
+        if self.on_error == "drop":
+            raise UserError(
+                "--on-error drop does not go with `stages`: a row that others were dropped for may turn out to be "
+                "unreadable in a later stage; use keep or fail"
+            )
+        for number, one in enumerate(self.stages, 1):
+            for name in one:
+                if name not in STAGE_OPTIONS:
+                    raise UserError(f"stage {number}: `{name}` is no option of a stage; {', '.join(STAGE_OPTIONS)} are")
+        for number, step in enumerate(self.steps, 1):
+            try:
+                step.check()
+            except UserError as error:
+                raise UserError(f"stage {number}: {error}") from None
+            if step.method == EMBEDDING and number < len(self.stages):
+                raise UserError(f"stage {number}: embeddings cost most, so that they are the last stage or none")
+
+    def _changed(self, names: tuple[str, ...]) -> list[str]:
+        """The flags of those options that do not have their default value."""
+        fields = {item.name: item for item in dataclasses.fields(self)}
+        return [flag(name) for name in names if getattr(self, name) != fields[name].default]
 
 
 @dataclass(frozen=True)
@@ -236,6 +316,11 @@ class JobConfig:
             raise UserError("--run-id names a run in an index: it needs --index")
         if self.run_id == "":
             raise UserError("--run-id: an id has at least one character")
+        if self.dedup.stages and (self.index or self.against):
+            raise UserError(
+                f"{'--index' if self.index else '--against'} does not go with `stages`: give each stage a run of its "
+                "own (with an index of its own), the next one on the kept/ of the one before"
+            )
         self.dedup.check()
 
 

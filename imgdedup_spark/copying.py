@@ -107,8 +107,8 @@ def copy_pieces(
         kind: of the pieces and of the output; JSON lines are written uncompressed.
         dropped: by index into ``pieces``, the numbers **in the file** of the rows to leave out, in any order.
         out_uri: plain URI. The file appears there whole or not at all; if no row is kept there is none.
-        extra: for each piece a table of string columns with a row for each row of the piece, put behind the
-            row's own columns.
+        extra: for each piece a table with a row for each row of the piece, put behind the row's own columns;
+            of the types in ``_TYPE_NAMES``.
 
     Raises:
         CopyMismatch: the rows are not those that Spark read, or cannot be copied as they are. Nothing is
@@ -165,7 +165,7 @@ def write_empty_parquet(like_uri: str, out_uri: str, extra: Sequence[str] = ()) 
     ``like_uri`` is percent-encoded as in ``_metadata.file_path``; ``extra`` names string columns to add.
     """
     with _ParquetSource(like_uri) as source:
-        schema = _with_extra(source.schema, extra)
+        schema = _with_extra(source.schema, [pa.field(name, pa.string()) for name in extra])
         with storage.open_output(out_uri) as stream:
             _open_writer(stream, schema, source.writer_options(schema)).close()
 
@@ -180,7 +180,7 @@ def _open_writer(stream: pa.NativeFile, schema: pa.Schema, options: dict[str, An
 def _copy_parquet(
     pieces: Sequence[Piece], kept: Sequence[np.ndarray], out_uri: str, extra: Sequence[pa.Table] | None
 ) -> int:
-    names = extra[0].column_names if extra else []
+    fields = _known_fields(extra[0].schema) if extra else []
     try:
         with ExitStack() as stack:
             output: _ParquetOutput | None = None
@@ -191,13 +191,13 @@ def _copy_parquet(
                         continue
                     source.check_int96(groups)
                     if output is None:
-                        schema = _with_extra(source.schema, names)
+                        schema = _with_extra(source.schema, fields)
                         options = source.writer_options(schema)
                         stream = stack.enter_context(storage.open_output(out_uri))
                         writer = stack.enter_context(_open_writer(stream, schema, options))
                         output = _ParquetOutput(writer, schema, source)
                     output.check_same(source)
-                    more = None if extra is None else extra[index].cast(_strings(names))
+                    more = None if extra is None else extra[index].cast(pa.schema(fields))
                     for table in _kept_tables(source, groups, kept[index], more):
                         output.write(table)
             if output is not None:
@@ -392,26 +392,36 @@ class _ParquetOutput:
         self._pending, self._rows, self._bytes = [], 0, 0
 
 
-def _strings(names: Sequence[str]) -> pa.Schema:
-    return pa.schema([(name, pa.string()) for name in names])
+#: How Spark and Hugging Face call the types of columns that are added.
+_TYPE_NAMES = {pa.string(): ("string", "string"), pa.float64(): ("double", "float64")}
 
 
-def _with_extra(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
-    """The schema with string columns added, also to Spark's and Hugging Face's copies in its metadata."""
-    for name in names:
-        if name in schema.names:
-            raise UserError(f"the input has a column {name} already: leave out --emit-hashes or rename the column")
-        schema = schema.append(pa.field(name, pa.string()))
+def _known_fields(schema: pa.Schema) -> list[pa.Field]:
+    """The columns to add; what is null in every row is a string."""
+    return [pa.field(one.name, one.type if one.type in _TYPE_NAMES else pa.string()) for one in schema]
+
+
+def _with_extra(schema: pa.Schema, fields: Sequence[pa.Field]) -> pa.Schema:
+    """The schema with columns added, also to Spark's and Hugging Face's copies in its metadata."""
+    for one in fields:
+        if one.name in schema.names:
+            raise UserError(f"the input has a column {one.name} already: leave out --emit-hashes or rename the column")
+        schema = schema.append(one)
     metadata = dict(schema.metadata or {})
-    if names and _SPARK_SCHEMA in metadata:
+    named = {one.name: _TYPE_NAMES[one.type] for one in fields}
+    if named and _SPARK_SCHEMA in metadata:
         # Spark believes this rather than the file's own schema.
         spark = json.loads(metadata[_SPARK_SCHEMA])
-        spark["fields"] += [{"name": n, "type": "string", "nullable": True, "metadata": {}} for n in names]
+        spark["fields"] += [
+            {"name": name, "type": kind, "nullable": True, "metadata": {}} for name, (kind, _) in named.items()
+        ]
         metadata[_SPARK_SCHEMA] = json.dumps(spark, separators=(",", ":")).encode()
-    if names and _HUGGING_FACE in metadata:
+    if named and _HUGGING_FACE in metadata:
         features = json.loads(metadata[_HUGGING_FACE])
         if isinstance(features.get("info", {}).get("features"), dict):
-            features["info"]["features"] |= {n: {"dtype": "string", "_type": "Value"} for n in names}
+            features["info"]["features"] |= {
+                name: {"dtype": kind, "_type": "Value"} for name, (_, kind) in named.items()
+            }
             metadata[_HUGGING_FACE] = json.dumps(features).encode()
     return schema.with_metadata(metadata or None)
 
@@ -433,7 +443,7 @@ def _copy_jsonl(
     return 0 if output is None else _size_of(out_uri)
 
 
-def _kept_lines(piece: Piece, kept: np.ndarray, extra: list[dict[str, str | None]] | None) -> Iterator[bytes]:
+def _kept_lines(piece: Piece, kept: np.ndarray, extra: list[dict[str, Any]] | None) -> Iterator[bytes]:
     """The kept lines, many at a time. Raises CopyMismatch where rows and lines do not match."""
     row = 0
     for block, starts, ends in _line_blocks(piece):
@@ -538,7 +548,7 @@ def _lines(piece: Piece, stream: pa.NativeFile, limit: float) -> Iterator[tuple[
         position += int(ends[-1])
 
 
-def _with_fields(line: bytes, fields: dict[str, str | None]) -> bytes:
+def _with_fields(line: bytes, fields: dict[str, Any]) -> bytes:
     """A line with fields put at the end of its object, which is otherwise left as it is written.
 
     A line that is no object has no fields to Spark either and stays as it is. Raises UserError if the object

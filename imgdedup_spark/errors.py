@@ -29,6 +29,7 @@ class ImageError(Exception):
             "unreadable",  # permission denied, or the storage failed
             "bad_base64",  # a data: URI or base64 string that does not decode
             "bad_hash",  # a ready hash that is neither hex nor binary
+            "bad_vector",  # an embedding that is empty, of another length than others, or without a direction
         }
     )
 

@@ -3,6 +3,7 @@
 Columns of a fingerprint besides the row's place and id:
 
 - ``imagehash``: lower-case hex, the pictures' hashes one after another; null where a picture is unreadable
+- ``vector``: in the place of hashes, if rows are compared by embeddings (see ``vectors``); ``imagehash`` is null then
 - ``verify0``, ``verify1``, …: the same for each ``--verify``
 - ``images``: how many pictures the row has
 - ``texthash``: MD5 of the normalised text, hex; null without a text
@@ -17,7 +18,8 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +27,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
+    BinaryType,
     IntegerType,
     LongType,
     NullType,
@@ -36,11 +39,15 @@ from pyspark.sql.types import (
 from imgdedup_spark import storage
 from imgdedup_spark.columns import col, image_column, row_terms
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.embeddings.models import Embedder, Encoder, EncoderSpec, check_model
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hashes import Hasher
+from imgdedup_spark.images import Bytes
 from imgdedup_spark.parquet_column import ColumnReader
 from imgdedup_spark.pictures import PathRules, PictureReader, Pictures
+from imgdedup_spark.places import INPUT
 from imgdedup_spark.sources import ID, PLACE, Source
+from imgdedup_spark.vectors import as_numbers, read_ready
 
 #: Pictures given as paths are read in portions of about this size, so that a batch of paths to large files
 #: does not fill a worker.
@@ -67,6 +74,12 @@ _MEASURED = [
 _NON_CHARACTER = r"[\p{Nd}\s\u0085\p{Z}\p{P}" + "".join("\\" + c for c in string.punctuation) + "]+"
 
 
+class PictureHasher(Protocol):
+    """What makes prints of pictures: a ``hashes.Hasher``, or an ``embeddings.models.Embedder``."""
+
+    def hash_batch(self, pictures: Sequence[Bytes]) -> Any: ...
+
+
 def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     """One row of hashes and sizes for each row of the source (lazy).
 
@@ -75,6 +88,11 @@ def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     """
     kept = [*_identity(source, config), *_text(config)]
     kept += [col(name).alias(f"term{i}") for i, name in enumerate(row_terms(config))]
+    if config.is_embedding:
+        kept.append(F.lit(None).cast("string").alias("imagehash"))
+    if config.embedding_col:
+        numbers = as_numbers(col(config.embedding_col), source.schema[config.embedding_col].dataType)
+        return _ready_vectors(source.frame.select(*kept, numbers.alias("ready")))
     if config.hash_col:
         ready = col(config.hash_col)
         kind = source.schema[config.hash_col].dataType
@@ -88,17 +106,44 @@ def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     frame = source.frame.select(*kept, *([] if direct else [pictures.alias("image")]))
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
     rules = PathRules(roots, config.image_root is not None)
-    specs = [config.spec, *(verify.spec for verify in config.verifies)]
+    names = key_parts(config)
     work = HashPictures(
-        Hasher(specs, config.decode, config.max_pixels),
+        _hasher(config),
         PictureReader(rules),
         bool(config.image_root),
         ColumnReader(image) if direct else None,
+        names,
+        b"" if config.is_embedding else "",
     )
-    names = hash_columns(len(specs))
+    kind = BinaryType() if config.is_embedding else StringType()
     fields = [one for one in frame.schema.fields if one.name != "image"]
-    fields += [StructField(name, StringType()) for name in names] + _MEASURED
+    fields += [StructField(name, kind) for name in names] + _MEASURED
     return frame.mapInArrow(work, StructType(fields))
+
+
+def _hasher(config: DedupConfig) -> PictureHasher:
+    if config.is_embedding:
+        return Embedder(Encoder(encoder_spec(config), config.max_pixels))
+    specs = [config.spec, *(verify.spec for verify in config.verifies)]
+    return Hasher(specs, config.decode, config.max_pixels)
+
+
+def encoder_spec(config: DedupConfig) -> EncoderSpec:
+    """The model that the options name. A local one by its whole path, because workers run in other folders."""
+    path = Path(config.model).expanduser()
+    model = str(path.resolve()) if path.exists() else config.model
+    return EncoderSpec(model, config.batch_size, config.device)
+
+
+def check_models(config: DedupConfig) -> None:
+    """Sees to it that the models of a run can be had, before any work.
+
+    Raises:
+        UserError: one line that says how to get it.
+    """
+    for step in config.steps:
+        if step.is_embedding and not step.embedding_col:
+            check_model(encoder_spec(step))
 
 
 def _reads_directly(source: Source) -> bool:
@@ -161,26 +206,58 @@ def _ready_hashes(frame: DataFrame, kind: str) -> DataFrame:
     )
 
 
+def _ready_vectors(frame: DataFrame) -> DataFrame:
+    """Embeddings from a column, ``ready``."""
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            vectors, problems = read_ready(batch)
+            rows = _Rows(batch.num_rows, ("vector",), b"")
+            rows.images += batch.column("ready").is_valid().to_numpy(zero_copy_only=False)
+            for errors, problem in zip(rows.errors, problems, strict=True):
+                if problem is not None:
+                    errors.append({"position": 0, "error": "bad_vector", "message": problem})
+            others = {name: batch.column(name) for name in batch.schema.names if name != "ready"}
+            none = pa.nulls(batch.num_rows, pa.int64())
+            made = {**rows.columns(), "vector": vectors, "bytes": none, "pixels": none}
+            yield pa.RecordBatch.from_pydict({**others, **made})
+
+    fields = [one for one in frame.schema.fields if one.name != "ready"]
+    return frame.mapInArrow(work, StructType([*fields, StructField("vector", BinaryType()), *_MEASURED]))
+
+
 class HashPictures:
     """The worker's side: Arrow batches with an ``image`` column → the same rows with hashes instead.
 
     With a ``column`` reader the batches have no images, but ``PLACE``, where they are read.
+
+    Args:
+        names: of the columns of hashes.
+        nothing: what a row without images has in them: an empty string, or no bytes.
     """
 
     def __init__(
-        self, hasher: Hasher, reader: PictureReader, one_root: bool, column: ColumnReader | None = None
+        self,
+        hasher: PictureHasher,
+        reader: PictureReader,
+        one_root: bool,
+        column: ColumnReader | None = None,
+        names: Sequence[str] = ("imagehash",),
+        nothing: str | bytes = "",
     ) -> None:
         self.hasher = hasher
         self.reader = reader
         self.one_root = one_root
         self.column = column
+        self.names = tuple(names)
+        self.nothing = nothing
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield self.hash(batch)
 
     def hash(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = _Rows(batch.num_rows, len(self.hasher.specs))
+        rows = _Rows(batch.num_rows, self.names, self.nothing)
         inputs = None
         if PLACE in batch.schema.names and not self.one_root:
             inputs = np.asarray(batch.column(PLACE).field("input"))
@@ -197,8 +274,9 @@ class HashPictures:
 class _Rows:
     """Gathers the pictures of a batch into its rows."""
 
-    def __init__(self, count: int, specs: int) -> None:
-        self.hashes: list[list[list[str]]] = [[[] for _ in range(count)] for _ in range(specs)]
+    def __init__(self, count: int, names: Sequence[str], nothing: str | bytes) -> None:
+        self.names, self.nothing = names, nothing
+        self.hashes: list[list[list[Any]]] = [[[] for _ in range(count)] for _ in names]
         self.images = np.zeros(count, np.int32)
         self.width = np.zeros(count, np.int32)
         self.height = np.zeros(count, np.int32)
@@ -206,7 +284,7 @@ class _Rows:
         self.pixels = np.zeros(count, np.int64)
         self.errors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
 
-    def add(self, pictures: Pictures, first: int, hasher: Hasher) -> None:
+    def add(self, pictures: Pictures, first: int, hasher: PictureHasher) -> None:
         """Args:
         first: the row that the pictures' row 0 is.
         """
@@ -235,17 +313,18 @@ class _Rows:
     def columns(self) -> dict[str, pa.Array]:
         failed = [bool(errors) for errors in self.errors]
         made: dict[str, pa.Array] = {}
-        for name, gathered in zip(hash_columns(len(self.hashes)), self.hashes, strict=True):
-            values = [None if bad else "".join(parts) for bad, parts in zip(failed, gathered, strict=True)]
-            made[name] = pa.array(values, pa.string())
+        kind = pa.string() if isinstance(self.nothing, str) else pa.binary()
+        for name, gathered in zip(self.names, self.hashes, strict=True):
+            values = [None if bad else self.nothing.join(parts) for bad, parts in zip(failed, gathered, strict=True)]
+            made[name] = pa.array(values, kind)
         none = self.width == 0
         made["images"] = pa.array(self.images)
         made["width"] = pa.array(self.width, mask=none)
         made["height"] = pa.array(self.height, mask=none)
         made["bytes"] = pa.array(self.bytes)
         made["pixels"] = pa.array(self.pixels, mask=none)
-        kind = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
-        made["errors"] = pa.array(self.errors, pa.list_(kind))
+        error = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
+        made["errors"] = pa.array(self.errors, pa.list_(error))
         return made
 
 
@@ -260,7 +339,10 @@ class Tally:
 
 def tally(prints: DataFrame) -> dict[int | None, Tally]:
     """By number of the input; None where rows do not know theirs."""
-    number = F.col(PLACE)["input"] if PLACE in prints.columns else F.lit(None).cast("int")
+    if INPUT in prints.columns:
+        number = F.col(INPUT)
+    else:
+        number = F.col(PLACE)["input"] if PLACE in prints.columns else F.lit(None).cast("int")
     counted = prints.groupBy(number.alias("input")).agg(
         F.count(F.lit(1)).alias("rows"),
         F.sum("images").alias("images"),
@@ -275,5 +357,5 @@ def failed(prints: DataFrame) -> DataFrame:
 
 
 def key_parts(config: DedupConfig) -> Sequence[str]:
-    """The hash columns that make up a row's key."""
-    return hash_columns(1 + len(config.verifies))
+    """The columns of hashes (or embeddings) that make up a row's key."""
+    return ["vector"] if config.is_embedding else hash_columns(1 + len(config.verifies))

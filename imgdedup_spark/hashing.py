@@ -23,7 +23,8 @@ from pyspark.sql.types import StructType
 from imgdedup_spark import storage
 from imgdedup_spark.columns import image_column, row_terms
 from imgdedup_spark.config import DedupConfig
-from imgdedup_spark.fingerprints import fingerprint
+from imgdedup_spark.embeddings.models import identity
+from imgdedup_spark.fingerprints import encoder_spec, fingerprint
 from imgdedup_spark.session import parallelism
 from imgdedup_spark.sources import PLACE, Source, scan
 
@@ -72,21 +73,40 @@ class PrintStore:
         return group
 
 
+@dataclass(frozen=True)
+class Rest:
+    """The rows of a source that are still to be looked at.
+
+    Attributes:
+        of: a source of all or some of the files → what of it is left.
+        name: tells one such rest from another.
+    """
+
+    of: Callable[[Source], Source]
+    name: str
+
+
 def hash_rows(
-    source: Source, config: DedupConfig, store: PrintStore, stage: Callable[[str, DataFrame], DataFrame]
+    source: Source,
+    config: DedupConfig,
+    store: PrintStore,
+    stage: Callable[[str, DataFrame], DataFrame],
+    rest: Rest | None = None,
 ) -> tuple[DataFrame, dict[str, Any]]:
     """The fingerprints of all rows (see ``fingerprints``), read back from the store; and, for the log, how many
     files needed no hashing.
 
     Args:
         stage: freezes a DataFrame of whose files nothing is known.
+        rest: only these rows; None for all.
 
     Raises:
         UserError: the image column is missing or of a wrong type.
     """
     spark = source.frame.sparkSession
-    prints = fingerprint(source, config)
-    files = _list_files(source, config)
+    left = rest.of if rest else lambda whole: whole
+    prints = fingerprint(left(source), config)
+    files = _list_files(source, config, rest)
     if not files:
         return stage("fingerprints", prints), {}
     groups = store.groups()
@@ -102,7 +122,7 @@ def hash_rows(
         else:
             numbers = sorted({file[1] for file in some})
             scans = [scan(source, number, [file[2] for file in some if file[1] == number]) for number in numbers]
-            part = fingerprint(replace(source, frame=reduce(DataFrame.unionByName, scans)), config)
+            part = fingerprint(left(replace(source, frame=reduce(DataFrame.unionByName, scans))), config)
         frames.append(_read(spark, store.add(part, some).folder, prints.schema))
     reused = {"files_reused": len(files) - len(missing)} if known else {}
     return reduce(DataFrame.unionByName, frames), reused
@@ -165,7 +185,7 @@ def _bytes(setting: str) -> int:
     return int(text[:-1]) << (10 * power) if power else int(text)
 
 
-def _list_files(source: Source, config: DedupConfig) -> list[File]:
+def _list_files(source: Source, config: DedupConfig, rest: Rest | None) -> list[File]:
     """Every file of the inputs; a folder of images as one entry, because it may hold too many. None where a table
     format alone knows its files."""
     spark = source.frame.sparkSession
@@ -173,7 +193,7 @@ def _list_files(source: Source, config: DedupConfig) -> list[File]:
     if not source.read_as and source.format != "images":
         return files
     for number, path in enumerate(source.inputs):
-        signature = _signature(source, config, number)
+        signature = _signature(source, config, number, rest)
         listed = (
             spark.read.format("binaryFile")
             .option("recursiveFileLookup", "true")
@@ -194,17 +214,23 @@ def _list_files(source: Source, config: DedupConfig) -> list[File]:
     return files
 
 
-def _signature(source: Source, config: DedupConfig, number: int) -> str:
+def _specs(config: DedupConfig) -> list[tuple[str, Any]]:
+    if config.is_embedding:
+        return [(config.method, None if config.embedding_col else identity(encoder_spec(config).model))]
+    return [(one.method, one.size) for one in (config.spec, *(verify.spec for verify in config.verifies))]
+
+
+def _signature(source: Source, config: DedupConfig, number: int, rest: Rest | None) -> str:
     """Of everything but the files that a fingerprint depends on."""
     from imgdedup_spark.summary import versions
 
     schema = source.schema
     image = image_column(schema, config)
-    names = [image, config.id_col, config.text_col, config.hash_col, *row_terms(config)]
+    names = [image, config.id_col, config.text_col, config.hash_col, config.embedding_col, *row_terms(config)]
     content = {
         "columns": [(name, schema[name].dataType.json()) for name in names if name],
         "text": config.text_normalize,
-        "specs": [(one.method, one.size) for one in (config.spec, *(verify.spec for verify in config.verifies))],
+        "specs": _specs(config),
         "decode": config.decode,
         "max_pixels": config.max_pixels,
         "format": source.format,
@@ -212,6 +238,7 @@ def _signature(source: Source, config: DedupConfig, number: int) -> str:
         "root": config.image_root or source.roots[number].folder,
         # The names of a folder's pictures depend on what the other inputs are.
         "inputs": source.inputs if source.format == "images" else (),
-        "versions": versions(),
+        "versions": versions(models=config.is_embedding),
+        **({"rest": rest.name} if rest else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

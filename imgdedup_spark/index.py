@@ -24,10 +24,14 @@ from urllib.parse import quote
 
 from imgdedup_spark import storage
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.embeddings.models import identity
 from imgdedup_spark.errors import JobError, UserError
+from imgdedup_spark.fingerprints import encoder_spec
 from imgdedup_spark.hashes import HashSpec
 
 FORMAT = 1
+#: In the place of a model's name: nobody knows which one made them.
+READY_VECTORS = "(ready vectors)"
 #: Manifests that stay, for whoever wants to look back.
 MANIFESTS_KEPT = 5
 #: Where a file system has neither links nor a rename that refuses to replace, two commits may cross: after this many
@@ -46,7 +50,7 @@ class Run:
         folder: where its rows lie, relative to the index.
         rows: how many.
         distinct: whether no two rows of all runs so marked have the same key.
-        digits: fewest and most hex digits of its hashes; (0, 0) without rows.
+        digits: fewest and most hex digits of its hashes, or numbers in an embedding; (0, 0) without rows.
     """
 
     run: str
@@ -210,6 +214,9 @@ def _create(uri: str, text: str, token: str) -> bool:
 def fingerprint_spec(config: DedupConfig) -> dict[str, Any]:
     """What two runs must have in common for their fingerprints to be comparable."""
     spec: dict[str, Any] = {"text": config.text_col is not None, "text_normalize": sorted(config.text_normalize)}
+    if config.is_embedding:
+        model = READY_VECTORS if config.embedding_col else identity(encoder_spec(config).model)
+        return {**spec, "method": config.method, "model": model}
     if config.hash_col:
         return {**spec, "method": "ready hashes"}
     return {
@@ -226,6 +233,7 @@ def _named(spec: HashSpec) -> str:
 
 _SAID = {
     "method": "hashes by {}",
+    "model": "--model {}",
     "decode": "--decode {}",
     "verify": "--verify {}",
     "text": "--text-col: {}",

@@ -16,14 +16,16 @@ from imgdedup_spark import __version__, storage, tables
 from imgdedup_spark.additions import Addition
 from imgdedup_spark.config import JobConfig
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.fingerprints import check_models
 from imgdedup_spark.hashing import PRINTS, PrintStore
 from imgdedup_spark.index import Index, State, check_spec
 from imgdedup_spark.kept import write_kept
 from imgdedup_spark.output import STAGING, Output
-from imgdedup_spark.pipeline import Clock, find_duplicates, place_rows
+from imgdedup_spark.pipeline import Clock, place_rows
 from imgdedup_spark.references import gather
 from imgdedup_spark.session import small_shuffles, together
 from imgdedup_spark.sources import Source, on_same_file_system, read_source
+from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.summary import summarize
 from imgdedup_spark.workspace import FolderWorkspace
 
@@ -38,6 +40,7 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock = Clock()
+    check_models(config.dedup)
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)
         index = None if config.index is None else Index(on_same_file_system(config.index, source))
@@ -73,7 +76,7 @@ def _run_into(
     with clock.stage("references") if earlier or config.against else nullcontext():
         against = [(path, on_same_file_system(path, source)) for path in config.against]
         references = gather(spark, config.dedup, against, config.input_format, earlier, work.stage)
-    found = find_duplicates(source, config.dedup, work, clock, references, store)
+    found = find_in_stages(source, config.dedup, work, clock, references, store)
     with clock.stage("write") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
         actions = [
             lambda: output.write_parquet("duplicates", tables.duplicates(found)),
@@ -107,6 +110,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     """
     assert config.index is not None
     clock = Clock()
+    check_models(config.dedup)
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)
         index = Index(on_same_file_system(config.index, source))

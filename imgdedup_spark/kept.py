@@ -91,7 +91,7 @@ class CopyFiles:
 
     kind: Literal["parquet", "jsonl"]
     folder: str
-    with_hashes: bool
+    emitted: tuple[str, ...]
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -104,9 +104,10 @@ class CopyFiles:
         placed = [tuple(one.values()) for one in task["pieces"]]
         pieces = [Piece(*one[1:]) for one in placed]
         gone = np.asarray(task["gone"] or [], np.int64)
-        extra = pa.Table.from_pylist(task["extra"]) if self.with_hashes else None
+        schema = pa.schema([("order", pa.int64()), *((name, tables.EMITTED_TYPES[name]) for name in self.emitted)])
+        extra = pa.Table.from_pylist(task["extra"], schema) if self.emitted else None
         dropped: dict[int, np.ndarray] = {}
-        tables: list[pa.Table] = []
+        more: list[pa.Table] = []
         for index, (piece, (ordinal, *_)) in enumerate(zip(pieces, placed, strict=True)):
             low = (ordinal << ROW_BITS) + piece.first_row
             here = gone[(gone >= low) & (gone < low + piece.rows)]
@@ -114,11 +115,11 @@ class CopyFiles:
             if extra is not None:
                 orders = extra.column("order").to_numpy()
                 start = int(np.searchsorted(orders, low))
-                tables.append(extra.slice(start, piece.rows).select(["imagehash", "texthash"]))
+                more.append(extra.slice(start, piece.rows).select(self.emitted))
         name = f"part-{task['file']:05d}.{self.kind}"
         try:
             done = copy_pieces(
-                self.kind, pieces, dropped, storage.join(self.folder, name), tables if extra is not None else None
+                self.kind, pieces, dropped, storage.join(self.folder, name), more if extra is not None else None
             )
         except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
@@ -138,16 +139,18 @@ def _by_copying(found: Found, output: Output) -> int | None:
     # A line a piece: broadcast, so that only numbers of rows are shuffled, to the file they belong to.
     gone = found.gone.join(F.broadcast(where), PIECE).groupBy("file").agg(F.collect_list("order").alias("gone"))
     tasks = tasks.join(gone, "file", "left")
-    if found.config.emit_hashes:
-        row = F.struct("order", tables.imagehash().alias("imagehash"), "texthash")
+    emitted = tables.emitted_names(found)
+    if emitted:
+        row = F.struct("order", *emitted)
         rows = (
-            found.prints.join(F.broadcast(where), PIECE)
+            tables.emitted(found)
+            .join(F.broadcast(where), PIECE)
             .groupBy("file")
             .agg(F.sort_array(F.collect_list(row)).alias("extra"))
         )
         tasks = tasks.join(rows, "file", "left")
     kind: Literal["parquet", "jsonl"] = "parquet" if found.source.format == "parquet" else "jsonl"
-    work = CopyFiles(kind, output.part("kept"), found.config.emit_hashes)
+    work = CopyFiles(kind, output.part("kept"), tuple(emitted))
     done = tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
     problems = [one["problem"] for one in done if one["problem"]]
     if problems:
@@ -160,9 +163,9 @@ def _by_copying(found: Found, output: Output) -> int | None:
 def _empty(found: Found, output: Output) -> int | None:
     """No rows, with the schema and metadata of the input's one file; None if it is not one, or cannot be read here."""
     files = found.source.frame.inputFiles()
-    if len(files) != 1:
+    extra = tables.emitted_names(found)
+    if len(files) != 1 or any(tables.EMITTED_TYPES[name] != pa.string() for name in extra):
         return None
-    extra = ["imagehash", "texthash"] if found.config.emit_hashes else []
     try:
         write_empty_parquet(files[0], output.part("kept", "part-00000.parquet"), extra)
     except (CopyMismatch, UserError, OSError) as error:

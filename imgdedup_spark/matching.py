@@ -5,7 +5,8 @@ ten million times is no hot key; near-duplicates are then searched among the dis
 ``decided``, has one row for each distinct key that has something to drop:
 
 - ``key``; ``first``, the rank of its earliest row; ``size``, how many rows have it
-- ``keeper``, the rank of the row that stands for it (its own ``first``, or a near row's); ``distance`` in bits
+- ``keeper``, the rank of the row that stands for it (its own ``first``, or a near row's); ``distance`` in bits, or
+  1 − cosine (null where there are no embeddings to compare: rows without images)
 - ``is_reference``, whether ``keeper`` is the rank of a reference: a row that was there before this run
 """
 
@@ -35,11 +36,20 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Decided:
-    """What matching found; see the module's text for ``frame``'s columns."""
+    """What matching found.
+
+    Attributes:
+        frame: see the module's text for its columns.
+        count: its rows.
+        plan: how near-duplicates were searched.
+        highest: for embeddings, if asked for: ``first`` of each distinct key that was compared, and
+            ``max_similarity``, its highest cosine with any other row (null without one).
+    """
 
     frame: DataFrame
     count: int
     plan: dict[str, Any] = field(default_factory=dict)
+    highest: DataFrame | None = None
 
 
 def keyed(prints: DataFrame, config: DedupConfig) -> DataFrame:
@@ -60,7 +70,8 @@ def has_key(config: DedupConfig) -> Column:
 
 def key_of(config: DedupConfig) -> Column:
     """The key (binary), from the columns of a fingerprint."""
-    key = F.concat(*[code(name, hex_digits(config, name)) for name in key_parts(config)])
+    parts = [F.col(name) if config.is_embedding else code(name, hex_digits(config, name)) for name in key_parts(config)]
+    key = F.concat(*parts)
     if config.text_col:
         # The last byte tells a key with a text from one without, so that no hash can pass for a text.
         text = F.when(F.col("texthash").isNull(), F.unhex(F.lit("00")))
@@ -105,7 +116,7 @@ def decide(rows: DataFrame, config: DedupConfig, stage: Stage, references: Refer
     rows: ``key``, ``rank`` (bigint, unique, smaller stays) and ``images``.
     references: rows that come before all of these.
     """
-    if config.threshold:
+    if config.threshold or config.is_embedding:
         from imgdedup_spark.nearness import decide_near
 
         return decide_near(rows, config, stage, references)
@@ -157,9 +168,9 @@ def decide_equal(groups: DataFrame, references: DataFrame) -> DataFrame:
     )
 
 
-def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
-    """Every row that goes: ``order``, ``keeper`` (a rank), ``is_reference``, ``distance``, ``reason``; and what
-    else there is of ``places.where_columns``.
+def dropped_ranks(rows: DataFrame, decided: Decided, config: DedupConfig) -> DataFrame:
+    """Every row that goes: ``order``, ``keeper`` (a rank), ``is_reference``, ``distance``, ``similarity`` (null for
+    hashes), ``reason``; and what else there is of ``places.where_columns``.
 
     Args:
         rows: ``key``, ``rank``, ``order``, and maybe more of ``places.where_columns``.
@@ -168,12 +179,19 @@ def dropped_ranks(rows: DataFrame, decided: Decided) -> DataFrame:
     slim = rows.select(short(F.col("key")).alias("key"), "rank", *place)
     joined = join_few(slim, decided.frame, "key", decided.count)
     same = (F.col("keeper") == F.col("first")) & ~F.col("is_reference")
+    distance = F.when(same, 0).otherwise(F.col("distance"))
+    similarity, reason = F.lit(None), F.when(same, "same_hash").otherwise("near_hash")
+    if config.is_embedding:
+        # Equal embeddings are just the nearest ones: nobody has compared hashes, but those of the texts.
+        distance, similarity = F.coalesce("distance", F.lit(0)), 1 - F.col("distance")
+        reason = F.when(similarity.isNull(), "same_hash").otherwise("near_embedding")
     return joined.where("is_reference or rank != keeper").select(
         *place,
         "keeper",
         "is_reference",
-        F.when(same, 0).otherwise(F.col("distance")).cast("double").alias("distance"),
-        F.when(same, "same_hash").otherwise("near_hash").alias("reason"),
+        distance.cast("double").alias("distance"),
+        similarity.cast("double").alias("similarity"),
+        reason.alias("reason"),
     )
 
 

@@ -1,19 +1,29 @@
-"""Near-duplicates among a run's rows: distinct keys go to the search (``near``), its decisions come back as keys."""
+"""Near-duplicates among a run's rows: distinct keys go to a search, its decisions come back as keys.
+
+Two searches: hashes within some bits (``near``), and embeddings of some cosine (``embeddings.near``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark import near
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.embeddings import near as embeddings
 from imgdedup_spark.matching import Decided, Stage, alone, decide_equal, hash_widths, short
-from imgdedup_spark.near import Part, first_come
+from imgdedup_spark.near import Part
 
 if TYPE_CHECKING:
     from imgdedup_spark.references import References
+
+#: Distinct keys and references (``rank``, ``key``) of rows with so many images each → for every key ``first``,
+#: ``keeper``, ``is_reference``, ``distance`` and, if asked for, ``max_similarity``; and a plan.
+Search = Callable[[DataFrame, DataFrame | None, int], tuple[DataFrame, dict[str, Any]]]
 
 
 def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: References | None = None) -> Decided:
@@ -21,38 +31,81 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     rows: ``key``, ``rank``, ``images``. Only rows of equally many images can match.
     references: rows that come before all of these.
     """
+    search = _among_embeddings(config, stage) if config.is_embedding else _among_hashes(config, stage)
     groups = rows.groupBy("key", "images").agg(F.min("rank").alias("first"), F.count(F.lit(1)).alias("size"))
     groups = stage("groups", groups)
     known = None if references is None else references.keyed(config)
     counts = sorted(row["images"] for row in groups.select("images").distinct().collect())
-    decided, plans = [], {}
+    decided, plans, highest = [], {}, []
     for images in counts:
         here = groups.where(F.col("images") == images)
         known_here = None if known is None else known.where(F.col("images") == images)
         # Without an image there is nothing to be near to: equal texts alone match.
         if images == 0:
             equal = here.select(short(F.col("key")).alias("key"), "first", "size")
-            decided.append(alone(equal) if known_here is None else decide_equal(equal, known_here))
+            equal = alone(equal) if known_here is None else decide_equal(equal, known_here)
+            decided.append(equal.withColumn("distance", F.lit(None).cast("int")) if config.is_embedding else equal)
             continue
-        parts = parts_of(config, images)
-        items = _items(here.withColumnRenamed("first", "rank"), parts)
-        earlier = None if known_here is None else _items(known_here, parts)
-        decisions, plans[images] = first_come(items, parts, stage=stage, references=earlier)
-        found = decisions.withColumnRenamed("rank", "first")
-        joined = here.join(found, "first").where("size > 1 or is_reference or keeper != first")
+        found, plans[images] = search(here.withColumnRenamed("first", "rank"), known_here, images)
+        joined = here.join(found, "first")
+        if "max_similarity" in found.columns:
+            # The search knows nothing of the copies that it stands for.
+            best = F.when(F.col("size") > 1, 1.0).otherwise(F.col("max_similarity"))
+            highest.append(joined.select("first", best.alias("max_similarity")))
         decided.append(
-            joined.select(short(F.col("key")).alias("key"), "first", "size", "keeper", "distance", "is_reference")
+            joined.where("size > 1 or is_reference or keeper != first").select(
+                short(F.col("key")).alias("key"), "first", "size", "keeper", "distance", "is_reference"
+            )
         )
     if not decided:
         decided = [alone(groups)]
     frame = stage("decided", reduce(DataFrame.unionByName, decided))
-    return Decided(frame, frame.count(), _plan(plans))
+    return Decided(frame, frame.count(), _plan(plans), reduce(DataFrame.unionByName, highest) if highest else None)
 
 
-def _items(rows: DataFrame, parts: list[Part]) -> DataFrame:
-    """What the search takes: ``rank``, ``code``, ``context``."""
-    code, context = split_key(parts)
-    return rows.select("rank", code.alias("code"), context.alias("context"))
+def _among_hashes(config: DedupConfig, stage: Stage) -> Search:
+    def search(keys: DataFrame, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
+        parts = parts_of(config, images)
+        length = sum((part.bits + 7) // 8 for part in parts)
+        items, references = _items(keys, "code", length), None if known is None else _items(known, "code", length)
+        decisions, plan = near.first_come(items, parts, stage=stage, references=references)
+        return decisions.withColumnRenamed("rank", "first"), plan
+
+    return search
+
+
+def _among_embeddings(config: DedupConfig, stage: Stage) -> Search:
+    def search(keys: DataFrame, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
+        assert config.dimensions is not None
+        length = 4 * config.dimensions * images
+        items, references = _items(keys, "vector", length), None if known is None else _items(known, "vector", length)
+        decisions, plan = embeddings.first_come(
+            items,
+            config.similarity,
+            stage=stage,
+            references=references,
+            want_max=config.emit_hashes,
+            images=images,
+        )
+        more = ["max_similarity"] if config.emit_hashes else []
+        found = decisions.select(
+            F.col("rank").alias("first"),
+            F.coalesce("keeper", "rank").alias("keeper"),
+            "is_reference",
+            (1 - F.col("similarity")).alias("distance"),
+            *more,
+        )
+        # Its decisions are planned from joins; they are read for the dropped rows and for max_similarity.
+        return (stage("near_embeddings", found) if more else found), plan
+
+    return search
+
+
+def _items(rows: DataFrame, name: str, length: int) -> DataFrame:
+    """What a search takes: ``rank``, the first ``length`` bytes of the key as ``name``, and as ``context`` what must
+    be equal besides (the text, or nothing)."""
+    code, context = split_key(length)
+    return rows.select("rank", code.alias(name), context.alias("context"))
 
 
 def parts_of(config: DedupConfig, images: int) -> list[Part]:
@@ -66,12 +119,9 @@ def parts_of(config: DedupConfig, images: int) -> list[Part]:
     ]
 
 
-def split_key(parts: list[Part]) -> tuple[Column, Column]:
-    """A key's code, and what must be equal besides (the text, or nothing)."""
-    length = sum((part.bits + 7) // 8 for part in parts)
+def split_key(length: int) -> tuple[Column, Column]:
     key = F.col("key")
-    rest = F.substring(key, length + 1, 1 << 20)
-    return F.substring(key, 1, length), rest
+    return F.substring(key, 1, length), F.substring(key, length + 1, 1 << 20)
 
 
 def _plan(plans: dict[int, dict[str, Any]]) -> dict[str, Any]:

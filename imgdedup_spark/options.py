@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import yaml
 
 from imgdedup_spark import __version__
-from imgdedup_spark.config import DedupConfig, JobConfig, flag
+from imgdedup_spark.config import STAGE_OPTIONS, DedupConfig, JobConfig, flag
 from imgdedup_spark.errors import UserError
 
 
@@ -90,14 +90,30 @@ def _read_yaml(file: str) -> dict[str, Any]:
         return {}
     if not isinstance(content, Mapping):
         raise UserError(f"--config {file}: expected `option: value` lines, found a {type(content).__name__}")
-    kinds, known = _types(), {item.name for item in _option_fields()}
+    stages = content.get("stages")
+    plain = {name: value for name, value in content.items() if name != "stages"}
+    values = _read_mapping(plain, {item.name for item in _option_fields()}, f"--config {file}: ")
+    return values if stages is None else {**values, "stages": _read_stages(stages, f"--config {file}: `stages`")}
+
+
+def _read_stages(stages: Any, where: str) -> tuple[dict[str, Any], ...]:
+    if not isinstance(stages, list) or not all(isinstance(one, Mapping) for one in stages):
+        raise UserError(f"{where} takes a list of `option: value` lines, one entry a stage")
+    return tuple(
+        _one_or_many(_read_mapping(one, set(STAGE_OPTIONS), f"{where}, entry {number}: "))
+        for number, one in enumerate(stages, 1)
+    )
+
+
+def _read_mapping(content: Mapping[Any, Any], known: set[str], where: str) -> dict[str, Any]:
+    kinds = _types()
     values: dict[str, Any] = {}
     for name, value in content.items():
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
-            raise UserError(f"--config {file}: there is no option `{name}`{hint}")
-        values[name] = _convert(value, kinds[name], f"--config {file}: `{name}`")
+            raise UserError(f"{where}there is no option `{name}`{hint}")
+        values[name] = _convert(value, kinds[name], f"{where}`{name}`")
     return values
 
 
@@ -116,7 +132,12 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     return value
 
 
-def _build(values: Mapping[str, Any]) -> JobConfig:
+def _one_or_many(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are given, repeatable ones as tuples.
+
+    Raises:
+        UserError: a list for an option that takes one value.
+    """
     values = {name: value for name, value in values.items() if value is not None}
     repeated = {
         item.name for item in _option_fields() if item.metadata.get("nargs") or item.metadata.get("action") == "append"
@@ -127,6 +148,12 @@ def _build(values: Mapping[str, Any]) -> JobConfig:
     for name, value in values.items():
         if name not in repeated and isinstance(value, tuple):
             raise UserError(f"{flag(name)} takes one value, not a list")
+    return values
+
+
+def _build(values: Mapping[str, Any]) -> JobConfig:
+    stages = values.get("stages", ())
+    values = _one_or_many({name: value for name, value in values.items() if name != "stages"})
     mine = {item.name for item in dataclasses.fields(DedupConfig)}
-    dedup = DedupConfig(**{name: value for name, value in values.items() if name in mine})
+    dedup = DedupConfig(**{name: value for name, value in values.items() if name in mine}, stages=stages)
     return JobConfig(**{name: value for name, value in values.items() if name not in mine}, dedup=dedup)

@@ -25,6 +25,7 @@ from imgdedup_spark.places import PIECE, PlacedPiece, attach
 from imgdedup_spark.references import References
 from imgdedup_spark.session import picture_settings, small_shuffles
 from imgdedup_spark.sources import Source
+from imgdedup_spark.vectors import measure_vectors
 from imgdedup_spark.workspace import Workspace
 
 log = logging.getLogger("imgdedup")
@@ -39,11 +40,14 @@ class Found:
         tallies: how much there is of each input (None: of inputs unknown).
         rows: ``order`` and ``rank`` of the rows that were compared.
         dropped: ``order`` (and ``piece`` and ``input``, as far as they are known), ``kept_order``, ``reference``
-            (one of the two, the other is null), ``distance``, ``reason``; one row for each duplicate.
+            (one of the two, the other is null), ``distance``, ``similarity``, ``reason``; one row for each duplicate.
+            Of a run in stages also ``stage`` and ``via_order`` (see ``stages``).
         dropped_count: how many those are.
         pieces: the files' pieces, where the source has them.
         plan: how near-duplicates were searched.
         references: what was there before the run.
+        highest: ``order`` and ``max_similarity``, if asked for.
+        vectors: ``order`` and ``vector``, where ``prints`` has no vectors of its own.
     """
 
     source: Source
@@ -56,6 +60,8 @@ class Found:
     pieces: list[PlacedPiece]
     plan: dict[str, Any]
     references: References | None = None
+    highest: DataFrame | None = None
+    vectors: DataFrame | None = None
 
     @cached_property
     def gone(self) -> DataFrame:
@@ -114,7 +120,9 @@ def find_duplicates(
     references: References | None = None,
     store: PrintStore | None = None,
 ) -> Found:
-    """Args:
+    """Looks for duplicates in one way; ``stages`` does it in several, one after another.
+
+    Args:
         store: where fingerprints are kept for another run; None to keep none.
         references: rows that come before all of the source's.
 
@@ -127,17 +135,55 @@ def find_duplicates(
     with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"] + known):
         with clock.stage("match") as entry:
             prints, pieces = attach(raw, source, config.id_col, work.stage)
-            rows = ranked(matching.keyed(prints, config), config, work.stage)
-            decided = matching.decide(rows, config, work.stage, references)
+            rows, decided = match(prints, config, work, references)
             entry["rows"] = decided.count
         with clock.stage("keep") as entry:
-            orders = orders_of_keepers(matching.dropped_ranks(rows, decided), rows, config, decided.count)
-            if references is not None:
-                orders = orders.withColumn("reason", references.reason())
-            dropped = work.stage("dropped", orders)
-            entry["rows"] = dropped_count = dropped.count()
-    compared = rows.select("order", "rank")
-    return Found(source, config, prints, tallies, compared, dropped, dropped_count, pieces, decided.plan, references)
+            dropped, count = keep(rows, decided, config, work, references)
+            entry["rows"] = count
+    return Found(
+        source,
+        config,
+        prints,
+        tallies,
+        rows.select("order", "rank"),
+        dropped,
+        count,
+        pieces,
+        decided.plan,
+        references,
+        highest_of(rows, decided),
+    )
+
+
+def match(
+    prints: DataFrame, config: DedupConfig, work: Workspace, references: References | None = None
+) -> tuple[DataFrame, matching.Decided]:
+    """Ranked rows, of those that have something to compare, and what is decided about them."""
+    rows = ranked(matching.keyed(prints, config), config, work.stage)
+    return rows, matching.decide(rows, config, work.stage, references)
+
+
+def keep(
+    rows: DataFrame,
+    decided: matching.Decided,
+    config: DedupConfig,
+    work: Workspace,
+    references: References | None = None,
+) -> tuple[DataFrame, int]:
+    """The rows that are dropped (see ``Found``), and how many they are."""
+    ranks = matching.dropped_ranks(rows, decided, config)
+    orders = orders_of_keepers(ranks, rows, config, decided.count)
+    if references is not None:
+        orders = orders.withColumn("reason", references.reason())
+    dropped = work.stage("dropped", orders)
+    return dropped, dropped.count()
+
+
+def highest_of(rows: DataFrame, decided: matching.Decided) -> DataFrame | None:
+    """``order`` and ``max_similarity`` of the rows that stand for a distinct key; they are the ones that may stay."""
+    if decided.highest is None:
+        return None
+    return rows.select(F.col("rank").alias("first"), "order").join(decided.highest, "first").drop("first")
 
 
 def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Clock, store: PrintStore) -> Found:
@@ -169,21 +215,36 @@ def _hash(
             source, frame=source.frame.select("*", *[F.lit(None).alias(one) for one in named_columns(config)])
         )
     check_columns(source.schema, config)
-    with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession):
+    with clock.stage("hash") as entry, picture_settings(source.frame.sparkSession, config):
         reused: dict[str, Any] = {}
         if store is None:
             raw = work.stage("fingerprints", fingerprint(source, config))
         else:
             raw, reused = hash_rows(source, config, store, work.stage)
+        raw, config = measured(raw, config, references.digits if references else (0, 0))
         tallies = tally(raw)
         entry |= {"rows": sum(one.rows for one in tallies.values()), **reused}
-    _stop_on_errors(raw, config)
-    if config.hash_col and config.threshold:
-        config = matching.measure_ready_hashes(raw, config, references.digits if references else (0, 0))
+    stop_on_errors(raw, config)
     return source, raw, tallies, config
 
 
-def _stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:
+def measured(raw: DataFrame, config: DedupConfig, known: tuple[int, int] = (0, 0)) -> tuple[DataFrame, DedupConfig]:
+    """The fingerprints, and the options with what only the data tell.
+
+    Args:
+        known: the fewest and most digits or numbers of the references' prints.
+
+    Raises:
+        UserError: the prints cannot be compared.
+    """
+    if config.is_embedding:
+        return measure_vectors(raw, config, known)
+    if config.hash_col and config.threshold:
+        return raw, matching.measure_ready_hashes(raw, config, known)
+    return raw, config
+
+
+def stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:
     if config.on_error != "fail":
         return
     bad = failed(prints)

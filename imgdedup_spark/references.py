@@ -26,6 +26,7 @@ from imgdedup_spark.matching import Stage, has_key, key_of
 from imgdedup_spark.places import attach
 from imgdedup_spark.session import picture_settings
 from imgdedup_spark.sources import Source, read_source
+from imgdedup_spark.vectors import ARRAY, measure_vectors, to_vectors
 
 log = logging.getLogger("imgdedup")
 
@@ -33,11 +34,12 @@ log = logging.getLogger("imgdedup")
 @dataclass(frozen=True)
 class References:
     """Attributes:
-    frame: ``rank`` (from 0), ``id`` (string), ``images``, ``texthash``, ``imagehash``, ``verify0``, …
+    frame: ``rank`` (from 0), ``id`` (string), ``images``, ``texthash``, ``imagehash``, ``verify0``, … or ``vector``
     rows: how many they are.
     index_base: the rank from which on they are the index's.
     distinct: whether no two of them have the same key.
-    digits: fewest and most hex digits of their hashes; (0, 0) without any, or where it does not matter.
+    digits: fewest and most hex digits of their hashes, or numbers in an embedding; (0, 0) without any, or where it
+        does not matter.
     read: for summary.json, what ``--against`` named and what was found there.
     """
 
@@ -71,10 +73,14 @@ class References:
 
 def index_schema(config: DedupConfig) -> StructType:
     """The columns of the index's Parquet files. ``position`` is a row's number within what its run added."""
+    hashes = [StructField(name, StringType()) for name in key_parts(config)]
+    if config.is_embedding:
+        # Arrays, which every reader of Parquet understands.
+        hashes = [StructField("embedding", ARRAY)]
     return StructType(
         [
             StructField("id", StringType()),
-            *(StructField(name, StringType()) for name in key_parts(config)),
+            *hashes,
             StructField("texthash", StringType()),
             StructField("images", IntegerType()),
             StructField("width", IntegerType()),
@@ -141,10 +147,14 @@ def _columns(config: DedupConfig) -> list[str]:
 def _of_index(spark: SparkSession, index: Index, state: State, config: DedupConfig) -> References:
     schema = index_schema(config)
     runs = [run for run in state.runs if run.rows]
+    frame = spark.createDataFrame([], schema)
+    if runs:
+        frame = spark.read.schema(schema).parquet(*[index.path(run.folder) for run in runs])
+    if config.is_embedding:
+        frame = to_vectors(frame)
     if not runs:
-        empty = spark.createDataFrame([], schema).withColumn("rank", F.col("position"))
+        empty = frame.withColumn("rank", F.col("position"))
         return References(empty.select(*_columns(config)), 0, 0, True)
-    frame = spark.read.schema(schema).parquet(*[index.path(run.folder) for run in runs])
     bases = spark.createDataFrame(_bases(runs), "run string, base bigint")
     # A line a run.
     ranked = frame.join(F.broadcast(bases), "run").withColumn("rank", F.col("base") + F.col("position"))
@@ -172,8 +182,12 @@ def _of_data(spark: SparkSession, path: str, input_format: str | None, config: D
         prints = fingerprint(source, config)
     except UserError as error:
         raise UserError(f"--against {path}: {error}") from None
-    with picture_settings(spark):
+    with picture_settings(spark, config):
         prints = stage("reference_fingerprints", prints)
+    digits = (0, 0)
+    if config.is_embedding:
+        prints, measured = measure_vectors(prints, config, digits)
+        digits = (measured.dimensions or 0, measured.dimensions or 0)
     bad = failed(prints).count()
     if bad:
         log.warning("--against %s: %s rows with unreadable images are compared with nothing", path, f"{bad:,}")
@@ -181,7 +195,6 @@ def _of_data(spark: SparkSession, path: str, input_format: str | None, config: D
     columns = [name for name in _columns(config) if name not in ("rank", "id")]
     good = placed.where(F.size("errors") == 0).select("order", F.col("id").cast("string").alias("id"), *columns)
     numbered, rows = number(good, "order", "rank", stage)
-    digits = (0, 0)
     if config.hash_col and rows:
         length = F.length("imagehash")
         found = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]

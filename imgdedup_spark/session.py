@@ -13,19 +13,13 @@ from pyspark.sql import SparkSession, is_remote
 from pyspark.sql import functions as F
 from pyspark.util import inheritable_thread_target
 
+from imgdedup_spark.config import DedupConfig
+
 #: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
 #: slower; below about 64 the cost of a batch itself begins to show.
 PICTURE_BATCH_ROWS = 64
 #: Bytes in one Arrow batch where Spark can bound them (4.x): a few large photographs.
 PICTURE_BATCH_BYTES = 32 << 20
-
-_PICTURE_SETTINGS = {
-    "spark.sql.execution.arrow.maxRecordsPerBatch": str(PICTURE_BATCH_ROWS),
-    "spark.sql.execution.arrow.maxBytesPerBatch": str(PICTURE_BATCH_BYTES),
-    # The vectorised Parquet reader holds this many rows in the JVM at once; 4,096 photographs are gigabytes.
-    "spark.sql.parquet.columnarReaderBatchSize": str(PICTURE_BATCH_ROWS),
-    "spark.sql.orc.columnarReaderBatchSize": str(PICTURE_BATCH_ROWS),
-}
 
 
 #: For a JVM that lives for a short while: code is compiled in full (C2) only when it has run ten times as often as by
@@ -133,6 +127,25 @@ def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:
     return [call.result() for call in calls]
 
 
-def picture_settings(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
-    """Batches bounded for pictures, while a stage that moves them runs."""
-    return settings(spark, _PICTURE_SETTINGS)
+def picture_settings(spark: SparkSession, config: DedupConfig | None = None) -> contextlib.AbstractContextManager[None]:
+    """Batches bounded for pictures, while a stage that moves them runs.
+
+    Args:
+        config: what the pictures are read for; None if they are only copied.
+    """
+    rows = PICTURE_BATCH_ROWS
+    if config is not None and config.is_embedding:
+        if config.embedding_col:
+            return contextlib.nullcontext()
+        # A model's batch is filled from one Arrow batch.
+        rows = max(rows, config.batch_size)
+    return settings(
+        spark,
+        {
+            "spark.sql.execution.arrow.maxRecordsPerBatch": str(rows),
+            "spark.sql.execution.arrow.maxBytesPerBatch": str(PICTURE_BATCH_BYTES),
+            # The vectorised Parquet reader holds this many rows in the JVM at once; 4,096 photographs are gigabytes.
+            "spark.sql.parquet.columnarReaderBatchSize": str(rows),
+            "spark.sql.orc.columnarReaderBatchSize": str(rows),
+        },
+    )

@@ -23,7 +23,6 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         sum(getattr(one, name) for one in tallies) for name in ("rows", "images", "rows_with_errors")
     )
     largest = found.groups.agg(F.count(F.lit(1)).alias("groups"), F.max("size").alias("largest")).collect()[0]
-    histogram = found.dropped.groupBy("distance").count().orderBy("distance").collect()
     return {
         "rows_in": rows,
         "rows_kept": found.kept_count,
@@ -33,14 +32,27 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "images": images,
         "groups": largest["groups"],
         "largest_group": (largest["largest"] or 0) + 1 if largest["groups"] else 0,
-        "distances": {f"{row['distance']:g}": row["count"] for row in histogram},
+        "distances": _distances(found),
         **_inputs(found),
         **_known(found),
         "plan": found.plan,
         "stages": dict(stages),
         "config": dataclasses.asdict(found.config),
-        "versions": versions(),
+        "versions": versions(models=found.config.is_embedding),
     }
+
+
+def _distances(found: Found) -> dict[str, Any]:
+    """Distance → rows dropped, those of embeddings to two decimals; for a run in stages one such table for each."""
+    distance = F.when(F.col("similarity").isNull(), F.col("distance")).otherwise(F.round("distance", 2))
+    stage = F.col("stage") if found.config.stages else F.lit(1)
+    counts = found.dropped.groupBy(stage.alias("stage"), distance.alias("distance")).count()
+    tables: dict[int, dict[str, int]] = {number: {} for number in range(1, len(found.config.steps) + 1)}
+    for row in counts.orderBy("stage", "distance").collect():
+        tables[row["stage"]][f"{row['distance']:g}"] = row["count"]
+    if not found.config.stages:
+        return tables[1]
+    return {name: tables[number] for number, name in enumerate(found.config.step_names, 1)}
 
 
 def _inputs(found: Found) -> dict[str, Any]:
@@ -69,13 +81,18 @@ def _known(found: Found) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Of everything that can change a hash or a plan."""
+def versions(*, models: bool = False) -> dict[str, str]:
+    """Of everything that can change a hash or a plan, or an embedding.
+
+    Args:
+        models: also of what runs a model.
+    """
     found = {"imgdedup_spark": __version__, "python": platform.python_version()}
-    for package in ("pyspark", "Pillow", "imagehash", "pdqhash", "numpy", "pyarrow", "numba"):
+    packages = ("pyspark", "Pillow", "imagehash", "pdqhash", "numpy", "pyarrow", "numba")
+    for package in (*packages, *(("torch", "transformers", "onnxruntime") if models else ())):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            # On some platforms PySpark is part of the runtime and no installed package.
+            # On some platforms PySpark is part of the runtime and no installed package; models are extras.
             continue
     return found

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.columns import col
+from imgdedup_spark.columns import col, emitted_columns
 from imgdedup_spark.fingerprints import failed
-from imgdedup_spark.joins import BROADCAST_KEYS, join_few
+from imgdedup_spark.joins import BROADCAST_KEYS, join_few, keepers
 from imgdedup_spark.pipeline import Found
-from imgdedup_spark.places import ORDER, in_pieces, placed_again
+from imgdedup_spark.places import ORDER, in_pieces, placed_again, where_columns
 from imgdedup_spark.references import as_ids
 from imgdedup_spark.sources import ID, PLACE
+from imgdedup_spark.vectors import to_arrays
+
+#: What ``emit_hashes`` may add to the rows kept.
+EMITTED_TYPES = {"imagehash": pa.string(), "texthash": pa.string(), "max_similarity": pa.float64()}
 
 # Beside the user's columns, ours have names that no column of a user's has.
 _MINE = "__imgdedup_"
-_ROW = _MINE + ORDER
+#: A row's number in input order.
+ROW = _MINE + ORDER
 _KEY = _MINE + "key"
 
 
 def duplicates(found: Found) -> DataFrame:
-    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``."""
+    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; of a run in stages also ``stage`` and ``via_id``,
+    the row that ``distance`` is to if a later stage has dropped that one for ``kept_id``."""
     ids = found.prints.select(ORDER, "id")
     kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
     few = found.groups.join(kept, "kept_order")
     dropped = found.dropped.join(ids, ORDER)
     joined = join_few(dropped, few, "kept_order", found.group_count)
-    similarity = F.lit(None).cast("double").alias("similarity")
-    columns = ("id", "kept_id", "distance", similarity, "reason")
+    columns = ("id", "kept_id", "distance", "similarity", "reason")
+    if found.config.stages:
+        return _with_via(joined, ids).select(*columns, "stage", "via_id")
     if found.references is None:
         return joined.select(*columns)
     # Names from elsewhere are stored as strings; they get the ids' type back where all of them can.
@@ -37,6 +45,15 @@ def duplicates(found: Found) -> DataFrame:
     return joined.select(*columns).withColumn("kept_id", F.col("kept_id").cast(kind)).unionByName(known)
 
 
+def _with_via(dropped: DataFrame, ids: DataFrame) -> DataFrame:
+    """Adds ``via_id``; null where ``via_order`` is."""
+    direct, moved = dropped.where("via_order is null"), dropped.where("via_order is not null")
+    few = keepers(moved, "via_order")
+    named = few.join(ids.select(F.col(ORDER).alias("via_order"), F.col("id").alias("via_id")), "via_order")
+    moved = join_few(moved.drop("size"), named, "via_order", few.count())
+    return direct.unionByName(moved, allowMissingColumns=True)
+
+
 def errors(found: Found) -> DataFrame:
     """``id``, ``position``, ``error``, ``message``: one row for every unreadable image."""
     each = failed(found.prints).select("id", F.explode("errors").alias("e"))
@@ -44,8 +61,15 @@ def errors(found: Found) -> DataFrame:
 
 
 def hashes(found: Found) -> DataFrame:
-    """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``: one row for every row."""
-    return found.prints.select("id", imagehash().alias("imagehash"), "texthash", "width", "height", "bytes")
+    """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes`` and, for embeddings, ``embedding``: one row
+    for every row."""
+    columns = ["id", imagehash().alias("imagehash"), "texthash", "width", "height", "bytes"]
+    if not found.config.is_embedding:
+        return found.prints.select(*columns)
+    prints = found.prints
+    if found.vectors is not None:
+        prints = prints.join(found.vectors, ORDER, "left")
+    return to_arrays(prints.select(*columns, "vector"))
 
 
 def imagehash() -> Column:
@@ -61,8 +85,10 @@ def pairs(found: Found, count: int) -> DataFrame:
     """
     largest = found.groups.orderBy(F.desc("size"), "kept_order").limit(count)
     largest = largest.select("kept_order", (F.col("size") + 1).alias("group_size"))
+    # Every group has rows that were compared with the very row that is kept.
+    direct = found.dropped.where("via_order is null") if found.config.stages else found.dropped
     # A broadcast of so few keeps the other rows of the largest groups where they are.
-    first = found.dropped.join(F.broadcast(largest.select("kept_order")), "kept_order")
+    first = direct.join(F.broadcast(largest.select("kept_order")), "kept_order")
     first = first.groupBy("kept_order").agg(F.min(ORDER).alias(ORDER))
     chosen = largest.join(first, "kept_order").join(found.dropped.drop("kept_order"), ORDER)
     wanted = chosen.select(ORDER).unionByName(chosen.select(F.col("kept_order").alias(ORDER)))
@@ -78,7 +104,7 @@ def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
     """``order`` and a struct of what pairs/ shows of a row: a second, narrow reading of a few rows."""
     frame, config = with_order(found), found.config
     text = col(config.text_col).cast("string") if config.text_col else F.lit(None).cast("string")
-    rows = frame.select(F.col(_ROW).alias(ORDER), text.alias("text"), _paths(found).alias("path"))
+    rows = frame.select(F.col(ROW).alias(ORDER), text.alias("text"), _paths(found).alias("path"))
     hashes_too = found.prints.select(ORDER, "id", imagehash().alias("hash"))
     # A broadcast of a few numbers, so that neither reading is shuffled.
     wanted = F.broadcast(wanted.distinct())
@@ -117,44 +143,60 @@ def _short(path: Column) -> Column:
 
 
 def with_order(found: Found, frame: DataFrame | None = None) -> DataFrame:
-    """The source's rows again (or those of ``frame``, a part of them), each with its number in ``_ROW``."""
+    """The source's rows again (or those of ``frame``, a part of them), each with its number in ``ROW``, and without
+    ``PLACE``."""
     source, config = found.source, found.config
     if source.in_pieces:
         rows = source.frame if frame is None else frame
         return in_pieces(rows, source, placed_again(found.pieces, source, rows), "", _MINE)
     key = col(config.id_col) if config.id_col else F.col(ID)
-    numbers = found.prints.select(F.col("id").alias(_KEY), F.col(ORDER).alias(_ROW))
+    numbers = found.prints.select(F.col("id").alias(_KEY), F.col(ORDER).alias(ROW))
     return source.frame.drop(PLACE).join(numbers, key == F.col(_KEY)).drop(_KEY)
 
 
 def kept(found: Found, part: DataFrame | None = None) -> DataFrame:
-    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` two more.
+    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` a few more.
 
     Args:
         part: some of the source's rows, with ``PLACE``; None for all.
     """
-    source, config = found.source, found.config
-    gone = found.gone.select(ORDER)
-    columns = [col(name) for name in source.columns]
-    if config.emit_hashes:
-        columns += [F.col("imagehash"), F.col("texthash")]
-    if source.in_pieces:
-        # The rows may hold pictures: a broadcast of the numbers of the dropped ones keeps them out of a shuffle.
-        rows = with_order(found, part).join(_small(found, gone.withColumnRenamed(ORDER, _ROW)), _ROW, "left_anti")
-        if config.emit_hashes:
-            emitted = found.prints.select(F.col(ORDER).alias(_ROW), imagehash().alias("imagehash"), "texthash")
-            rows = rows.join(F.broadcast(emitted), _ROW)
-        return rows.select(*columns)
-    key = col(config.id_col) if config.id_col else F.col(ID)
-    row_id = F.col("id").alias(_KEY)
-    rows = source.frame
-    gone_ids = gone.join(found.prints.select(ORDER, row_id), ORDER).select(_KEY)
-    rows = rows.join(_small(found, gone_ids), key == F.col(_KEY), "left_anti")
-    if config.emit_hashes:
-        emitted = found.prints.select(row_id, imagehash().alias("imagehash"), "texthash")
-        rows = rows.join(emitted, key == F.col(_KEY))
-    return rows.select(*columns)
+    names = emitted_names(found)
+    rows = without(found, found.gone.select(ORDER), found.dropped_count, part)
+    if names and found.source.in_pieces:
+        more = emitted(found).select(F.col(ORDER).alias(ROW), *names)
+        rows = rows.join(F.broadcast(more), ROW)
+    elif names:
+        rows = rows.join(emitted(found).select(F.col("id").alias(_KEY), *names), _key(found) == F.col(_KEY))
+    return rows.select(*[col(name) for name in found.source.columns], *names)
 
 
-def _small(found: Found, gone: DataFrame) -> DataFrame:
-    return F.broadcast(gone) if found.dropped_count <= BROADCAST_KEYS * 20 else gone
+def emitted_names(found: Found) -> list[str]:
+    return emitted_columns(found.config) if found.config.emit_hashes else []
+
+
+def emitted(found: Found) -> DataFrame:
+    """``id``, ``order`` (and ``piece``) and what ``emit_hashes`` adds: one row for every row."""
+    rows = found.prints.select("id", *where_columns(found.prints), imagehash().alias("imagehash"), "texthash")
+    if found.highest is not None:
+        return rows.join(found.highest, ORDER, "left")
+    return rows.withColumn("max_similarity", F.lit(None).cast("double"))
+
+
+def without(found: Found, gone: DataFrame, count: int, part: DataFrame | None = None) -> DataFrame:
+    """The source's rows but those whose ``order`` is in ``gone``.
+
+    Args:
+        count: rows of ``gone``, about.
+        part: some of the source's rows, with ``PLACE``; None for all.
+    """
+    # The rows may hold pictures: a broadcast of the numbers of the dropped ones keeps them out of a shuffle.
+    few = count <= BROADCAST_KEYS * 20
+    if found.source.in_pieces:
+        gone = gone.withColumnRenamed(ORDER, ROW)
+        return with_order(found, part).join(F.broadcast(gone) if few else gone, ROW, "left_anti")
+    ids = gone.join(found.prints.select(ORDER, F.col("id").alias(_KEY)), ORDER).select(_KEY)
+    return found.source.frame.join(F.broadcast(ids) if few else ids, _key(found) == F.col(_KEY), "left_anti")
+
+
+def _key(found: Found) -> Column:
+    return col(found.config.id_col) if found.config.id_col else F.col(ID)

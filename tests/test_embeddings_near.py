@@ -123,6 +123,20 @@ def test_segments_contexts_references_and_highest(spark, stage):
         assert got[rank] is None if value == -2 else got[rank] == pytest.approx(value, abs=2e-5)
 
 
+def test_rows_of_two_images(spark, stage):
+    first, second = clustered(10, 800, clusters=3), clustered(11, 800, clusters=20)
+    both = np.concatenate([first, second], axis=1)
+    decisions, _ = first_come(frame(spark, both, np.arange(800)), 0.8, stage=stage, images=2, options=SMALL_SEGMENTS)
+    one, two = (vectors.astype(np.float64) @ vectors.T.astype(np.float64) for vectors in (first, second))
+    least, kept, expected = np.minimum(one, two), [], {}
+    for row in range(800):
+        close = [other for other in kept if least[row, other] >= 0.8 - 1e-6]
+        expected[row] = close[0] if close else None
+        kept += [] if close else [row]
+    assert {row["rank"]: row["keeper"] for row in decisions.collect()} == expected
+    assert 50 < len(kept) < 750
+
+
 def test_many_references_and_few_items(spark, stage):
     vectors, ranks = clustered(3, 100), np.arange(100)
     references, reference_ranks = clustered(4, 3000), np.random.default_rng(4).permutation(3000)

@@ -156,10 +156,27 @@ def dot64(a: Float32, b: Float32) -> float:
 
 
 @compiled
+def least_cosine(a: Float32, b: Float32, images: int) -> float:
+    """The least of the cosines of ``images`` pairs of vectors, which stand in ``a`` and ``b`` one after another.
+
+    The whole of ``a`` has length 1, so that its parts have 1 / sqrt(images) each.
+    """
+    if images == 1:
+        return dot64(a, b)
+    dims = len(a) // images
+    least = 2.0
+    for i in range(images):
+        part = slice(i * dims, (i + 1) * dims)
+        least = min(least, images * dot64(a[part], b[part]))
+    return least
+
+
+@compiled
 def _scan_matches(
     bounds: Float32,  # (rows, columns): upper bounds of the cosines of a tile
     bound: float,
     threshold: float,
+    images: int,
     first: int,  # the tile's first row in the base
     base_vectors: Float32,
     base_block: Int64,
@@ -194,7 +211,7 @@ def _scan_matches(
                 continue
             if not base_is_reference[b] and not (query_cursor[q] < base_rank[b] < query_rank[q]):
                 continue
-            similarity = dot64(base_vectors[b], query_vectors[q])
+            similarity = least_cosine(base_vectors[b], query_vectors[q], images)
             if similarity < threshold:
                 continue
             found_base[q, found[q]] = b
@@ -240,12 +257,17 @@ def match(
     prefilter: Prefilter | None = None,
     cap: int = 8,
     want_max: bool = False,
+    images: int = 1,
 ) -> Matches:
     """Finds for every query its earliest neighbours in the base, at most ``cap`` of them.
 
     A neighbour is a row of the query's block that comes earlier (any reference; an item whose rank lies between the
     query's cursor and its rank) with cosine >= ``similarity`` - ``TOLERANCE``. Memory: both arguments, their
     projections and one tile.
+
+    Rows of several images match if all of their images do, place by place. The cosine of the rows' whole vectors is
+    the mean of the images' cosines, which is at least the least of them: so whatever bounds it bounds that as well,
+    and no pair is missed.
 
     Args:
         base: sorted (see :meth:`Rows.take`).
@@ -255,6 +277,7 @@ def match(
         cap: neighbours to return for each query. One is enough to know that it has any; with eight, almost every
             query is decided without a second search (see ``near.first_come``).
         want_max: also return each item's highest cosine with any other row, of the base and the queries alike.
+        images: of each row; their vectors, each of length 1 / sqrt(images), are one after another in the row's.
     """
     if prefilter is None or want_max:
         prefilter = Prefilter()
@@ -283,12 +306,16 @@ def match(
             last = min(first + TILE_ROWS, high)
             shape = (last - first, len(columns))
             product = buffer[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(base_projected[first:last], projected.T, out=product)
+            if want_max and images > 1:
+                _least_products(base.vectors[first:last], queries.vectors[start:stop], images, product)
+            else:
+                np.matmul(base_projected[first:last], projected.T, out=product)
             comparisons += product.size
             _scan_matches(
                 product,
                 bound,
                 threshold,
+                images,
                 first,
                 base.vectors,
                 base.block,
@@ -330,6 +357,16 @@ def match(
     return _collect(
         base, queries, found_base, found_similarity, found, done, want_max, base_highest, query_highest, comparisons
     )
+
+
+def _least_products(a: Float32, b: Float32, images: int, out: Float32) -> None:
+    """(len(a), len(b)): for each pair of rows the least cosine of their images at the same place."""
+    dims = a.shape[1] // images
+    for i in range(images):
+        part = slice(i * dims, (i + 1) * dims)
+        product = a[:, part] @ b[:, part].T
+        np.minimum(out, product, out=out) if i else np.copyto(out, product)
+    out *= images
 
 
 def _query_slices(block: Int64) -> Iterator[tuple[int, int]]:

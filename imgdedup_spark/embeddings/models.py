@@ -6,6 +6,7 @@ through ``onnxruntime`` (:mod:`~imgdedup_spark.embeddings.onnx`). Both are optio
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgdedup_spark.errors import ImageError, UserError
-from imgdedup_spark.images import DEFAULT_MAX_PIXELS, Picture
+from imgdedup_spark.images import DEFAULT_MAX_PIXELS, Bytes, Picture, explained, quiet
 
-__all__ = ["Embeddings", "Encoder", "EncoderSpec", "check_model"]
+__all__ = ["Embedder", "Embeddings", "Encoder", "EncoderSpec", "check_model", "identity"]
 
 # Seconds to wait for the hub before saying that it cannot be reached.
 _HUB_TIMEOUT = 10
@@ -79,7 +80,7 @@ class Encoder:
         self.spec = spec
         self.max_pixels = max_pixels
 
-    def encode(self, pictures: Sequence[bytes]) -> Embeddings:
+    def encode(self, pictures: Sequence[Bytes]) -> Embeddings:
         """Decodes, prepares and encodes files in batches of the spec's size.
 
         Raises:
@@ -93,14 +94,16 @@ class Encoder:
         waiting: list[Any] = []
         for place, data in enumerate(pictures):
             try:
-                picture = Picture(data, self.max_pixels, fast=False)
-                pixels = picture.rgb()
-                width[place], height[place] = picture.size
+                # Preparing is within it: some models' processors cannot do with a picture of one pixel.
+                with quiet(), explained(data):
+                    picture = Picture(data, self.max_pixels, fast=False)
+                    # Only the small input waits for the batch: 32 decoded photographs would be a gigabyte.
+                    prepared = network.prepare(picture.rgb())
+                    width[place], height[place] = picture.size
             except ImageError as error:
                 errors[place] = error
                 continue
-            # Only the small input waits for the batch: 32 decoded photographs would be a gigabyte.
-            waiting.append(network.prepare(pixels))
+            waiting.append(prepared)
             places.append(place)
             if len(waiting) == self.spec.batch_size:
                 features.append(network.run(waiting))
@@ -115,11 +118,40 @@ class Encoder:
         return Embeddings(vectors, width, height, errors)
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Embeddings as `Embedder` gives them; see ``hashes.Fingerprints``. One column of bytes takes the hashes' place."""
+
+    hashes: list[list[bytes | None]]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    errors: dict[int, ImageError]
+
+
+class Embedder:
+    """An encoder in the place of a ``hashes.Hasher``: a picture's hash is the bytes of its vector."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def hash_batch(self, pictures: Sequence[Bytes]) -> Vectors:
+        found = self.encoder.encode(pictures)
+        errors = dict(found.errors)
+        for place in np.flatnonzero(~found.vectors.any(axis=1)).tolist():
+            if place not in errors:
+                errors[place] = ImageError("bad_vector", "the model answers with zeros or with no numbers")
+        vectors = [None if place in errors else one.tobytes() for place, one in enumerate(found.vectors)]
+        return Vectors([vectors], found.width, found.height, errors)
+
+
 def normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
     """(n, d) float32 rows of length 1; rows without a direction (zeros, infinities, NaN) become zeros."""
     wide = vectors.astype(np.float64)
     usable = np.isfinite(wide).all(axis=1)
     wide[~usable] = 0.0
+    # By a power of two, which rounds nothing, so that no square of a large or small number overflows.
+    largest = np.abs(wide).max(axis=1, keepdims=True, initial=0.0)
+    wide = np.ldexp(wide, -np.frexp(largest)[1])
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     return (wide / np.where(length > 0, length, 1.0)).astype(np.float32)
 
@@ -171,6 +203,41 @@ def check_model(spec: EncoderSpec) -> None:
     _require("transformers", "clip")
     _load_settings(spec.model)
     _check_weights(spec.model)
+
+
+def identity(model: str) -> str:
+    """What tells a model from others: a hub's id, or a digest of the files that make up a local one.
+
+    The files and not their path, so that a model may be moved; every byte of them, because two trainings of a model
+    have files of the same names and sizes.
+    """
+    path = Path(model)
+    if path.is_dir():
+        files = [one for one in path.iterdir() if one.suffix in (".json", ".safetensors", ".bin")]
+    elif path.is_file():
+        # Weights of more than 2 GB lie beside their graph, as `.data`, `.onnx.data` or `.onnx_data`; so may what says
+        # how to prepare a picture, or a folder above.
+        beside = [one for one in path.parent.iterdir() if one.name.startswith(path.stem) and "data" in one.suffix]
+        folders = (path.parent, path.parent.parent)
+        files = [path, *beside, *(one for folder in folders for one in folder.glob("preprocessor_config.json"))]
+    else:
+        return model
+    files.sort(key=lambda one: one.name)
+    return "files " + _digest(tuple((str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in files))
+
+
+@lru_cache(maxsize=8)
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    """Args:
+    files: path, size and modification time; read again only if one of these has changed.
+    """
+    digest = hashlib.sha256()
+    for path, size, _ in files:
+        digest.update(f"{size} ".encode())
+        with Path(path).open("rb") as stream:
+            while block := stream.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def _require(module: str, extra: str) -> None:

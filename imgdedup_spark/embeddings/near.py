@@ -46,6 +46,7 @@ def first_come(
     stage: Stage,
     references: DataFrame | None = None,
     want_max: bool = False,
+    images: int = 1,
     options: CosineOptions = _DEFAULTS,
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Decides for every item, in the order of rank, whether an already kept row is close to it.
@@ -53,18 +54,21 @@ def first_come(
     An item is dropped if a reference, or an item that was kept before it, has a cosine of at least ``similarity``
     (less 1e-6, the rounding of single-precision vectors); it names the earliest such row, references first. The
     cosine that counts is computed in double precision from the vectors as they are, in a fixed order of summation,
-    so that the result does not depend on partitions or tiles. A vector of zeros matches nothing.
+    so that the result does not depend on partitions or tiles. A vector of zeros matches nothing. The cosine of rows
+    of several images is the least of those of their images, place by place; where rows share cells, the recall is
+    that of rows whose mean cosine is high enough, which are more.
 
     Args:
         items: ``rank`` bigint (unique), ``vector`` binary (little-endian float32, finite, of length 1, all of one
-            number of dimensions), ``context`` binary (only rows of equal context may match). Read several times:
-            give a DataFrame that is cheap to read again.
+            number of dimensions; those of several images one after another), ``context`` binary (only rows of equal
+            context may match). Read several times: give a DataFrame that is cheap to read again.
         similarity: the least cosine of a match.
         stage: freezes a DataFrame under a name, by writing it and reading it back or by persisting it.
         references: the same columns; rows that are kept and come before all items. Their ranks are their own.
         want_max: also compute each item's highest cosine with any other row of its context (beyond all-pairs: with
             any other that it was compared with). Costs the full product of all pairs, where the decisions alone
             need a part of it.
+        images: how many images each row has.
         options: see :class:`CosineOptions`.
 
     Returns:
@@ -82,6 +86,8 @@ def first_come(
         ValueError: vectors of different lengths.
     """
     rows = _with_references(items, references)
+    if images > 1:
+        rows = _scaled(rows, 1 / np.sqrt(images))
     facts = _look(rows)
     rows, pairs = _into_contexts(rows, facts, stage)
     blocked = pairs > options.all_pairs_limit
@@ -104,7 +110,7 @@ def first_come(
         total, extra = total * found["probes"], found.pop("cell_comparisons")
         report |= found
 
-    search = Search(facts.dims, similarity, prefilter, want_max)
+    search = Search(facts.dims, similarity, prefilter, want_max, images)
     one_block = facts.one_context and not blocked
     decided, highest, counts = search_and_decide(rows, total, one_block, search, stage, options)
     report |= counts
@@ -135,6 +141,20 @@ def _with_references(items: DataFrame, references: DataFrame | None) -> DataFram
 
     rows = select(items, False)
     return rows if references is None else rows.unionByName(select(references, True))
+
+
+def _scaled(rows: DataFrame, factor: float) -> DataFrame:
+    """The rows with shorter vectors."""
+
+    def scale(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            place = batch.schema.get_field_index("vector")
+            columns = list(batch.columns)
+            shorter = [(np.frombuffer(one, "<f4") * factor).astype("<f4").tobytes() for one in batch[place].to_pylist()]
+            columns[place] = pa.array(shorter, pa.binary())
+            yield pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+    return rows.mapInArrow(scale, rows.schema)
 
 
 def _look(rows: DataFrame) -> _Facts:

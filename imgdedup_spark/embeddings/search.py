@@ -83,6 +83,7 @@ class Search:
         similarity: the least cosine of a match.
         prefilter: see :class:`~imgdedup_spark.embeddings.cosine.Prefilter`.
         want_max: also find each item's highest cosine.
+        images: of each row (see :func:`~imgdedup_spark.embeddings.cosine.match`).
         cap: neighbours to find for a row in one task; eight decide nearly every row in the first search.
     """
 
@@ -90,6 +91,7 @@ class Search:
     similarity: float
     prefilter: Prefilter
     want_max: bool
+    images: int = 1
     cap: int = 8
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -123,6 +125,7 @@ class Search:
                     prefilter=self.prefilter,
                     cap=self.cap,
                     want_max=self.want_max,
+                    images=self.images,
                 )
 
 
