@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.config import DedupConfig
@@ -35,9 +35,12 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
             decided.append(alone(equal) if known_here is None else decide_equal(equal, known_here))
             continue
         parts = parts_of(config, images)
-        items = _items(here.withColumnRenamed("first", "rank"), parts)
-        earlier = None if known_here is None else _items(known_here, parts)
-        decisions, plans[images] = first_come(items, parts, stage=stage, references=earlier)
+        items = _items(here.withColumnRenamed("first", "rank"), parts, config)
+        earlier = None if known_here is None else _items(known_here, parts, config)
+        packed = None
+        if references is not None and references.packed is not None:
+            packed = references.packed.where(F.col("images") == images)
+        decisions, plans[images] = first_come(items, parts, stage=stage, references=earlier, packed=packed)
         found = decisions.withColumnRenamed("rank", "first")
         joined = here.join(found, "first").where("size > 1 or is_reference or keeper != first")
         decided.append(
@@ -49,10 +52,13 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     return Decided(frame, frame.count(), _plan(plans))
 
 
-def _items(rows: DataFrame, parts: list[Part]) -> DataFrame:
-    """What the search takes: ``rank``, ``code``, ``context``."""
-    code, context = split_key(parts)
-    return rows.select("rank", code.alias("code"), context.alias("context"))
+def _items(rows: DataFrame, parts: list[Part], config: DedupConfig) -> DataFrame:
+    """What the search takes: ``rank``, ``code``, ``context``, which is what must be equal besides: the text."""
+    length = sum(part.bytes for part in parts)
+    key = F.col("key")
+    # Without texts Spark sees that no row needs looking at to know the context.
+    context = F.substring(key, length + 1, 1 << 20) if config.text_col else F.lit(b"")
+    return rows.select("rank", F.substring(key, 1, length).alias("code"), context.alias("context"))
 
 
 def parts_of(config: DedupConfig, images: int) -> list[Part]:
@@ -64,14 +70,6 @@ def parts_of(config: DedupConfig, images: int) -> list[Part]:
         for index, (width, threshold) in enumerate(zip(bits, thresholds, strict=True))
         for _ in range(images)
     ]
-
-
-def split_key(parts: list[Part]) -> tuple[Column, Column]:
-    """A key's code, and what must be equal besides (the text, or nothing)."""
-    length = sum((part.bits + 7) // 8 for part in parts)
-    key = F.col("key")
-    rest = F.substring(key, length + 1, 1 << 20)
-    return F.substring(key, 1, length), rest
 
 
 def _plan(plans: dict[int, dict[str, Any]]) -> dict[str, Any]:

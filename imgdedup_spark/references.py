@@ -23,6 +23,7 @@ from imgdedup_spark.fingerprints import failed, fingerprint, key_parts
 from imgdedup_spark.index import Index, Run, State, check_spec, is_index
 from imgdedup_spark.joins import join_few, keepers
 from imgdedup_spark.matching import Stage, has_key, key_of
+from imgdedup_spark.packed import PACKED
 from imgdedup_spark.places import attach
 from imgdedup_spark.session import picture_settings
 from imgdedup_spark.sources import Source, read_source
@@ -38,6 +39,8 @@ class References:
     index_base: the rank from which on they are the index's.
     distinct: whether no two of them have the same key.
     digits: fewest and most hex digits of their hashes; (0, 0) without any, or where it does not matter.
+    packed: the same references with images (see ``packed``), and ``base``, the rank of position 0; None unless
+        indexes keep them for all.
     read: for summary.json, what ``--against`` named and what was found there.
     """
 
@@ -46,6 +49,7 @@ class References:
     index_base: int
     distinct: bool
     digits: tuple[int, int] = (0, 0)
+    packed: DataFrame | None = None
     read: list[dict[str, Any]] = field(default_factory=list)
 
     def keyed(self, config: DedupConfig) -> DataFrame:
@@ -123,15 +127,23 @@ def gather(
 
 
 def _joined(parts: Sequence[References], base: int) -> References:
-    start, frames = 0, []
+    start, frames, packed = 0, [], []
     for part in parts:
-        frames.append(part.frame.withColumn("rank", F.col("rank") + F.lit(start)) if start else part.frame)
+        frames.append(_later(part.frame, "rank", start))
+        if part.packed is not None:
+            packed.append(_later(part.packed, "base", start))
         start += part.rows
     lengths = [part.digits for part in parts if part.digits != (0, 0)]
     digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
     read = [one for part in parts for one in part.read]
-    frame = reduce(DataFrame.unionByName, frames)
-    return References(frame, start, base, len(parts) == 1 and parts[0].distinct, digits, read)
+    distinct = len(parts) == 1 and parts[0].distinct
+    all_packed = reduce(DataFrame.unionByName, packed) if len(packed) == len(parts) else None
+    return References(reduce(DataFrame.unionByName, frames), start, base, distinct, digits, all_packed, read)
+
+
+def _later(frame: DataFrame, rank: str, start: int) -> DataFrame:
+    """The same with ranks from ``start`` on."""
+    return frame.withColumn(rank, F.col(rank) + F.lit(start)) if start else frame
 
 
 def _columns(config: DedupConfig) -> list[str]:
@@ -143,7 +155,8 @@ def _of_index(spark: SparkSession, index: Index, state: State, config: DedupConf
     runs = [run for run in state.runs if run.rows]
     if not runs:
         empty = spark.createDataFrame([], schema).withColumn("rank", F.col("position"))
-        return References(empty.select(*_columns(config)), 0, 0, True)
+        packed = spark.createDataFrame([], f"{PACKED}, base bigint")
+        return References(empty.select(*_columns(config)), 0, 0, True, packed=packed)
     frame = spark.read.schema(schema).parquet(*[index.path(run.folder) for run in runs])
     bases = spark.createDataFrame(_bases(runs), "run string, base bigint")
     # A line a run.
@@ -151,7 +164,11 @@ def _of_index(spark: SparkSession, index: Index, state: State, config: DedupConf
     lengths = [run.digits for run in runs if run.digits != (0, 0)]
     digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
     distinct = all(run.distinct for run in runs)
-    return References(ranked.select(*_columns(config)), sum(run.rows for run in runs), 0, distinct, digits)
+    packed = None
+    if all(run.packed for run in runs):
+        read = spark.read.schema(f"run string, {PACKED}").parquet(*[index.path(run.packed) for run in runs])
+        packed = read.join(F.broadcast(bases), "run").drop("run")
+    return References(ranked.select(*_columns(config)), sum(run.rows for run in runs), 0, distinct, digits, packed)
 
 
 def _bases(runs: Sequence[Run]) -> list[tuple[str, int]]:
@@ -187,7 +204,7 @@ def _of_data(spark: SparkSession, path: str, input_format: str | None, config: D
         found = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
         digits = (found["low"] or 0, found["high"] or 0)
     read = [{"against": path, "rows": rows, "rows_with_errors": bad}]
-    return References(numbered.select(*_columns(config)), rows, 0, False, digits, read)
+    return References(numbered.select(*_columns(config)), rows, 0, False, digits, read=read)
 
 
 def _read(spark: SparkSession, path: str, input_format: str | None) -> Source:
