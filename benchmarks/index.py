@@ -34,6 +34,7 @@ RESULTS = HERE / "results"
 THRESHOLD = 8
 # Of the new hashes; each is compared with all indexed ones, a second for some 60.
 CHECKED = 500
+READY = ("--hash-col", "h", "--id-col", "id")
 MATCHING = ("references", "match", "keep")
 
 
@@ -52,7 +53,7 @@ def submit(program: str, *options: object) -> float:
     """Runs one of ``jobs/``; seconds from start to end."""
     command = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local[2]", "--driver-memory", "4g"]
     command += ["--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=ERROR"]
-    command += [str(HERE.parent / "jobs" / program), "--hash-col", "h", "--id-col", "id", *map(str, options)]
+    command += [str(HERE.parent / "jobs" / program), *map(str, options)]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(HERE.parent)}
     started = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -62,7 +63,7 @@ def submit(program: str, *options: object) -> float:
 
 
 def measure(out: Path, *options: object) -> dict[str, Any]:
-    seconds = submit("dedup.py", "--threshold", THRESHOLD, "--output", out, "--overwrite", *options)
+    seconds = submit("dedup.py", *READY, "--threshold", THRESHOLD, "--output", out, "--overwrite", *options)
     summary = json.loads((out / "summary.json").read_text())
     stages = {name: stage["seconds"] for name, stage in summary["stages"].items()}
     return {
@@ -138,7 +139,9 @@ def main() -> None:
         shutil.rmtree(data, ignore_errors=True)
         write(data / "indexed", indexed, options.new)
         write(data / "new", new, 0)
-        seconds = submit("fingerprint.py", "--input", data / "indexed", "--index", data / "index", "--run-id", "before")
+        seconds = submit(
+            "fingerprint.py", *READY, "--input", data / "indexed", "--index", data / "index", "--run-id", "before"
+        )
         print(f"index made in {seconds:.1f} s", flush=True)
     store = RESULTS / "index.json"
     results = json.loads(store.read_text()) if store.exists() else {}

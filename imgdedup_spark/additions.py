@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame
@@ -11,7 +14,7 @@ from imgdedup_spark.errors import JobError
 from imgdedup_spark.fingerprints import key_parts
 from imgdedup_spark.index import Index, Run, State, fingerprint_spec
 from imgdedup_spark.matching import Stage
-from imgdedup_spark.packed import can_pack, pack
+from imgdedup_spark.packed import ROW_GROUPS, can_pack, pack
 from imgdedup_spark.pipeline import Found
 from imgdedup_spark.places import INPUT
 from imgdedup_spark.references import index_schema, number
@@ -65,8 +68,8 @@ class Addition:
         packed = ""
         if count and can_pack(config):
             packed = self.index.packed_folder(self.token)
-            named = pack(numbered, config).withColumn("run", F.lit(self.run))
-            named.write.mode("overwrite").parquet(self.index.path(packed))
+            blocks = pack(numbered, config).withColumn("run", F.lit(self.run))
+            blocks.write.options(**ROW_GROUPS).mode("overwrite").parquet(self.index.path(packed))
         return Run(self.run, self.folder, count, distinct, digits, packed)
 
     def commit(self, added: Run, found: Found) -> None:
@@ -83,11 +86,21 @@ class Addition:
             self.index.discard(self.run, token)
 
 
+def begin(index: Index, state: State, run: str | None, earlier: Sequence[str] = ()) -> Addition:
+    """One attempt at a run that adds to the index.
+
+    Args:
+        run: its id; None for a new one.
+    """
+    run = run or f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+    return Addition(index, run, uuid.uuid4().hex, state, tuple(earlier))
+
+
 def _columns(found: Found, rows: DataFrame) -> DataFrame:
     """Of the rows that are added: ``rank`` and the index's columns but ``run`` and ``position``."""
     prints = found.prints
     names = found.source.inputs
-    source = F.lit(names[0]).alias("source")
+    source = F.lit(names[0] if names else None).cast("string").alias("source")
     if INPUT in prints.columns and len(names) > 1:
         table = prints.sparkSession.createDataFrame(list(enumerate(names)), f"{INPUT} int, source string")
         # A line an input.

@@ -9,6 +9,8 @@ Columns of a fingerprint besides the row's place and id:
 - ``width``, ``height``: of the row's first picture, upright, in pixels
 - ``bytes``, ``pixels``: of all the row's pictures together
 - ``errors``: array of (position, error, message), empty where all is well
+- ``digest``, ``known``, for a run that remembers (``remembered``): of the bytes of a row's only picture; how many
+  pictures were not decoded because their bytes were known
 - ``term0``, ``term1``, …: the row's own columns that ``--keep`` sorts by
 """
 
@@ -24,6 +26,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
+    BinaryType,
     IntegerType,
     LongType,
     NullType,
@@ -39,6 +42,7 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.hashes import Hasher
 from imgdedup_spark.parquet_column import ColumnReader
 from imgdedup_spark.pictures import PathRules, PictureReader, Pictures
+from imgdedup_spark.remembered import Memory, Recalled, RememberingHasher
 from imgdedup_spark.sources import ID, PLACE, Source
 
 #: Pictures given as paths are read in portions of about this size, so that a batch of paths to large files
@@ -60,14 +64,18 @@ _MEASURED = [
     StructField("pixels", LongType()),
     StructField("errors", ArrayType(ERROR_TYPE)),
 ]
+_REMEMBERED = [StructField("digest", BinaryType()), StructField("known", IntegerType())]
 
 # What `ignore_non_character` drops: digits, white space and punctuation of every script, and the ASCII
 # punctuation that Unicode counts among the symbols.
 _NON_CHARACTER = r"[\p{Nd}\s\u0085\p{Z}\p{P}" + "".join("\\" + c for c in string.punctuation) + "]+"
 
 
-def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
+def fingerprint(source: Source, config: DedupConfig, memory: Memory | None = None) -> DataFrame:
     """One row of hashes and sizes for each row of the source (lazy).
+
+    Args:
+        memory: pictures that need no decoding; None for a run that does not remember.
 
     Raises:
         UserError: the image column is missing or of a wrong type.
@@ -88,8 +96,9 @@ def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
     rules = PathRules(roots, config.image_root is not None)
     specs = [config.spec, *(verify.spec for verify in config.verifies)]
+    hasher = Hasher(specs, config.decode, config.max_pixels)
     work = HashPictures(
-        Hasher(specs, config.decode, config.max_pixels),
+        hasher if memory is None else RememberingHasher(hasher, memory),
         PictureReader(rules),
         bool(config.image_root),
         ColumnReader(image) if direct else None,
@@ -97,6 +106,7 @@ def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     names = hash_columns(len(specs))
     fields = [one for one in frame.schema.fields if one.name != "image"]
     fields += [StructField(name, StringType()) for name in names] + _MEASURED
+    fields += [] if memory is None else _REMEMBERED
     return frame.mapInArrow(work, StructType(fields))
 
 
@@ -167,7 +177,11 @@ class HashPictures:
     """
 
     def __init__(
-        self, hasher: Hasher, reader: PictureReader, one_root: bool, column: ColumnReader | None = None
+        self,
+        hasher: Hasher | RememberingHasher,
+        reader: PictureReader,
+        one_root: bool,
+        column: ColumnReader | None = None,
     ) -> None:
         self.hasher = hasher
         self.reader = reader
@@ -190,7 +204,7 @@ class HashPictures:
                 rows.add(pictures, first, self.hasher)
         names = [name for name in batch.schema.names if name != "image"]
         columns = {name: batch.column(name) for name in names}
-        return pa.RecordBatch.from_pydict({**columns, **rows.columns()})
+        return pa.RecordBatch.from_pydict({**columns, **rows.columns(isinstance(self.hasher, RememberingHasher))})
 
 
 class _Rows:
@@ -204,8 +218,10 @@ class _Rows:
         self.bytes = np.zeros(count, np.int64)
         self.pixels = np.zeros(count, np.int64)
         self.errors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+        self.known = np.zeros(count, np.int32)
+        self.digests: list[bytes | None] = [None] * count
 
-    def add(self, pictures: Pictures, first: int, hasher: Hasher) -> None:
+    def add(self, pictures: Pictures, first: int, hasher: Hasher | RememberingHasher) -> None:
         """Args:
         first: the row that the pictures' row 0 is.
         """
@@ -222,6 +238,10 @@ class _Rows:
             for one, value in zip(rows, found, strict=True):
                 if value is not None:
                     gathered[one].append(value)
+        if isinstance(prints, Recalled):
+            np.add.at(self.known, rows, prints.known)
+            for one, digest in zip(rows, prints.digests, strict=True):
+                self.digests[one] = digest
         np.add.at(self.images, row, 1)
         np.add.at(self.bytes, row, pictures.size)
         np.add.at(self.pixels, rows, prints.width.astype(np.int64) * prints.height)
@@ -231,7 +251,7 @@ class _Rows:
         self.width[rows[fresh][::-1]] = prints.width[fresh][::-1]
         self.height[rows[fresh][::-1]] = prints.height[fresh][::-1]
 
-    def columns(self) -> dict[str, pa.Array]:
+    def columns(self, remembers: bool) -> dict[str, pa.Array]:
         failed = [bool(errors) for errors in self.errors]
         made: dict[str, pa.Array] = {}
         for name, gathered in zip(hash_columns(len(self.hashes)), self.hashes, strict=True):
@@ -245,6 +265,10 @@ class _Rows:
         made["pixels"] = pa.array(self.pixels, mask=none)
         kind = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
         made["errors"] = pa.array(self.errors, pa.list_(kind))
+        if remembers:
+            several = (self.images != 1) | np.array(failed, bool)
+            made["digest"] = pa.array(self.digests, pa.binary(), mask=several)
+            made["known"] = pa.array(self.known)
         return made
 
 

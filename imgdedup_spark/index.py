@@ -17,7 +17,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ MANIFESTS_KEPT = 5
 #: Where a file system has neither links nor a rename that refuses to replace, two commits may cross: after this many
 #: seconds the later one has won, and the earlier one finds that out by reading back.
 SETTLE_SECONDS = 2.0
+
+#: How deep the folders lie that one attempt writes.
+_UNIT_DEPTH = {"data": 3, "packed": 2, "fingerprints": 2, "_staging": 2}
 
 _NAME = re.compile(r"(\d{8,})\.json")
 
@@ -165,6 +168,26 @@ class Index:
             storage.delete(self.path(folder))
         for number in self._numbers()[:-MANIFESTS_KEPT]:
             storage.delete(self._manifest(number))
+        self._sweep(named)
+
+    def _sweep(self, named: Collection[str]) -> None:
+        """Deletes what runs that were killed have left, once it is old enough to belong to nobody.
+
+        Args:
+            named: folders that the state names.
+        """
+        changed: dict[str, float] = {}
+        files = storage.list_changes(self.folder)
+        for name, time_ in files:
+            parts = name.split("/")
+            depth = _UNIT_DEPTH.get(parts[0], len(parts))
+            if len(parts) > depth:
+                unit = "/".join(parts[:depth])
+                changed[unit] = max(time_, changed.get(unit, 0.0))
+        whole = {name.removesuffix(".json") for name, _ in files}
+        for unit, time_ in changed.items():
+            if unit not in named and unit not in whole and time_ < time.time() - storage.LEFT_ALONE_SECONDS:
+                storage.delete(self.path(unit))
 
     def _manifest(self, number: int) -> str:
         return self.path("manifests", f"{number:08d}.json")

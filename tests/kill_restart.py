@@ -7,6 +7,8 @@ Each run replaces an output and adds to an index that an earlier run has made. R
 readable and as they were (or, if the run had got so far, as they shall be). A run that did not end well is started
 again with the same options; what is kept and dropped and what the index holds must then be what an undisturbed run
 gives.
+
+At the end two runs add to one index at the same time: one of them may fail, with one line, and be started again.
 """
 
 from __future__ import annotations
@@ -81,8 +83,16 @@ class Attempt:
         return order[order.index(done[-1]) + 1] if done else "start or read"
 
 
-def start(folder: Path, data: Path, run: str, *, overwrite: bool = True, master: str = "local[2]") -> Attempt:
-    """The job on ``data``, into ``folder/out`` and ``folder/index``."""
+def start(
+    folder: Path,
+    data: Path,
+    run: str,
+    *,
+    index: Path | None = None,
+    overwrite: bool = True,
+    master: str = "local[2]",
+) -> Attempt:
+    """The job on ``data``, into ``folder/out`` and ``folder/index``, or another index."""
     conf = {
         "spark.ui.enabled": "false",
         "spark.log.level": "ERROR",
@@ -94,7 +104,7 @@ def start(folder: Path, data: Path, run: str, *, overwrite: bool = True, master:
     for name, value in conf.items():
         command += ["--conf", f"{name}={value}"]
     command += [str(folder.parent / "job.py"), "--input", str(data), "--output", str(folder / "out")]
-    command += ["--index", str(folder / "index"), "--run-id", run, "--threshold", "6", "--id-col", "id"]
+    command += ["--index", str(index or folder / "index"), "--run-id", run, "--threshold", "6", "--id-col", "id"]
     command += ["--decode", "exact", *(["--overwrite"] if overwrite else [])]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     log = folder / f"log-{len(list(folder.glob('log-*')))}"
@@ -219,6 +229,33 @@ class Scene:
                 "restarts that hashed only what was missing": reused > 0,
             }
         )
+
+    def race(self, base: Path) -> list[str]:
+        """Two runs at once on one index: what went wrong."""
+        folders = {run: base / f"race-{run}" for run in ("one", "other")}
+        for folder in folders.values():
+            shutil.copytree(self.before, folder)
+        index = folders["one"] / "index"
+        attempts = {run: start(folder, self.data, run, index=index) for run, folder in folders.items()}
+        statuses = {run: attempt.process.wait() for run, attempt in attempts.items()}
+        print(f"two at once: exit statuses {sorted(statuses.values())}", flush=True)
+        wrong = []
+        if sorted(statuses.values()) not in ([0, 0], [0, 3]):
+            wrong.append(f"the exit statuses are {statuses}")
+        added = self.indexes[1][-1][1]
+        first, *more = [rows for run, rows in read_index(index) if run in folders]
+        if first != added or any(more):
+            wrong.append("the index is DIFFERENT after two runs at once")
+        for run, status in statuses.items():
+            if status:
+                errors = re.findall("imgdedup: error: .*", attempts[run].log.read_text())
+                if len(errors) != 1 or "another run has changed it" not in errors[0]:
+                    wrong.append(f"the error is {errors}")
+                if start(folders[run], self.data, run, index=index).process.wait():
+                    wrong.append("the run that had failed does not succeed when it is started again")
+        if sorted(rows for run, rows in read_index(index) if run in folders) != [[], added]:
+            wrong.append("the index is DIFFERENT at the end")
+        return wrong
 
     def _check(self, folder: Path, swapping: bool = False) -> list[str]:
         """What is not readable, or neither as before nor as it shall be."""
