@@ -94,13 +94,13 @@ class PrintStore:
         storage.write_text(folder + ".json", json.dumps(content) + "\n")
         return group, known
 
-    def sweep(self, used: Collection[str]) -> None:
+    def sweep(self, groups: Sequence[Group], used: Collection[str]) -> None:
         """Deletes old groups of which every file has been hashed again since.
 
         Args:
-            used: folders of groups that stay.
+            groups: all that there are.
+            used: folders of those that stay.
         """
-        groups = self.groups()
         newest: dict[tuple[str, str], float] = {}
         for group in groups:
             for file in group.files:
@@ -150,8 +150,9 @@ def hash_rows(
         part = source if len(some) == len(files) else _only(source, some)
         group, known = store.add(fingerprint(part, config, memory), some, pictures)
         images_reused += known
+        groups.append(group)
         frames.append(_read(spark, group.folder, plain.schema))
-    store.sweep({group.folder for group, _ in found})
+    store.sweep(groups, {group.folder for group, _ in found})
     reused = {"files_reused": len(files) - len(missing), "images_reused": images_reused}
     return reduce(DataFrame.unionByName, frames), {name: count for name, count in reused.items() if count}
 
@@ -168,11 +169,12 @@ def _recall(spark: SparkSession, groups: Sequence[Group], config: DedupConfig, p
     room = most_pictures(_specs(config))
     names = key_parts(config)
     schema = f"digest binary, width int, height int, {', '.join(f'{name} string' for name in names)}"
-    frames = []
+    frames: list[DataFrame] = []
     for group in sorted(groups, key=lambda group: -group.made):
-        if group.pictures == pictures and 0 < group.rows <= room:
+        if group.pictures == pictures and group.rows and room > 0:
+            prints = spark.read.schema(schema).parquet(group.folder).where("digest is not null")
+            frames.append(prints if group.rows <= room else prints.limit(room))
             room -= group.rows
-            frames.append(spark.read.schema(schema).parquet(group.folder))
     return recall(reduce(DataFrame.unionByName, frames), names) if frames else nothing()
 
 

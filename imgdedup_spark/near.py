@@ -16,7 +16,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.bands import BandPlan, Words, make_plan
+from imgdedup_spark.bands import BandPlan, Words, make_plan, make_probe_plan
 from imgdedup_spark.hamming import Matcher, Part, choose_filter_words, pack_codes, permute_bits
 from imgdedup_spark.near_blocks import DECISION_SCHEMA, join_tables, record_batch, tables
 from imgdedup_spark.near_broadcast import build_table, decide_by_broadcast
@@ -110,7 +110,7 @@ def first_come(
     if has_contexts:
         items = _digest_contexts(items)
         references = None if references is None else _digest_contexts(references)
-    matcher = _make_matcher(_sample(items, references, count), parts, has_contexts, count, known, options)
+    matcher = _make_matcher(_sample(items, count), parts, has_contexts, count, known, options)
     search = _Search(items.sparkSession, matcher, stage, options)
     info: dict[str, Any] = {**matcher.plan.summary(), "hashes": count, "references": known}
 
@@ -158,19 +158,14 @@ def _digest_contexts(items: DataFrame) -> DataFrame:
     return items.select("rank", "code", digest.alias("context"))
 
 
-def _sample(items: DataFrame, references: DataFrame | None, count: int) -> np.ndarray[Any, Any]:
-    """Some of the codes: ``(m, code bytes)`` uint8.
-
-    The items' own, since every comparison is one of an item; where they are few, some references with them, and of
-    those the first, because a fair sample would read all of them.
-    """
+def _sample(items: DataFrame, count: int) -> np.ndarray[Any, Any]:
+    """Some of the items' codes: ``(m, code bytes)`` uint8. Every comparison is one of an item, so that references,
+    which may be very many, need not be looked at."""
     # Half as many again, because Spark's sampling is a coin for each row.
     fraction = min(1.0, 1.5 * SAMPLE_HASHES / count)
     rows = items.select("code").sample(fraction=fraction, seed=0).limit(SAMPLE_HASHES).collect()
     if not rows:
         rows = items.select("code").limit(SAMPLE_HASHES).collect()
-    if references is not None and len(rows) < SAMPLE_HASHES // 2:
-        rows += references.select("code").limit(SAMPLE_HASHES - len(rows)).collect()
     return np.array([np.frombuffer(row["code"], dtype=np.uint8) for row in rows])
 
 
@@ -193,7 +188,8 @@ def _make_matcher(
     plan: BandPlan = plans[main]
     permuted: Words = permute_bits(samples[main], plan.order)
     words = choose_filter_words(permuted, plan, parts[main].words)
-    return Matcher(tuple(parts), main, plan, contexts, words, options.deepen)
+    probe = make_probe_plan(permuted, parts[main].bits, parts[main].threshold) if options.k is None else None
+    return Matcher(tuple(parts), main, plan, contexts, words, options.deepen, probe)
 
 
 @dataclass(frozen=True)

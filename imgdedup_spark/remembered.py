@@ -78,7 +78,7 @@ class RememberingHasher:
         digests = [hashlib.sha256(data).digest()[:DIGEST_BYTES] for data in pictures]
         at = self.memory.find(digests)
         fresh, old = np.flatnonzero(at < 0), np.flatnonzero(at >= 0)
-        made = self.hasher.hash_batch([pictures[row] for row in fresh])
+        made = self.hasher.hash_batch([pictures[row] for row in fresh.tolist()])
         width, height = np.zeros(len(pictures), np.int32), np.zeros(len(pictures), np.int32)
         width[fresh], height[fresh] = made.width, made.height
         width[old], height[old] = self.memory.widths[at[old]], self.memory.heights[at[old]]
@@ -114,11 +114,11 @@ def recall(prints: DataFrame, hashes: Sequence[str]) -> Memory:
     """What stored fingerprints know.
 
     Args:
-        prints: at most ``most_pictures`` rows: ``digest``, ``width``, ``height`` and the hash columns.
+        prints: at most ``most_pictures`` rows: ``digest`` (not null), ``width``, ``height`` and the hash columns.
         hashes: the names of those.
     """
     text = F.encode(F.concat(*hashes), "UTF-8").alias("text")
-    rows = prints.where("digest is not null").select("digest", text, "width", "height").mapInArrow(_pack, _PACKED)
+    rows = prints.select("digest", text, "width", "height").mapInArrow(_pack, _PACKED)
     blocks = [row for row in rows.collect() if row["digests"]]
     if not blocks:
         return nothing()

@@ -128,7 +128,11 @@ def read_output(out: Path) -> Any:
 def read_index(index: Path) -> Any:
     """Which rows each run has added."""
     state = json.loads(max((index / "manifests").glob("*.json")).read_text())
-    return [(run["run"], sorted(pq.read_table(index / run["folder"])["id"].to_pylist())) for run in state["runs"]]
+    # A run that has added nothing has no folder.
+    return [
+        (run["run"], sorted(pq.read_table(index / run["folder"])["id"].to_pylist()) if run["rows"] else [])
+        for run in state["runs"]
+    ]
 
 
 def busy_worker(session: int) -> int | None:
@@ -222,6 +226,7 @@ class Scene:
         )
         return wrong, Counter(
             {
+                "kills": hit,
                 f"{whom} killed at: {at}": hit,
                 "workers whose loss Spark noticed": whom == "worker" and noticed,
                 "runs that Spark finished by itself": hit and attempts == 1,
@@ -306,17 +311,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="imgdedup-kill-") as scratch:
         base = Path(scratch)
         scene = prepare(base)
-        for number in range(options.times):
+        number = 0
+        while number < options.times:
             print(f"{number + 1:3}: ", end="")
             whom = ("driver", "worker")[number % 2]
             master = "local[2,4]" if number % 4 == 3 else "local[2]"
-            wrong, counted = scene.disturb(base / f"run{number}", whom, master, dice)
-            good += not wrong
+            wrong, counted = scene.disturb(base / "run", whom, master, dice)
+            shutil.rmtree(base / "run")
             counts += counted
+            # A run that was over before its moment came does not count, unless it was wrong.
+            if counted["kills"] or wrong:
+                number += 1
+                good += not wrong
+        raced = scene.race(base)
     for name, count in sorted(counts.items()):
         print(f"{name}: {count}")
-    print(f"{good} of {options.times} the same")
-    return int(good < options.times)
+    print(*raced, f"{good} of {options.times} the same; two at once: {'wrong' if raced else 'well'}", sep="\n")
+    return int(good < options.times or bool(raced))
 
 
 if __name__ == "__main__":
