@@ -71,6 +71,10 @@ class BandPlan:
         """Bands that can be the first of the k that agree: k - 1 must follow it."""
         return len(self.widths) - self.k + 1 if self.k else 0
 
+    def search_seconds(self, hashes: int) -> float:
+        """Expected time on one core to search so many hashes among themselves."""
+        return _seconds(hashes * (hashes - 1) / 2 * self.rate, hashes, hashes, len(self.widths), self.k)
+
     def lookup_seconds(self, targets: int, queries: int) -> float:
         """Expected time on one core to find so many queries among other hashes."""
         return _seconds(targets * queries * self.rate, targets + queries, queries, len(self.widths), self.k)

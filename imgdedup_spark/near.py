@@ -8,6 +8,7 @@ the partitions.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,7 @@ def first_come(
         ``distance`` (bits; the largest over the reported parts), one row an item; and the plan, for log and
         summary.
     """
+    started = time.perf_counter()
     count, known, has_contexts = _survey(items, references if packed is None else None)
     if packed is not None:
         known = packed.agg(F.sum("rows").alias("rows")).collect()[0]["rows"] or 0
@@ -128,7 +130,7 @@ def first_come(
         items = items.join(found.select("rank"), "rank", "left_anti")
         count = items.count()
     decided, path, rounds = search.decide(items, count)
-    info |= {"path": path, "rounds": rounds}
+    info |= {"path": path, "rounds": rounds, "seconds": round(time.perf_counter() - started, 3)}
     log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in info.items()))
     return (decided if dropped is None else decided.unionAll(dropped)), info
 
@@ -222,13 +224,17 @@ class _Search:
         if path == "shuffle":
             decided, rounds = self._decide_by_shuffle(items, count)
             return decided, path, rounds
-        table = self.stage("near_table", self.table(items))
-        return self.stage("near_decisions", decide_by_broadcast(self.matcher, table, self._tasks())), path, 1
+        tasks = self._tasks(count)
+        table = self.table(items)
+        if tasks > 1:
+            # Read twice: to be searched, and to be decided on.
+            table = self.stage("near_table", table)
+        return self.stage("near_decisions", decide_by_broadcast(self.matcher, table, tasks)), path, 1
 
-    def _tasks(self) -> int:
+    def _tasks(self, count: int) -> int:
         if self.options.tasks is not None:
             return self.options.tasks
-        if self.matcher.plan.seconds < self.options.task_seconds:
+        if self.matcher.plan.search_seconds(count) < self.options.task_seconds:
             return 1
         return 2 * parallelism(self.spark)
 

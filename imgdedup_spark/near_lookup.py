@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.bands import Words
 from imgdedup_spark.hamming import Matcher
-from imgdedup_spark.near_blocks import BLOCK_HASHES, Ranks, block_batch, join_tables, tables, values
+from imgdedup_spark.near_blocks import BLOCK_HASHES, Ranks, block_batch, join_tables, record_batch, tables, values
 from imgdedup_spark.near_shuffle import FOUND_SCHEMA, QUERY, REFERENCE, TARGET, earliest, search_unit
 
 _TARGET_SCHEMA = "target_ranks binary, target_words binary"
@@ -47,31 +46,69 @@ def lookup_packed(matcher: Matcher, queries: DataFrame, packed: DataFrame) -> Da
 def _lookup(matcher: Matcher, queries: DataFrame, targets: DataFrame, read: ReadTargets, role: int) -> DataFrame:
     def search(batches: Iterator[Any]) -> Iterator[Any]:
         # By block of the queries, which nearly always are one.
-        gathered: defaultdict[int, list[tuple[Ranks, Words]]] = defaultdict(list)
-        blocks: dict[int, tuple[Ranks, Words]] = {}
-
-        def search_gathered(block: int) -> Iterator[Any]:
-            sides = [(join_tables(matcher, gathered.pop(block)), role), (blocks[block], QUERY)]
-            ranks, words = (np.concatenate([side[i] for side, _ in sides]) for i in (0, 1))
-            roles = np.concatenate([np.full(len(side[0]), part, dtype=np.uint8) for side, part in sides])
-            yield from search_unit(matcher, (), ranks, words, roles)
-
+        nearest: dict[int, _Nearest] = {}
         for batch in batches:
             for row in range(batch.num_rows):
                 block = batch.column("block")[row].as_py()
-                words = values(batch, "words", row, np.uint64).reshape(-1, matcher.width)
-                blocks[block] = values(batch, "ranks", row, np.int64), words
-                gathered[block].append(read(matcher, batch, row))
-                # Few targets are not worth a search: the queries are put into buckets each time.
-                if sum(len(ranks) for ranks, _ in gathered[block]) >= BLOCK_HASHES:
-                    yield from search_gathered(block)
-        for block in list(gathered):
-            yield from search_gathered(block)
+                if block not in nearest:
+                    words = values(batch, "words", row, np.uint64).reshape(-1, matcher.width).copy()
+                    nearest[block] = _Nearest(matcher, role, values(batch, "ranks", row, np.int64).copy(), words)
+                nearest[block].add(*read(matcher, batch, row))
+        for one in nearest.values():
+            yield one.result()
 
     # Broadcast because every block of targets is searched for all of them (NearOptions.lookup_hashes bounds their
     # number).
     joined = targets.crossJoin(F.broadcast(queries.select("block", "ranks", "words")))
     return earliest(joined.mapInArrow(search, FOUND_SCHEMA))
+
+
+class _Nearest:
+    """The earliest neighbours of a block of queries among the targets that a task sees."""
+
+    def __init__(self, matcher: Matcher, role: int, ranks: Ranks, words: Words) -> None:
+        """Args:
+        ranks: of the queries, ascending.
+        """
+        self.matcher, self.role, self.ranks, self.words = matcher, role, ranks, words
+        self.neighbour = np.full(len(ranks), np.iinfo(np.int64).max)
+        self.distance = np.zeros(len(ranks), np.int32)
+        self.waiting: list[tuple[Ranks, Words]] = []
+        self.count = 0
+
+    def add(self, ranks: Ranks, words: Words) -> None:
+        # A copy, because the batch that the arrays lie in does not last.
+        self.waiting.append((ranks.copy(), words.copy()))
+        self.count += len(ranks)
+        # Few targets are not worth a search: the queries are put into buckets each time.
+        if self.count >= BLOCK_HASHES:
+            self._search()
+
+    def result(self) -> Any:
+        """A batch of ``FOUND_SCHEMA``."""
+        self._search()
+        found = np.flatnonzero(self.neighbour < np.iinfo(np.int64).max)
+        return record_batch(
+            rank=self.ranks[found],
+            is_reference=np.full(len(found), self.role == REFERENCE),
+            neighbour=self.neighbour[found],
+            distance=self.distance[found],
+        )
+
+    def _search(self) -> None:
+        if not self.count:
+            return
+        targets = join_tables(self.matcher, self.waiting)
+        self.waiting, self.count = [], 0
+        ranks, words = (np.concatenate(both) for both in zip(targets, (self.ranks, self.words), strict=True))
+        roles = np.full(len(ranks), QUERY, dtype=np.uint8)
+        roles[: len(targets[0])] = self.role
+        for batch in search_unit(self.matcher, (), ranks, words, roles):
+            at = np.searchsorted(self.ranks, batch.column("rank").to_numpy())
+            neighbour = batch.column("neighbour").to_numpy()
+            earlier = neighbour < self.neighbour[at]
+            self.neighbour[at[earlier]] = neighbour[earlier]
+            self.distance[at[earlier]] = batch.column("distance").to_numpy()[earlier]
 
 
 def _read_table(matcher: Matcher, batch: Any, row: int) -> tuple[Ranks, Words]:

@@ -21,7 +21,7 @@ from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import failed, fingerprint, key_parts
 from imgdedup_spark.index import Index, Run, State, check_spec, is_index
-from imgdedup_spark.joins import join_few, keepers
+from imgdedup_spark.joins import BROADCAST_KEYS, join_few, keepers
 from imgdedup_spark.matching import Stage, has_key, key_of
 from imgdedup_spark.packed import PACKED
 from imgdedup_spark.places import attach
@@ -58,6 +58,14 @@ class References:
         if self.distinct:
             return keyed
         return keyed.groupBy("key", "images").agg(F.min("rank").alias("rank"))
+
+    def shuffled_rows(self, config: DedupConfig, rows: int) -> int:
+        """How many of the references may go through a shuffle when so many rows are compared with them.
+
+        None while the rows are few enough to be broadcast instead, unless equal references must be found first.
+        """
+        as_they_are = self.distinct or (config.threshold > 0 and self.packed is not None)
+        return 0 if as_they_are and rows <= BROADCAST_KEYS else self.rows
 
     def reason(self) -> Column:
         """Of a dropped row, from its ``reference`` and the reason it has."""
