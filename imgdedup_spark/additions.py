@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark import storage
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.fingerprints import key_parts
 from imgdedup_spark.index import Index, Run, State, fingerprint_spec
 from imgdedup_spark.matching import Stage
+from imgdedup_spark.packed import ROW_GROUPS, can_pack, pack
 from imgdedup_spark.pipeline import Found
 from imgdedup_spark.places import INPUT
 from imgdedup_spark.references import index_schema, number
@@ -61,7 +64,16 @@ class Addition:
             named.select(*schema.fieldNames()).write.mode("overwrite").parquet(uri)
         length = numbers_in_vector() if config.is_embedding else F.length("imagehash")
         agg = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
-        return Run(self.run, self.folder, count, distinct, (agg["low"] or 0, agg["high"] or 0))
+        digits = (agg["low"] or 0, agg["high"] or 0)
+        config = found.config
+        if config.hash_col:
+            config = replace(config, ready_bits=4 * digits[0] if digits[0] == digits[1] > 0 else None)
+        packed = ""
+        if count and can_pack(config):
+            packed = self.index.packed_folder(self.token)
+            blocks = pack(numbered, config).withColumn("run", F.lit(self.run))
+            blocks.write.options(**ROW_GROUPS).mode("overwrite").parquet(self.index.path(packed))
+        return Run(self.run, self.folder, count, distinct, digits, packed)
 
     def commit(self, added: Run, found: Found) -> None:
         """Raises:
@@ -70,18 +82,28 @@ class Addition:
         try:
             self.index.commit(self.before, self.before.with_run(added, fingerprint_spec(found.config)))
         except JobError:
-            storage.delete(self.index.path(self.folder))
+            self.index.discard(self.run, self.token)
             raise
         # Only now: an attempt thought dead that still writes cannot commit any more.
         for token in self.earlier:
-            storage.delete(self.index.path(self.index.data_folder(self.run, token)))
+            self.index.discard(self.run, token)
+
+
+def begin(index: Index, state: State, run: str | None, earlier: Sequence[str] = ()) -> Addition:
+    """One attempt at a run that adds to the index.
+
+    Args:
+        run: its id; None for a new one.
+    """
+    run = run or f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+    return Addition(index, run, uuid.uuid4().hex, state, tuple(earlier))
 
 
 def _columns(found: Found, rows: DataFrame) -> DataFrame:
     """Of the rows that are added: ``rank`` and the index's columns but ``run`` and ``position``."""
     prints = found.prints
     names = found.source.inputs
-    source = F.lit(names[0]).alias("source")
+    source = F.lit(names[0] if names else None).cast("string").alias("source")
     if INPUT in prints.columns and len(names) > 1:
         table = prints.sparkSession.createDataFrame(list(enumerate(names)), f"{INPUT} int, source string")
         # A line an input.

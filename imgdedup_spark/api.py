@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import DataFrame
 
 from imgdedup_spark import tables
+from imgdedup_spark.additions import begin
 from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import check_models
 from imgdedup_spark.hashes import Decode, Hasher, HashSpec, validate
 from imgdedup_spark.images import DEFAULT_MAX_PIXELS
+from imgdedup_spark.index import Index, check_spec
 from imgdedup_spark.pipeline import Clock, Found
+from imgdedup_spark.references import gather
 from imgdedup_spark.sources import frame_source
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.summary import summarize
@@ -63,7 +68,14 @@ class DedupResult:
 
 
 def deduplicate(
-    df: DataFrame, config: DedupConfig | None = None, *, id_col: str | None = None, staging: str | None = None
+    df: DataFrame,
+    config: DedupConfig | None = None,
+    *,
+    id_col: str | None = None,
+    staging: str | None = None,
+    index: str | None = None,
+    against: Sequence[str] = (),
+    run_id: str | None = None,
 ) -> DedupResult:
     """Finds duplicates among the rows of a DataFrame, of classic Spark or Spark Connect.
 
@@ -74,19 +86,35 @@ def deduplicate(
         id_col: the rows' own id, unique and not null; wins over ``config.id_col``.
         staging: a folder that all executors reach, for intermediate tables. Without it they are persisted in
             the session, which some serverless platforms refuse.
+        index: a folder, as ``--index``: rows that it knows are dropped, and those kept have been added to it when
+            this call returns.
+        against: data sets and indexes, as ``--against``: rows found there are dropped.
+        run_id: names this run in the index. Give one, so that a call that is repeated, because what came after it
+            failed, replaces what it had added.
 
     Raises:
-        UserError: an option or a column is wrong.
-        JobError: ``on_error="fail"`` and an image is unreadable.
+        UserError: an option or a column is wrong, or the index was made with other options.
+        JobError: ``on_error="fail"`` and an image is unreadable; or another run has changed the index meanwhile.
     """
     config = config or DedupConfig()
     if id_col is not None:
         config = replace(config, id_col=id_col)
     config.check()
     check_models(config)
+    if run_id is not None and index is None:
+        raise UserError("run_id: it names a run in an index, and needs index")
     work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)
     clock = Clock()
-    found = find_in_stages(frame_source(df, config.id_col), config, work, clock)
+    addition = None
+    if index is not None:
+        state = Index(index).read()
+        check_spec(state, config, f"index {index}")
+        addition = begin(Index(index), state, run_id)
+    earlier = None if addition is None else (addition.index, addition.others)
+    references = gather(df.sparkSession, config, [(path, path) for path in against], None, earlier, work.stage)
+    found = find_in_stages(frame_source(df, config.id_col), config, work, clock, references)
+    if addition is not None:
+        addition.commit(addition.write(found, work.stage), found)
     return DedupResult(found, clock, work)
 
 

@@ -23,6 +23,7 @@ Words = npt.NDArray[np.uint64]
 PAIR_NS = 0.05  # one comparison of one word in a long run: eight in one vector operation
 QUERY_NS = 3.0  # one hash in one run, however short the run
 MOVE_NS = 4.5  # putting one hash into its bucket
+RUN_NS = 20.0  # looking whether there is anything to compare in a pair of buckets
 
 # A band's bucket number has at most 16 bits, so that its counters fit the cache; a key of several bands is longer.
 MAX_BAND_BITS = 16
@@ -47,6 +48,7 @@ class BandPlan:
         widths: each band's bits, 0 to ``MAX_BAND_BITS``.
         comparisons: expected number of hash comparisons.
         seconds: expected time on one core.
+        rate: comparisons for each pair that all-pairs would compare.
     """
 
     bits: int
@@ -57,6 +59,7 @@ class BandPlan:
     widths: tuple[int, ...]
     comparisons: float
     seconds: float
+    rate: float = 1.0
 
     @property
     def keys(self) -> int:
@@ -67,6 +70,14 @@ class BandPlan:
     def first_bands(self) -> int:
         """Bands that can be the first of the k that agree: k - 1 must follow it."""
         return len(self.widths) - self.k + 1 if self.k else 0
+
+    def search_seconds(self, hashes: int) -> float:
+        """Expected time on one core to search so many hashes among themselves."""
+        return _seconds(hashes * (hashes - 1) / 2 * self.rate, hashes, hashes, len(self.widths), self.k)
+
+    def lookup_seconds(self, targets: int, queries: int) -> float:
+        """Expected time on one core to find so many queries among other hashes."""
+        return _seconds(targets * queries * self.rate, targets + queries, queries, len(self.widths), self.k)
 
     def summary(self) -> dict[str, Any]:
         """What the log and ``summary.json`` say about the plan."""
@@ -114,9 +125,64 @@ def _plan_for(sample: Words, bits: int, threshold: int, k: int, hashes: float, p
     best = int(np.argmin(rates))
     order, starts, widths = _arrange(layouts[best], width)
     comparisons = pairs * rates[best]
+    seconds = _seconds(comparisons, hashes, hashes, bands, k)
+    return BandPlan(bits, threshold, k, order, starts, widths, comparisons, seconds, rates[best])
+
+
+def _seconds(comparisons: float, moved: float, queries: float, bands: int, k: int) -> float:
     moves = sum(math.comb(bands - k + depth, depth) for depth in range(1, k + 1))
-    seconds = 1e-9 * (comparisons * PAIR_NS + hashes * moves * MOVE_NS + hashes * math.comb(bands, k) * QUERY_NS)
-    return BandPlan(bits, threshold, k, order, starts, widths, comparisons, seconds)
+    keys = math.comb(bands, k) if k else 0
+    return 1e-9 * (comparisons * PAIR_NS + moved * moves * MOVE_NS + queries * keys * QUERY_NS)
+
+
+@dataclass(frozen=True)
+class ProbePlan:
+    """How few hashes are found among many that have been put into buckets as seldom as possible.
+
+    Cut into ``T // 2 + 1`` bands, two hashes within ``T`` bits differ in at most one bit of some band: with two or
+    more in each they would differ in more than ``T``. So each target goes into one bucket a band, and a query looks
+    into its own bucket and into those one bit away.
+
+    Attributes:
+        starts: each band's first bit in the rearranged words.
+        widths: each band's bits, 1 to ``MAX_BAND_BITS``.
+        rate: comparisons for each pair of a target and a query.
+    """
+
+    starts: tuple[int, ...]
+    widths: tuple[int, ...]
+    rate: float
+
+    def seconds(self, targets: int, queries: int) -> float:
+        """Expected time on one core."""
+        bands, probes = len(self.widths), sum(width + 1 for width in self.widths)
+        runs = sum((width + 1) << width for width in self.widths)
+        compared = targets * queries * self.rate * PAIR_NS + queries * probes * QUERY_NS
+        return 1e-9 * (compared + (targets + queries) * bands * MOVE_NS + runs * RUN_NS)
+
+
+def make_probe_plan(sample: Words, bits: int, threshold: int) -> ProbePlan | None:
+    """A plan for hashes like these, or None where there are more bands than bits.
+
+    Args:
+        sample: ``(m, words)`` uint64, rearranged as a ``BandPlan`` says, which deals good and bad bits evenly.
+    """
+    bands = threshold // 2 + 1
+    if bands > bits:
+        return None
+    starts = [bits * band // bands for band in range(bands)]
+    widths = [min(bits * (band + 1) // bands - bits * band // bands, MAX_BAND_BITS) for band in range(bands)]
+    matrix = _bit_matrix(sample)
+    pairs = max(1, len(sample) * (len(sample) - 1))
+    rate = 0.0
+    for start, width in zip(starts, widths, strict=True):
+        values = matrix[:, start : start + width].astype(np.int64) @ (1 << np.arange(width))
+        counts = np.bincount(values, minlength=1 << width).astype(np.float64)
+        buckets = np.arange(1 << width)
+        seen = counts + sum(counts[buckets ^ (1 << bit)] for bit in range(width))
+        # As for the other plans, a sample that shows nothing says no more than "at best uniform".
+        rate += max((float(counts @ seen) - len(sample)) / pairs, (width + 1) / (1 << width))
+    return ProbePlan(tuple(starts), tuple(widths), rate)
 
 
 def _deal(bit_numbers: npt.NDArray[np.int64], bands: int) -> list[npt.NDArray[np.int64]]:

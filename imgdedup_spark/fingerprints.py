@@ -10,6 +10,8 @@ Columns of a fingerprint besides the row's place and id:
 - ``width``, ``height``: of the row's first picture, upright, in pixels
 - ``bytes``, ``pixels``: of all the row's pictures together
 - ``errors``: array of (position, error, message), empty where all is well
+- ``digest``, ``known``, for a run that remembers (``remembered``): of the bytes of a row's only picture; how many
+  pictures were not decoded because their bytes were known
 - ``term0``, ``term1``, …: the row's own columns that ``--keep`` sorts by
 """
 
@@ -46,6 +48,7 @@ from imgdedup_spark.images import Bytes
 from imgdedup_spark.parquet_column import ColumnReader
 from imgdedup_spark.pictures import PathRules, PictureReader, Pictures
 from imgdedup_spark.places import INPUT
+from imgdedup_spark.remembered import Memory, Recalled, RememberingHasher
 from imgdedup_spark.sources import ID, PLACE, Source
 from imgdedup_spark.vectors import as_numbers, read_ready
 
@@ -68,6 +71,7 @@ _MEASURED = [
     StructField("pixels", LongType()),
     StructField("errors", ArrayType(ERROR_TYPE)),
 ]
+_REMEMBERED = [StructField("digest", BinaryType()), StructField("known", IntegerType())]
 
 # What `ignore_non_character` drops: digits, white space and punctuation of every script, and the ASCII
 # punctuation that Unicode counts among the symbols.
@@ -80,8 +84,11 @@ class PictureHasher(Protocol):
     def hash_batch(self, pictures: Sequence[Bytes]) -> Any: ...
 
 
-def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
+def fingerprint(source: Source, config: DedupConfig, memory: Memory | None = None) -> DataFrame:
     """One row of hashes and sizes for each row of the source (lazy).
+
+    Args:
+        memory: pictures that need no decoding; None for a run that does not remember.
 
     Raises:
         UserError: the image column is missing or of a wrong type.
@@ -108,7 +115,7 @@ def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     rules = PathRules(roots, config.image_root is not None)
     names = key_parts(config)
     work = HashPictures(
-        _hasher(config),
+        _hasher(config, memory),
         PictureReader(rules),
         bool(config.image_root),
         ColumnReader(image) if direct else None,
@@ -118,14 +125,16 @@ def fingerprint(source: Source, config: DedupConfig) -> DataFrame:
     kind = BinaryType() if config.is_embedding else StringType()
     fields = [one for one in frame.schema.fields if one.name != "image"]
     fields += [StructField(name, kind) for name in names] + _MEASURED
+    fields += [] if memory is None else _REMEMBERED
     return frame.mapInArrow(work, StructType(fields))
 
 
-def _hasher(config: DedupConfig) -> PictureHasher:
+def _hasher(config: DedupConfig, memory: Memory | None) -> PictureHasher:
     if config.is_embedding:
         return Embedder(Encoder(encoder_spec(config), config.max_pixels))
     specs = [config.spec, *(verify.spec for verify in config.verifies)]
-    return Hasher(specs, config.decode, config.max_pixels)
+    hasher = Hasher(specs, config.decode, config.max_pixels)
+    return hasher if memory is None else RememberingHasher(hasher, memory)
 
 
 def encoder_spec(config: DedupConfig) -> EncoderSpec:
@@ -268,7 +277,7 @@ class HashPictures:
                 rows.add(pictures, first, self.hasher)
         names = [name for name in batch.schema.names if name != "image"]
         columns = {name: batch.column(name) for name in names}
-        return pa.RecordBatch.from_pydict({**columns, **rows.columns()})
+        return pa.RecordBatch.from_pydict({**columns, **rows.columns(isinstance(self.hasher, RememberingHasher))})
 
 
 class _Rows:
@@ -283,6 +292,8 @@ class _Rows:
         self.bytes = np.zeros(count, np.int64)
         self.pixels = np.zeros(count, np.int64)
         self.errors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+        self.known = np.zeros(count, np.int32)
+        self.digests: list[bytes | None] = [None] * count
 
     def add(self, pictures: Pictures, first: int, hasher: PictureHasher) -> None:
         """Args:
@@ -301,6 +312,10 @@ class _Rows:
             for one, value in zip(rows, found, strict=True):
                 if value is not None:
                     gathered[one].append(value)
+        if isinstance(prints, Recalled):
+            np.add.at(self.known, rows, prints.known)
+            for one, digest in zip(rows, prints.digests, strict=True):
+                self.digests[one] = digest
         np.add.at(self.images, row, 1)
         np.add.at(self.bytes, row, pictures.size)
         np.add.at(self.pixels, rows, prints.width.astype(np.int64) * prints.height)
@@ -310,7 +325,7 @@ class _Rows:
         self.width[rows[fresh][::-1]] = prints.width[fresh][::-1]
         self.height[rows[fresh][::-1]] = prints.height[fresh][::-1]
 
-    def columns(self) -> dict[str, pa.Array]:
+    def columns(self, remembers: bool = False) -> dict[str, pa.Array]:
         failed = [bool(errors) for errors in self.errors]
         made: dict[str, pa.Array] = {}
         kind = pa.string() if isinstance(self.nothing, str) else pa.binary()
@@ -325,6 +340,10 @@ class _Rows:
         made["pixels"] = pa.array(self.pixels, mask=none)
         error = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
         made["errors"] = pa.array(self.errors, pa.list_(error))
+        if remembers:
+            several = (self.images != 1) | np.array(failed, bool)
+            made["digest"] = pa.array(self.digests, pa.binary(), mask=several)
+            made["known"] = pa.array(self.known)
         return made
 
 

@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.bands import MAX_BAND_BITS, BandPlan, Words
+from imgdedup_spark.bands import MAX_BAND_BITS, BandPlan, ProbePlan, Words
 from imgdedup_spark.hamming_compare import Rows, compiled, distances
-from imgdedup_spark.hamming_search import MIX, search_groups
+from imgdedup_spark.hamming_search import MIX, search_groups, search_probing
 
 # A context enters the table as a digest of this many bytes: equal digests are equal contexts.
 CONTEXT_BYTES = 16
@@ -81,6 +81,7 @@ class Matcher:
         filter_words: words compared at full speed before the full comparison: 1, 2 or 4, or 0 for none.
         deepen: 1 by default; larger values make the search use longer keys on smaller sets (tests force them with
             it).
+        probe: another way to find few rows among many, taken where it costs less; None for never.
     """
 
     parts: tuple[Part, ...]
@@ -89,6 +90,7 @@ class Matcher:
     contexts: bool
     filter_words: int = 1
     deepen: float = 1.0
+    probe: ProbePlan | None = None
 
     @cached_property
     def width(self) -> int:
@@ -111,12 +113,14 @@ class Matcher:
 
     @cached_property
     def _bands(self) -> npt.NDArray[np.int64]:
-        """``(bands, 4)``: word, shift, whether it goes on in the next word, width in bits."""
-        rows = [
-            (start // 64, start % 64, int(start % 64 + width > 64), width)
-            for start, width in zip(self.plan.starts, self.plan.widths, strict=True)
-        ]
-        return np.array(rows, dtype=np.int64).reshape(-1, 4)
+        return _places(self.plan)
+
+    def _probes(self, targets: int, queries: int) -> ProbePlan | None:
+        """The way to find these by, if it is the cheaper one. Contexts have buckets of their own already."""
+        if self.probe is None or self.contexts:
+            return None
+        cheaper = self.probe.seconds(targets, queries) < self.plan.lookup_seconds(targets, queries)
+        return self.probe if cheaper else None
 
     def pack(self, codes: npt.NDArray[np.uint8], contexts: npt.NDArray[np.uint8] | None = None) -> Words:
         """The table of these codes: ``(n, width)``.
@@ -152,6 +156,11 @@ class Matcher:
             prefix: look only at keys that begin with these bands (at most ``plan.k`` of them).
         """
         same = targets is queries
+        probe = None if same or prefix else self._probes(len(targets), len(queries))
+        if probe is not None:
+            targets, queries = np.ascontiguousarray(targets), np.ascontiguousarray(queries)
+            search_probing(table, targets, queries, best, self.spans, _places(probe), self.filter_words)
+            return
         if self.contexts:
             target_groups = self._context_groups(table, targets)
             query_groups = target_groups if same else self._context_groups(table, queries)
@@ -208,6 +217,15 @@ class Matcher:
     def distances(self, table: Words, rows: Rows, others: Rows) -> npt.NDArray[np.int32]:
         """The reported distance, in bits, between ``rows[i]`` and ``others[i]`` of the table."""
         return distances(table, rows, others, self.spans)
+
+
+def _places(plan: BandPlan | ProbePlan) -> npt.NDArray[np.int64]:
+    """A plan's bands, ``(bands, 4)``: word, shift, whether it goes on in the next word, width in bits."""
+    rows = [
+        (start // 64, start % 64, int(start % 64 + width > 64), width)
+        for start, width in zip(plan.starts, plan.widths, strict=True)
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
 
 
 def earliest_neighbours(matcher: Matcher, table: Words) -> Rows:

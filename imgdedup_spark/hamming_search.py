@@ -37,6 +37,9 @@ def _compare_run(
     words = target_codes.shape[0]
     threshold = spans[0, 2]
     end = t0
+    # Often all targets come before all queries (an index, kept rows): then they need no counting one by one.
+    if target_rows[t1 - 1] < query_rows[q0]:
+        end = t1
     x1 = x2 = x3 = np.uint64(0)
     x0 = np.uint64(0)
     for j in range(q0, q1):
@@ -215,6 +218,15 @@ def _search_run(
 
 
 @compiled
+def _load(table: Words, rows: Rows, lo: int, hi: int, codes: Words, out_rows: Rows) -> None:
+    """The rows ``lo..hi`` and their filter words, as the first level of a search."""
+    for i in range(lo, hi):
+        out_rows[i - lo] = rows[i]
+        for w in range(codes.shape[0]):
+            codes[w, i - lo] = table[rows[i], w]
+
+
+@compiled
 def search_groups(
     table: Words,
     targets: Rows,
@@ -254,16 +266,59 @@ def search_groups(
         q0, q1 = query_groups[g], query_groups[g + 1]
         if t0 == t1 or q0 == q1:
             continue
-        for i in range(t0, t1):
-            target_rows[0, i - t0] = targets[i]
-            for w in range(filter_words):
-                target_codes[0, w, i - t0] = table[targets[i], w]
+        _load(table, targets, t0, t1, target_codes[0], target_rows[0])
         if not same:
-            for i in range(q0, q1):
-                query_rows[0, i - q0] = queries[i]
-                for w in range(filter_words):
-                    query_codes[0, w, i - q0] = table[queries[i], w]
+            _load(table, queries, q0, q1, query_codes[0], query_rows[0])
         _search_run(
             table, target_codes, target_rows, t1 - t0, query_codes, query_rows, q1 - q0, same, best, spans, bands,
             k, prefix, deepen, target_ends, query_ends, keys,
         )  # fmt: skip
+
+
+@compiled
+def search_probing(
+    table: Words,
+    targets: Rows,
+    queries: Rows,
+    best: Rows,
+    spans: npt.NDArray[np.int64],
+    bands: npt.NDArray[np.int64],
+    filter_words: int,
+) -> None:
+    """Searches by a ``ProbePlan``: every bucket of queries meets the targets' buckets at most one bit away."""
+    most_buckets = 0
+    for b in range(bands.shape[0]):
+        most_buckets = max(most_buckets, 1 << bands[b, 3])
+    # Level 0 holds the codes as they come, level 1 in buckets.
+    target_codes = np.empty((2, filter_words, targets.size + LANES), dtype=np.uint64)
+    target_rows = np.empty((2, targets.size), dtype=np.int32)
+    query_codes = np.empty((2, filter_words, queries.size), dtype=np.uint64)
+    query_rows = np.empty((2, queries.size), dtype=np.int32)
+    target_ends = np.zeros(most_buckets + 1, dtype=np.int64)
+    query_ends = np.zeros(most_buckets + 1, dtype=np.int64)
+    keys = np.empty(max(targets.size, queries.size), dtype=np.uint16)
+    _load(table, targets, 0, targets.size, target_codes[0], target_rows[0])
+    _load(table, queries, 0, queries.size, query_codes[0], query_rows[0])
+    for b in range(bands.shape[0]):
+        width = bands[b, 3]
+        _partition(
+            table, target_codes[0], target_rows[0], 0, targets.size, bands[b], width,
+            target_codes[1], target_rows[1], target_ends, keys,
+        )  # fmt: skip
+        _partition(
+            table, query_codes[0], query_rows[0], 0, queries.size, bands[b], width,
+            query_codes[1], query_rows[1], query_ends, keys,
+        )  # fmt: skip
+        for bucket in range(1 << width):
+            t0, t1 = target_ends[bucket], target_ends[bucket + 1]
+            if t0 == t1:
+                continue
+            for bit in range(width + 1):
+                # The last one is the bucket itself.
+                other = bucket ^ (1 << bit) if bit < width else bucket
+                q0, q1 = query_ends[other], query_ends[other + 1]
+                if q0 < q1:
+                    _compare_run(
+                        table, target_codes[1], target_rows[1], t0, t1,
+                        query_codes[1], query_rows[1], q0, q1, best, spans,
+                    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 A group is written as Parquet and then committed by one small file that names its files with size and modification
 time. A run that was killed has lost at most the group it was at; a later run hashes only what is new or changed.
-Nothing stored is ever changed, and all of it may be deleted at any time.
+Nothing stored is ever changed, and all of it may be deleted while no run is at work.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -24,7 +25,9 @@ from imgdedup_spark import storage
 from imgdedup_spark.columns import image_column, row_terms
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.embeddings.models import identity
-from imgdedup_spark.fingerprints import encoder_spec, fingerprint
+from imgdedup_spark.fingerprints import encoder_spec, fingerprint, key_parts
+from imgdedup_spark.hashes import HashSpec
+from imgdedup_spark.remembered import Memory, can_remember, most_pictures, nothing, recall
 from imgdedup_spark.session import parallelism
 from imgdedup_spark.sources import PLACE, Source, scan
 
@@ -45,32 +48,71 @@ class Group:
     """Attributes:
     folder: where its fingerprints lie.
     files: whose they are.
+    made: when, in seconds since 1970.
+    pictures: signature of what a picture's hash depends on, if digests of pictures are among the fingerprints.
+    rows: how many fingerprints, if so.
     """
 
     folder: str
     files: tuple[File, ...]
+    made: float = 0.0
+    pictures: str = ""
+    rows: int = 0
 
 
 @dataclass(frozen=True)
 class PrintStore:
-    """The stored fingerprints: ``<group>/*.parquet`` and ``<group>.json``, which is written last."""
+    """The stored fingerprints: ``<group>/*.parquet`` and ``<group>.json``, which is written last.
+
+    Attributes:
+        remembers: whether pictures are to be found again by their bytes, too (see ``remembered``).
+    """
 
     folder: str
+    remembers: bool = False
 
     def groups(self) -> list[Group]:
         found = []
         for uri in storage.list_files(self.folder):
             name = uri.rpartition("/")[2]
             if name.endswith(".json") and not name.startswith("."):
-                files = json.loads(storage.read_text(uri))["files"]
-                found.append(Group(uri.removesuffix(".json"), tuple((*one,) for one in files)))
+                group = json.loads(storage.read_text(uri))
+                files = tuple((*one,) for one in group.pop("files"))
+                found.append(Group(uri.removesuffix(".json"), files, **group))
         return found
 
-    def add(self, frame: DataFrame, files: Sequence[File]) -> Group:
-        group = Group(storage.join(self.folder, uuid.uuid4().hex), tuple(files))
-        frame.write.mode("overwrite").parquet(group.folder)
-        storage.write_text(group.folder + ".json", json.dumps({"files": group.files}) + "\n")
-        return group
+    def add(self, frame: DataFrame, files: Sequence[File], pictures: str = "") -> tuple[Group, int]:
+        """The group, and how many of its pictures were known."""
+        folder = storage.join(self.folder, uuid.uuid4().hex)
+        frame.write.mode("overwrite").parquet(folder)
+        rows = known = 0
+        if pictures:
+            written = _read(frame.sparkSession, folder, frame.schema)
+            counts = written.agg(F.count("digest").alias("rows"), F.sum("known").alias("known")).collect()[0]
+            rows, known = counts["rows"], counts["known"] or 0
+        group = Group(folder, tuple(files), time.time(), pictures, rows)
+        content = {name: value for name, value in asdict(group).items() if name != "folder"}
+        storage.write_text(folder + ".json", json.dumps(content) + "\n")
+        return group, known
+
+    def sweep(self, groups: Sequence[Group], used: Collection[str]) -> None:
+        """Deletes old groups of which every file has been hashed again since.
+
+        Args:
+            groups: all that there are.
+            used: folders of those that stay.
+        """
+        newest: dict[tuple[str, str], float] = {}
+        for group in groups:
+            for file in group.files:
+                newest[file[0], file[2]] = max(group.made, newest.get((file[0], file[2]), 0.0))
+        # Another run may be reading a group that has just been replaced.
+        before = time.time() - storage.LEFT_ALONE_SECONDS
+        for group in groups:
+            replaced = all(newest[file[0], file[2]] > group.made for file in group.files)
+            if replaced and group.made < before and group.folder not in used:
+                storage.delete(group.folder + ".json")
+                storage.delete(group.folder)
 
 
 @dataclass(frozen=True)
@@ -94,7 +136,7 @@ def hash_rows(
     rest: Rest | None = None,
 ) -> tuple[DataFrame, dict[str, Any]]:
     """The fingerprints of all rows (see ``fingerprints``), read back from the store; and, for the log, how many
-    files needed no hashing.
+    files needed no hashing, and how many pictures of the others.
 
     Args:
         stage: freezes a DataFrame of whose files nothing is known.
@@ -105,27 +147,55 @@ def hash_rows(
     """
     spark = source.frame.sparkSession
     left = rest.of if rest else lambda whole: whole
-    prints = fingerprint(left(source), config)
+    plain = fingerprint(left(source), config)
     files = _list_files(source, config, rest)
     if not files:
-        return stage("fingerprints", prints), {}
+        return stage("fingerprints", plain), {}
     groups = store.groups()
-    if not (source.in_pieces and source.read_as):
-        same = [group for group in groups if group.files == tuple(files)]
-        group = same[0] if same else store.add(prints, files)
-        return _read(spark, group.folder, prints.schema), {"files_reused": len(files)} if same else {}
-    known, missing = _find(groups, files)
-    frames = [_again(spark, group, pairs, prints.schema) for group, pairs in known]
-    for some in _split(spark, missing):
-        if len(some) == len(files):
-            part = prints
-        else:
-            numbers = sorted({file[1] for file in some})
-            scans = [scan(source, number, [file[2] for file in some if file[1] == number]) for number in numbers]
-            part = fingerprint(left(replace(source, frame=reduce(DataFrame.unionByName, scans))), config)
-        frames.append(_read(spark, store.add(part, some).folder, prints.schema))
-    reused = {"files_reused": len(files) - len(missing)} if known else {}
-    return reduce(DataFrame.unionByName, frames), reused
+    if source.in_pieces and source.read_as:
+        found, missing = _find(groups, files)
+        frames = [_again(spark, group, pairs, plain.schema) for group, pairs in found]
+        parts = _split(spark, missing)
+    else:
+        same = [group for group in groups if group.files == tuple(files)][:1]
+        found, missing = [(group, {}) for group in same], [] if same else files
+        frames = [_read(spark, group.folder, plain.schema) for group in same]
+        parts = [] if same else [files]
+    memory, pictures = None, ""
+    if parts and store.remembers and _remembers(config):
+        pictures = _signature_of_pictures(config)
+        memory = _recall(spark, groups, config, pictures)
+    images_reused = 0
+    for some in parts:
+        part = source if len(some) == len(files) else _only(source, some)
+        group, known = store.add(fingerprint(left(part), config, memory), some, pictures)
+        images_reused += known
+        groups.append(group)
+        frames.append(_read(spark, group.folder, plain.schema))
+    store.sweep(groups, {group.folder for group, _ in found})
+    reused = {"files_reused": len(files) - len(missing), "images_reused": images_reused}
+    return reduce(DataFrame.unionByName, frames), {name: count for name, count in reused.items() if count}
+
+
+def _only(source: Source, files: Sequence[File]) -> Source:
+    """The rows of some of the source's files."""
+    numbers = sorted({file[1] for file in files})
+    scans = [scan(source, number, [file[2] for file in files if file[1] == number]) for number in numbers]
+    return replace(source, frame=reduce(DataFrame.unionByName, scans))
+
+
+def _recall(spark: SparkSession, groups: Sequence[Group], config: DedupConfig, pictures: str) -> Memory:
+    """The pictures that were hashed last, as many as a run may know."""
+    room = most_pictures(_hash_specs(config))
+    names = key_parts(config)
+    schema = f"digest binary, width int, height int, {', '.join(f'{name} string' for name in names)}"
+    frames: list[DataFrame] = []
+    for group in sorted(groups, key=lambda group: -group.made):
+        if group.pictures == pictures and group.rows and room > 0:
+            prints = spark.read.schema(schema).parquet(group.folder).where("digest is not null")
+            frames.append(prints if group.rows <= room else prints.limit(room))
+            room -= group.rows
+    return recall(reduce(DataFrame.unionByName, frames), names) if frames else nothing()
 
 
 def _read(spark: SparkSession, folder: str, schema: StructType) -> DataFrame:
@@ -217,28 +287,51 @@ def _list_files(source: Source, config: DedupConfig, rest: Rest | None) -> list[
 def _specs(config: DedupConfig) -> list[tuple[str, Any]]:
     if config.is_embedding:
         return [(config.method, None if config.embedding_col else identity(encoder_spec(config).model))]
-    return [(one.method, one.size) for one in (config.spec, *(verify.spec for verify in config.verifies))]
+    return [(one.method, one.size) for one in _hash_specs(config)]
 
 
 def _signature(source: Source, config: DedupConfig, number: int, rest: Rest | None) -> str:
     """Of everything but the files that a fingerprint depends on."""
-    from imgdedup_spark.summary import versions
-
     schema = source.schema
     image = image_column(schema, config)
     names = [image, config.id_col, config.text_col, config.hash_col, config.embedding_col, *row_terms(config)]
     content = {
         "columns": [(name, schema[name].dataType.json()) for name in names if name],
         "text": config.text_normalize,
-        "specs": _specs(config),
-        "decode": config.decode,
-        "max_pixels": config.max_pixels,
+        **_picture_options(config),
         "format": source.format,
         # Relative paths start there.
         "root": config.image_root or source.roots[number].folder,
         # The names of a folder's pictures depend on what the other inputs are.
         "inputs": source.inputs if source.format == "images" else (),
-        "versions": versions(models=config.is_embedding),
         **({"rest": rest.name} if rest else {}),
     }
+    return _digest(content)
+
+
+def _signature_of_pictures(config: DedupConfig) -> str:
+    """Of everything but its bytes that a picture's hash depends on."""
+    return _digest(_picture_options(config))
+
+
+def _picture_options(config: DedupConfig) -> dict[str, Any]:
+    from imgdedup_spark.summary import versions
+
+    return {
+        "specs": _specs(config),
+        "decode": config.decode,
+        "max_pixels": config.max_pixels,
+        "versions": versions(models=config.is_embedding),
+    }
+
+
+def _hash_specs(config: DedupConfig) -> list[HashSpec]:
+    return [config.spec, *(verify.spec for verify in config.verifies)]
+
+
+def _remembers(config: DedupConfig) -> bool:
+    return not config.hash_col and not config.is_embedding and can_remember(_hash_specs(config))
+
+
+def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

@@ -2,6 +2,7 @@
 
     DIR/manifests/00000012.json          the state: the highest number counts, and only the folders it names
     DIR/data/run=<id>/<token>/*.parquet  what one run added
+    DIR/packed/<token>/*.parquet         the hashes of that once more, for quick comparison (see packed)
 
 A run writes its rows into a folder of its own and then commits by creating the manifest of the next number. That
 number can be created once only: of two runs at a time the second fails, and nothing that the state names is ever
@@ -16,7 +17,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ MANIFESTS_KEPT = 5
 #: seconds the later one has won, and the earlier one finds that out by reading back.
 SETTLE_SECONDS = 2.0
 
+#: How deep the folders lie that one attempt writes.
+_UNIT_DEPTH = {"data": 3, "packed": 2, "fingerprints": 2, "_staging": 2}
+
 _NAME = re.compile(r"(\d{8,})\.json")
 
 
@@ -51,6 +55,7 @@ class Run:
         rows: how many.
         distinct: whether no two rows of all runs so marked have the same key.
         digits: fewest and most hex digits of its hashes, or numbers in an embedding; (0, 0) without rows.
+        packed: where its hashes lie once more, packed, relative to the index; empty where they do not.
     """
 
     run: str
@@ -58,6 +63,11 @@ class Run:
     rows: int
     distinct: bool
     digits: tuple[int, int] = (0, 0)
+    packed: str = ""
+
+    @property
+    def folders(self) -> list[str]:
+        return [folder for folder in (self.folder, self.packed) if folder]
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,16 @@ class Index:
         """Relative to the index. ``run=`` is what readers of partitioned data make a column of."""
         return f"data/run={quote(run, safe='')}/{token}"
 
+    def packed_folder(self, token: str) -> str:
+        return f"packed/{token}"
+
     def path(self, *names: str) -> str:
         return storage.join(self.folder, *names)
+
+    def discard(self, run: str, token: str) -> None:
+        """Deletes what an attempt has written that will not commit."""
+        for folder in (self.data_folder(run, token), self.packed_folder(token)):
+            storage.delete(self.path(folder))
 
     def commit(self, before: State, after: State) -> None:
         """Makes ``after`` the state, if it still is ``before``.
@@ -149,12 +167,31 @@ class Index:
 
     def _clear(self, before: State, after: State) -> None:
         """Deletes what the new state has replaced. Other folders may belong to runs that are still at work."""
-        named = {run.folder for run in after.runs}
-        for run in before.runs:
-            if run.folder not in named:
-                storage.delete(self.path(run.folder))
+        named = {folder for run in after.runs for folder in run.folders}
+        for folder in {folder for run in before.runs for folder in run.folders} - named:
+            storage.delete(self.path(folder))
         for number in self._numbers()[:-MANIFESTS_KEPT]:
             storage.delete(self._manifest(number))
+        self._sweep(named)
+
+    def _sweep(self, named: Collection[str]) -> None:
+        """Deletes what runs that were killed have left, once it is old enough to belong to nobody.
+
+        Args:
+            named: folders that the state names.
+        """
+        changed: dict[str, float] = {}
+        files = storage.list_changes(self.folder)
+        for name, time_ in files:
+            parts = name.split("/")
+            depth = _UNIT_DEPTH.get(parts[0], len(parts))
+            if len(parts) > depth:
+                unit = "/".join(parts[:depth])
+                changed[unit] = max(time_, changed.get(unit, 0.0))
+        whole = {name.removesuffix(".json") for name, _ in files}
+        for unit, time_ in changed.items():
+            if unit not in named and unit not in whole and time_ < time.time() - storage.LEFT_ALONE_SECONDS:
+                storage.delete(self.path(unit))
 
     def _manifest(self, number: int) -> str:
         return self.path("manifests", f"{number:08d}.json")
@@ -167,7 +204,7 @@ class Index:
         """Whether nothing but the leavings of a first run that was killed is there."""
         files = storage.list_files(self.folder, recursive=True)
         below = {uri[len(self.folder.rstrip("/")) + 1 :].split("/")[0] for uri in files}
-        return below <= {"data", "fingerprints", "manifests", "_staging"}
+        return below <= {"data", "fingerprints", "manifests", "packed", "_staging"}
 
 
 def is_index(folder: str) -> bool:

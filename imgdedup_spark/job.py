@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import time
-import uuid
 from contextlib import nullcontext
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from imgdedup_spark import __version__, storage, tables
-from imgdedup_spark.additions import Addition
+from imgdedup_spark.additions import Addition, begin
 from imgdedup_spark.config import JobConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import check_models
@@ -71,7 +69,7 @@ def _run_into(
 ) -> dict[str, Any]:
     work = FolderWorkspace(output.path(STAGING))
     adding = addition if not config.dry_run else None
-    store = PrintStore(adding.index.path(PRINTS) if adding else output.path(STAGING, PRINTS))
+    store = _store(adding.index) if adding else PrintStore(output.path(STAGING, PRINTS))
     earlier = (addition.index, addition.others) if addition else None
     with clock.stage("references") if earlier or config.against else nullcontext():
         against = [(path, on_same_file_system(path, source)) for path in config.against]
@@ -115,11 +113,10 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         source = read_source(spark, config.input, config.input_format)
         index = Index(on_same_file_system(config.index, source))
         state = _read_index(index, config, source)
-        token = uuid.uuid4().hex
-        addition = Addition(index, config.run_id or _new_run_id(), token, state)
-    work = FolderWorkspace(index.path(STAGING, token))
+        addition = begin(index, state, config.run_id)
+    work = FolderWorkspace(index.path(STAGING, addition.token))
     try:
-        found = place_rows(source, config.dedup, work, clock, PrintStore(index.path(PRINTS)))
+        found = place_rows(source, config.dedup, work, clock, _store(index))
         with clock.stage("index") as entry, small_shuffles(spark, clock.stages["hash"]["rows"]):
             added = addition.write(found, work.stage, distinct=False)
             addition.commit(added, found)
@@ -147,16 +144,14 @@ def _read_index(index: Index | None, config: JobConfig, source: Source) -> State
 def _begin_addition(index: Index, state: State, config: JobConfig, output: Output) -> Addition:
     """The run's part in the index. An attempt that takes the place of a killed one is the same run."""
     memory = output.remember()
-    run = config.run_id or memory.get("run_id")
-    run = run or _new_run_id()
-    token = uuid.uuid4().hex
     earlier = memory.get("tokens", [])
-    output.remember(run_id=run, tokens=[*earlier, token])
-    return Addition(index, run, token, state, tuple(earlier))
+    addition = begin(index, state, config.run_id or memory.get("run_id"), earlier)
+    output.remember(run_id=addition.run, tokens=[*earlier, addition.token])
+    return addition
 
 
-def _new_run_id() -> str:
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+def _store(index: Index) -> PrintStore:
+    return PrintStore(index.path(PRINTS), remembers=True)
 
 
 def _signature(config: JobConfig) -> str:

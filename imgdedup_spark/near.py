@@ -8,6 +8,7 @@ the partitions.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +17,14 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.bands import BandPlan, Words, make_plan
+from imgdedup_spark.bands import BandPlan, Words, make_plan, make_probe_plan
 from imgdedup_spark.hamming import Matcher, Part, choose_filter_words, pack_codes, permute_bits
 from imgdedup_spark.near_blocks import DECISION_SCHEMA, join_tables, record_batch, tables
 from imgdedup_spark.near_broadcast import build_table, decide_by_broadcast
 from imgdedup_spark.near_decide import DROPPED_OUTSIDE, resolve
-from imgdedup_spark.near_lookup import lookup_by_broadcast
+from imgdedup_spark.near_lookup import lookup_by_broadcast, lookup_packed
 from imgdedup_spark.near_shuffle import BOTH, QUERY, REFERENCE, TARGET, plan_routes, search_by_shuffle
-from imgdedup_spark.session import parallelism
+from imgdedup_spark.session import parallelism, settings
 
 __all__ = ["NearOptions", "Part", "first_come"]
 
@@ -37,6 +38,9 @@ SAMPLE_HASHES = 8192
 
 # Hashes of a unit that are worth a task of their own.
 SMALLEST_UNIT = 100_000
+
+# An Arrow batch of packed blocks has some 30 MB a row, and Spark's default of 10,000 rows would be gigabytes.
+_FEW_BLOCKS_A_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "4"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def first_come(
     *,
     stage: Stage,
     references: DataFrame | None = None,
+    packed: DataFrame | None = None,
     options: NearOptions = NearOptions(),
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Decides which items are kept.
@@ -88,6 +93,8 @@ def first_come(
         parts: what the code is made of.
         stage: ``stage(name, df)`` stores a DataFrame and returns it read back, so that nothing is computed twice.
         references: the same columns, ranks of their own: kept once and for all, before all items.
+        packed: the same references (some may be there twice) without contexts, as an index keeps them: ``rows``,
+            ``base``, ``positions``, ``codes`` (see ``packed``).
         options: tuning.
 
     Returns:
@@ -95,28 +102,35 @@ def first_come(
         ``distance`` (bits; the largest over the reported parts), one row an item; and the plan, for log and
         summary.
     """
-    count, known, has_contexts = _survey(items, references)
+    started = time.perf_counter()
+    count, known, has_contexts = _survey(items, references if packed is None else None)
+    if packed is not None:
+        known = packed.agg(F.sum("rows").alias("rows")).collect()[0]["rows"] or 0
     if count == 0:
         empty = items.sparkSession.createDataFrame([], DECISION_SCHEMA)
         return empty, {"path": "broadcast", "k": 0, "bands": 0, "keys": 0, "comparisons": 0, "rounds": 0, "hashes": 0}
     if has_contexts:
         items = _digest_contexts(items)
         references = None if references is None else _digest_contexts(references)
-    everything = items if references is None else items.select("code").unionAll(references.select("code"))
-    matcher = _make_matcher(_sample(everything, count + known), parts, has_contexts, count, known, options)
+    matcher = _make_matcher(_sample(items, count), parts, has_contexts, count, known, options)
     search = _Search(items.sparkSession, matcher, stage, options)
     info: dict[str, Any] = {**matcher.plan.summary(), "hashes": count, "references": known}
 
     dropped: DataFrame | None = None
     if references is not None and known:
-        found = stage("near_references", search.lookup("near_queries", items, count, references, known, True))
+        if packed is not None and search.fits_lookup(count):
+            table = stage("near_queries", search.table(items))
+            with settings(search.spark, _FEW_BLOCKS_A_BATCH):
+                found = stage("near_references", lookup_packed(matcher, table, packed))
+        else:
+            found = stage("near_references", search.lookup("near_queries", items, count, references, known, True))
         dropped = found.select(
             "rank", F.col("neighbour").alias("keeper"), F.lit(True).alias("is_reference"), "distance"
         )
         items = items.join(found.select("rank"), "rank", "left_anti")
         count = items.count()
     decided, path, rounds = search.decide(items, count)
-    info |= {"path": path, "rounds": rounds}
+    info |= {"path": path, "rounds": rounds, "seconds": round(time.perf_counter() - started, 3)}
     log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in info.items()))
     return (decided if dropped is None else decided.unionAll(dropped)), info
 
@@ -147,7 +161,8 @@ def _digest_contexts(items: DataFrame) -> DataFrame:
 
 
 def _sample(items: DataFrame, count: int) -> np.ndarray[Any, Any]:
-    """Some of the codes: ``(m, code bytes)`` uint8."""
+    """Some of the items' codes: ``(m, code bytes)`` uint8. Every comparison is one of an item, so that references,
+    which may be very many, need not be looked at."""
     # Half as many again, because Spark's sampling is a coin for each row.
     fraction = min(1.0, 1.5 * SAMPLE_HASHES / count)
     rows = items.select("code").sample(fraction=fraction, seed=0).limit(SAMPLE_HASHES).collect()
@@ -175,7 +190,8 @@ def _make_matcher(
     plan: BandPlan = plans[main]
     permuted: Words = permute_bits(samples[main], plan.order)
     words = choose_filter_words(permuted, plan, parts[main].words)
-    return Matcher(tuple(parts), main, plan, contexts, words, options.deepen)
+    probe = make_probe_plan(permuted, parts[main].bits, parts[main].threshold) if options.k is None else None
+    return Matcher(tuple(parts), main, plan, contexts, words, options.deepen, probe)
 
 
 @dataclass(frozen=True)
@@ -195,19 +211,30 @@ class _Search:
         """Whether a table of so many hashes may go to every task."""
         return count * 8 * (self.matcher.width + 1) <= self.options.broadcast_bytes
 
+    def fits_lookup(self, count: int) -> bool:
+        """Whether so many hashes may go to every task, to be found among others."""
+        return self.options.path != "shuffle" and count <= self.options.lookup_hashes
+
+    def table(self, items: DataFrame) -> DataFrame:
+        return build_table(self.matcher, items.select(*self.columns))
+
     def decide(self, items: DataFrame, count: int) -> tuple[DataFrame, str, int]:
         """Decisions among the items alone, the path taken and its rounds."""
         path = self.options.path or ("broadcast" if self.fits_broadcast(count) else "shuffle")
         if path == "shuffle":
             decided, rounds = self._decide_by_shuffle(items, count)
             return decided, path, rounds
-        table = self.stage("near_table", build_table(self.matcher, items.select(*self.columns)))
-        return self.stage("near_decisions", decide_by_broadcast(self.matcher, table, self._tasks())), path, 1
+        tasks = self._tasks(count)
+        table = self.table(items)
+        if tasks > 1:
+            # Read twice: to be searched, and to be decided on.
+            table = self.stage("near_table", table)
+        return self.stage("near_decisions", decide_by_broadcast(self.matcher, table, tasks)), path, 1
 
-    def _tasks(self) -> int:
+    def _tasks(self, count: int) -> int:
         if self.options.tasks is not None:
             return self.options.tasks
-        if self.matcher.plan.seconds < self.options.task_seconds:
+        if self.matcher.plan.search_seconds(count) < self.options.task_seconds:
             return 1
         return 2 * parallelism(self.spark)
 
@@ -215,8 +242,8 @@ class _Search:
         self, name: str, queries: DataFrame, count: int, targets: DataFrame, known: int, references: bool
     ) -> DataFrame:
         """Each query's earliest neighbour among the targets, if it has one (``FOUND_SCHEMA``)."""
-        if self.options.path != "shuffle" and count <= self.options.lookup_hashes:
-            table = self.stage(name, build_table(self.matcher, queries.select(*self.columns)))
+        if self.fits_lookup(count):
+            table = self.stage(name, self.table(queries))
             return lookup_by_broadcast(self.matcher, table, targets.select(*self.columns), references)
         role = REFERENCE if references else TARGET
         rows = queries.select(*self.columns, F.lit(QUERY).alias("role")).unionAll(

@@ -56,7 +56,7 @@ def decide_by_broadcast(matcher: Matcher, table: DataFrame, tasks: int) -> DataF
     """Decisions (``DECISION_SCHEMA``) for a table in blocks.
 
     Args:
-        table: ``TABLE_SCHEMA``, staged: it is read twice.
+        table: ``TABLE_SCHEMA``; with several tasks it is read twice.
         tasks: tasks that search; with one, the task that decides searches as well and nothing is broadcast.
     """
     empty = F.lit(None).cast("binary")

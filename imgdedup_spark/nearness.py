@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark import near
@@ -31,7 +31,7 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     rows: ``key``, ``rank``, ``images``. Only rows of equally many images can match.
     references: rows that come before all of these.
     """
-    search = _among_embeddings(config, stage) if config.is_embedding else _among_hashes(config, stage)
+    search = _among_embeddings(config, stage) if config.is_embedding else _among_hashes(config, stage, references)
     groups = rows.groupBy("key", "images").agg(F.min("rank").alias("first"), F.count(F.lit(1)).alias("size"))
     groups = stage("groups", groups)
     known = None if references is None else references.keyed(config)
@@ -63,12 +63,16 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     return Decided(frame, frame.count(), _plan(plans), reduce(DataFrame.unionByName, highest) if highest else None)
 
 
-def _among_hashes(config: DedupConfig, stage: Stage) -> Search:
+def _among_hashes(config: DedupConfig, stage: Stage, references: References | None) -> Search:
     def search(keys: DataFrame, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
         parts = parts_of(config, images)
-        length = sum((part.bits + 7) // 8 for part in parts)
-        items, references = _items(keys, "code", length), None if known is None else _items(known, "code", length)
-        decisions, plan = near.first_come(items, parts, stage=stage, references=references)
+        length = sum(part.bytes for part in parts)
+        items = _items(keys, "code", length, config)
+        earlier = None if known is None else _items(known, "code", length, config)
+        packed = None
+        if references is not None and references.packed is not None:
+            packed = references.packed.where(F.col("images") == images)
+        decisions, plan = near.first_come(items, parts, stage=stage, references=earlier, packed=packed)
         return decisions.withColumnRenamed("rank", "first"), plan
 
     return search
@@ -78,7 +82,8 @@ def _among_embeddings(config: DedupConfig, stage: Stage) -> Search:
     def search(keys: DataFrame, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
         assert config.dimensions is not None
         length = 4 * config.dimensions * images
-        items, references = _items(keys, "vector", length), None if known is None else _items(known, "vector", length)
+        items = _items(keys, "vector", length, config)
+        references = None if known is None else _items(known, "vector", length, config)
         decisions, plan = embeddings.first_come(
             items,
             config.similarity,
@@ -101,11 +106,13 @@ def _among_embeddings(config: DedupConfig, stage: Stage) -> Search:
     return search
 
 
-def _items(rows: DataFrame, name: str, length: int) -> DataFrame:
+def _items(rows: DataFrame, name: str, length: int, config: DedupConfig) -> DataFrame:
     """What a search takes: ``rank``, the first ``length`` bytes of the key as ``name``, and as ``context`` what must
-    be equal besides (the text, or nothing)."""
-    code, context = split_key(length)
-    return rows.select("rank", code.alias(name), context.alias("context"))
+    be equal besides: the text."""
+    key = F.col("key")
+    # Without texts Spark sees that no row needs looking at to know the context.
+    context = F.substring(key, length + 1, 1 << 20) if config.text_col else F.lit(b"")
+    return rows.select("rank", F.substring(key, 1, length).alias(name), context.alias("context"))
 
 
 def parts_of(config: DedupConfig, images: int) -> list[Part]:
@@ -117,11 +124,6 @@ def parts_of(config: DedupConfig, images: int) -> list[Part]:
         for index, (width, threshold) in enumerate(zip(bits, thresholds, strict=True))
         for _ in range(images)
     ]
-
-
-def split_key(length: int) -> tuple[Column, Column]:
-    key = F.col("key")
-    return F.substring(key, 1, length), F.substring(key, length + 1, 1 << 20)
 
 
 def _plan(plans: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -69,29 +69,35 @@ class Output:
             if mine.startswith(other):
                 raise UserError(f"--output {self.folder}: it lies in the input {path}; choose another folder")
         memory: dict[str, Any] = {}
-        whole = same = False
+        whole, same = False, None
         made = not storage.exists(self.folder)
         if not storage.is_empty_or_missing(self.folder):
             earlier = self._read(_RUN)
-            same = earlier is not None and earlier["signature"] == signature
+            # An attempt at this run, rather than at another one.
+            same = earlier if earlier is not None and earlier["signature"] == signature else None
             swap = self._read(_SWAP)
-            if same and swap is not None:
+            if same is not None and swap is not None:
                 return replace(self, finished=self._swap(swap))
             whole = storage.exists(self.path(SUMMARY))
-            if same and whole and not overwrite:
+            # An attempt that has written beside this summary has not finished: the summary is the old output's.
+            if same is not None and whole and not overwrite and not same["beside"]:
                 summary = json.loads(storage.read_text(self.path(SUMMARY)))
                 storage.delete(self.path(STAGING))
                 return replace(self, finished=summary)
-            if not overwrite and not same:
+            if not overwrite and same is None:
                 raise UserError(f"--output {self.folder}: not empty; choose another folder or add --overwrite")
-            memory = earlier["memory"] if earlier is not None and same else {}
+            memory = same["memory"] if same is not None else {}
             for part in PARTS[1:]:
                 if part != STAGING and not whole:
                     storage.delete(self.path(part))
             for leftover in ("parts", _SWAP, _CLEARED):
                 storage.delete(self.path(STAGING, leftover))
         opened = replace(
-            self, beside=whole, fresh=not same, made=made, memory={"signature": signature, "memory": memory}
+            self,
+            beside=whole,
+            fresh=same is None,
+            made=made,
+            memory={"signature": signature, "beside": whole, "memory": memory},
         )
         opened.remember()
         return opened

@@ -131,8 +131,9 @@ def find_duplicates(
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
     source, raw, tallies, config = _hash(source, config, work, clock, store, references)
-    known = 0 if references is None else references.rows
-    with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"] + known):
+    rows_in = clock.stages["hash"]["rows"]
+    shuffled = rows_in + (0 if references is None else references.shuffled_rows(config, rows_in))
+    with small_shuffles(source.frame.sparkSession, shuffled):
         with clock.stage("match") as entry:
             prints, pieces = attach(raw, source, config.id_col, work.stage)
             rows, decided = match(prints, config, work, references)

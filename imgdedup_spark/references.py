@@ -21,8 +21,9 @@ from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.fingerprints import failed, fingerprint, key_parts
 from imgdedup_spark.index import Index, Run, State, check_spec, is_index
-from imgdedup_spark.joins import join_few, keepers
+from imgdedup_spark.joins import BROADCAST_KEYS, join_few, keepers
 from imgdedup_spark.matching import Stage, has_key, key_of
+from imgdedup_spark.packed import PACKED
 from imgdedup_spark.places import attach
 from imgdedup_spark.session import picture_settings
 from imgdedup_spark.sources import Source, read_source
@@ -40,6 +41,8 @@ class References:
     distinct: whether no two of them have the same key.
     digits: fewest and most hex digits of their hashes, or numbers in an embedding; (0, 0) without any, or where it
         does not matter.
+    packed: the same references with images (see ``packed``), and ``base``, the rank of position 0; None unless
+        indexes keep them for all.
     read: for summary.json, what ``--against`` named and what was found there.
     """
 
@@ -48,6 +51,7 @@ class References:
     index_base: int
     distinct: bool
     digits: tuple[int, int] = (0, 0)
+    packed: DataFrame | None = None
     read: list[dict[str, Any]] = field(default_factory=list)
 
     def keyed(self, config: DedupConfig) -> DataFrame:
@@ -56,6 +60,15 @@ class References:
         if self.distinct:
             return keyed
         return keyed.groupBy("key", "images").agg(F.min("rank").alias("rank"))
+
+    def shuffled_rows(self, config: DedupConfig, rows: int) -> int:
+        """How many of the references may go through a shuffle when so many rows are compared with them.
+
+        None while the rows are few enough to be broadcast instead, unless equal references must be found first.
+        """
+        as_they_are = self.distinct or (config.threshold > 0 and self.packed is not None)
+        few = rows <= BROADCAST_KEYS and not config.is_embedding
+        return 0 if as_they_are and few else self.rows
 
     def reason(self) -> Column:
         """Of a dropped row, from its ``reference`` and the reason it has."""
@@ -129,15 +142,23 @@ def gather(
 
 
 def _joined(parts: Sequence[References], base: int) -> References:
-    start, frames = 0, []
+    start, frames, packed = 0, [], []
     for part in parts:
-        frames.append(part.frame.withColumn("rank", F.col("rank") + F.lit(start)) if start else part.frame)
+        frames.append(_later(part.frame, "rank", start))
+        if part.packed is not None:
+            packed.append(_later(part.packed, "base", start))
         start += part.rows
     lengths = [part.digits for part in parts if part.digits != (0, 0)]
     digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
     read = [one for part in parts for one in part.read]
-    frame = reduce(DataFrame.unionByName, frames)
-    return References(frame, start, base, len(parts) == 1 and parts[0].distinct, digits, read)
+    distinct = len(parts) == 1 and parts[0].distinct
+    all_packed = reduce(DataFrame.unionByName, packed) if len(packed) == len(parts) else None
+    return References(reduce(DataFrame.unionByName, frames), start, base, distinct, digits, all_packed, read)
+
+
+def _later(frame: DataFrame, rank: str, start: int) -> DataFrame:
+    """The same with ranks from ``start`` on."""
+    return frame.withColumn(rank, F.col(rank) + F.lit(start)) if start else frame
 
 
 def _columns(config: DedupConfig) -> list[str]:
@@ -154,14 +175,19 @@ def _of_index(spark: SparkSession, index: Index, state: State, config: DedupConf
         frame = to_vectors(frame)
     if not runs:
         empty = frame.withColumn("rank", F.col("position"))
-        return References(empty.select(*_columns(config)), 0, 0, True)
+        packed = spark.createDataFrame([], f"{PACKED}, base bigint")
+        return References(empty.select(*_columns(config)), 0, 0, True, packed=packed)
     bases = spark.createDataFrame(_bases(runs), "run string, base bigint")
     # A line a run.
     ranked = frame.join(F.broadcast(bases), "run").withColumn("rank", F.col("base") + F.col("position"))
     lengths = [run.digits for run in runs if run.digits != (0, 0)]
     digits = (min(low for low, _ in lengths), max(high for _, high in lengths)) if lengths else (0, 0)
     distinct = all(run.distinct for run in runs)
-    return References(ranked.select(*_columns(config)), sum(run.rows for run in runs), 0, distinct, digits)
+    packed = None
+    if all(run.packed for run in runs):
+        read = spark.read.schema(f"run string, {PACKED}").parquet(*[index.path(run.packed) for run in runs])
+        packed = read.join(F.broadcast(bases), "run").drop("run")
+    return References(ranked.select(*_columns(config)), sum(run.rows for run in runs), 0, distinct, digits, packed)
 
 
 def _bases(runs: Sequence[Run]) -> list[tuple[str, int]]:
@@ -200,7 +226,7 @@ def _of_data(spark: SparkSession, path: str, input_format: str | None, config: D
         found = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
         digits = (found["low"] or 0, found["high"] or 0)
     read = [{"against": path, "rows": rows, "rows_with_errors": bad}]
-    return References(numbered.select(*_columns(config)), rows, 0, False, digits, read)
+    return References(numbered.select(*_columns(config)), rows, 0, False, digits, read=read)
 
 
 def _read(spark: SparkSession, path: str, input_format: str | None) -> Source:

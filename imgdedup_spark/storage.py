@@ -7,6 +7,7 @@ plain.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -24,6 +25,7 @@ from pyarrow import fs
 from imgdedup_spark.errors import UserError
 
 __all__ = [
+    "LEFT_ALONE_SECONDS",
     "UnsupportedScheme",
     "absolute",
     "delete",
@@ -32,6 +34,7 @@ __all__ = [
     "is_empty_or_missing",
     "is_local",
     "join",
+    "list_changes",
     "list_files",
     "move_files",
     "open_fs",
@@ -49,6 +52,9 @@ _WEB = {"http", "https", "ftp", "ftps", "sftp"}
 _RENAMING = {"file", "hdfs", "viewfs"}
 # As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
+
+#: What no run names is deleted when nothing in it has changed for a week: until then it may belong to a run at work.
+LEFT_ALONE_SECONDS = 7 * 24 * 3600
 
 
 class UnsupportedScheme(UserError):
@@ -160,6 +166,15 @@ def list_files(uri: str, recursive: bool = False) -> list[str]:
     infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=recursive))
     below = sorted(info.path[len(path) :].lstrip("/") for info in infos if info.is_file)
     return [join(uri, name) for name in below]
+
+
+def list_changes(uri: str) -> list[tuple[str, float]]:
+    """The files in a folder and all below it, by path relative to it, and when each was last changed (seconds since
+    1970; infinity where the file system does not say)."""
+    opened, path = open_fs(uri)
+    infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=True))
+    files = [info for info in infos if info.is_file]
+    return [(info.path[len(path) :].lstrip("/"), (info.mtime_ns or math.inf) / 1e9) for info in files]
 
 
 def delete(uri: str) -> None:

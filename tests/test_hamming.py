@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from near_cases import KINDS, context_digests, make_bits, make_matcher, to_codes
 
+from imgdedup_spark.bands import make_probe_plan
 from imgdedup_spark.hamming import Matcher, Part, earliest_neighbours, pack_codes, permute_bits
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +59,33 @@ def test_search_agrees_with_the_twin(kind: str, bits: int) -> None:
                 matcher.search(table, targets, queries, best)
                 assert best[queries].tolist() == earliest_among(matches, targets, queries)
                 assert (best[targets] == targets).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bits", [42, 64, 100, 256, 1024])
+def test_probing_agrees_with_the_twin(kind: str, bits: int) -> None:
+    """Few among many, by buckets one bit away, whatever it costs."""
+    rng = np.random.default_rng([KINDS.index(kind), bits, 1])
+    for threshold in (1, 2, bits // 8, bits // 4):
+        count = int(rng.integers(2, 150))
+        parts = [Part(bits, threshold)]
+        columns = [make_bits(rng, kind, count, bits, threshold)]
+        matches = twin(columns, parts, np.zeros(count))
+        codes = to_codes(columns)
+        matcher = make_matcher(codes, parts, k=int(rng.integers(0, 3)))
+        table = matcher.pack(codes)
+        probe = make_probe_plan(table, bits, threshold)
+        assert probe is not None and probe.rate > 0
+        matcher = replace(matcher, probe=replace(probe, rate=-1e9))
+        rows = np.arange(count, dtype=np.int32)
+        chosen = rng.random(count) < 0.8
+        targets, queries = rows[chosen], rows[~chosen]
+        limits = (rows * rng.random(count)).astype(np.int32) if count % 2 else rows
+        best = limits.copy()
+        matcher.search(table, targets, queries, best)
+        expected = [min((t for t in targets if t < limits[q] and matches[q, t]), default=limits[q]) for q in queries]
+        assert best[queries].tolist() == expected
+        assert (best[targets] == limits[targets]).all()
 
 
 def test_limits_bound_what_counts() -> None:

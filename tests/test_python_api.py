@@ -53,6 +53,24 @@ def test_deduplicate(frame):
 
 
 @pytest.mark.spark
+@pytest.mark.parametrize("threshold", [0, 4])
+def test_deduplicate_with_an_index_and_references(frame, tmp_path, threshold):
+    """The same call again replaces what it had added; a reference is read only."""
+    config, index = DedupConfig(threshold=threshold), str(tmp_path / "index")
+    deduplicate(frame.where("id = 2"), config, id_col="id", index=str(tmp_path / "eval"))
+    for _ in range(2):
+        first = deduplicate(frame.where("id < 2"), config, id_col="id", index=index, run_id="one")
+        assert sorted(row.id for row in first.kept.collect()) == [0, 1]
+    result = deduplicate(frame.where("id > 0"), config, id_col="id", index=index, against=[str(tmp_path / "eval")])
+    assert result.kept.count() == 0
+    found = {row.id: (row.kept_id, row.reason) for row in result.duplicates.collect()}
+    assert found[1] == (1, "in_index") and found[3] == (0, "in_index") and found[6] == (2, "in_reference")
+    assert len(found) == 6
+    with pytest.raises(UserError, match="needs index"):
+        deduplicate(frame, config, run_id="one")
+
+
+@pytest.mark.spark
 def test_deduplicate_with_text_and_a_staging_folder(frame, tmp_path):
     config = DedupConfig(text_col="text", emit_hashes=True, keep="bytes desc, text desc")
     result = deduplicate(frame.repartition(3), config, id_col="id", staging=str(tmp_path / "work"))

@@ -112,10 +112,11 @@ def test_a_finished_output_stays_until_the_new_one_is_whole(run, three_files, tm
     options = (*HASHES, "--threshold", 4, "--overwrite")
     undisturbed = run(three_files, *HASHES, "--threshold", 4)
     assert undisturbed.ids() != first.ids()
-    for point in [(job, "write_kept", "after", 1), (Output, "finish", "before", 1)]:
+    # An attempt that takes the place of a killed one needs no --overwrite, and goes on all the same.
+    for point, how in [((job, "write_kept", "after", 1), options), ((Output, "finish", "before", 1), options[:-1])]:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             killing(patch, *point)
-            run(three_files, *options, output="out")
+            run(three_files, *how, output="out")
         assert first.kept == kept_before and first.summary["config"]["threshold"] == 0
     for name, when in [("move_files", "before"), ("move_files", "after"), ("write_text", "after")]:
         # The old parts are gone; the new ones are there; the summary is written.
@@ -171,6 +172,59 @@ def test_a_later_run_hashes_new_files_alone(run, three_files, tmp_path):
     # Other options of the hash find nothing.
     other = run(three_files, "--hash-col", "h", "--index", tmp_path / "index", "--run-id", "two")
     assert "files_reused" not in other.summary["stages"]["hash"]
+
+
+@pytest.mark.parametrize("method", [("--method", "phash"), ("--method", "colorhash", "--verify", "dhash:8:4")])
+def test_pictures_are_known_by_their_bytes(run, photos, tmp_path, method):
+    """In a file of another name, with other rows, among new pictures; as lists, and unreadable ones."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    near = ("--threshold", 3) if len(method) > 2 else ()
+    options = (*method, *near, "--index", tmp_path / "index", "--run-id", "day")
+
+    def write_rows(name, letters):
+        images = [[{**photos, "x": b"none"}[letter] for letter in row] for row in letters]
+        table = pa.table({"id": list(range(len(letters))), "image": pa.array(images, pa.list_(pa.binary()))})
+        pq.write_table(table, folder / f"{name}.parquet")
+
+    write_rows("a", ["A", "B", "x", "AB", "C", ""])
+    run(folder, *options)
+    (folder / "a.parquet").unlink()
+    write_rows("b", ["D", "C", "A", "C", "", "x", "BA", "B"])
+    again = run(folder, *options)
+    # A, B and C, the last of them twice: what has been part of a longer list or unreadable is decoded again, except
+    # where the same bytes have been a row's only picture (B and A of BA).
+    assert again.summary["stages"]["hash"]["images_reused"] == 6
+    fresh = run(folder, *method, *near)
+    assert again.kept == fresh.kept and again.dropped == fresh.dropped
+    assert again.table("hashes") == fresh.table("hashes") and again.table("errors") == fresh.table("errors")
+
+
+def test_old_leavings_are_cleared(run, three_files, tmp_path, a_group_a_file):
+    """What killed runs have left in an index goes after a week; what a run at work may have written stays."""
+    index = tmp_path / "index"
+    options = (*HASHES, "--index", index, "--run-id")
+    run(three_files, *options, "one")
+    held = indexed(index)
+    for folder in ("data/run=x", "packed", "_staging", "fingerprints"):
+        for age in ("old", "young"):
+            path = index / folder / age / "part.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+        os.utime(index / folder / "old" / "part.parquet", (1, 1))
+    groups = {path: json.loads(path.read_text()) for path in (index / "fingerprints").glob("*.json")}
+    for path, group in groups.items():
+        path.write_text(json.dumps({**group, "made": 1.0}))
+    write(three_files, {"b": [(3, "ee")]})
+    result = run(three_files, *options, "two")
+    assert result.summary["stages"]["hash"]["files_reused"] == 2
+    assert len(list(index.rglob("young"))) == 4 and not list(index.rglob("old"))
+    # The group of the old b.parquet is gone, and that of the new one is there.
+    gone = [path for path in groups if not path.exists()]
+    assert [[file[2].rpartition("/")[2] for file in groups[path]["files"]] for path in gone] == [["b.parquet"]]
+    assert not gone[0].with_suffix("").exists()
+    assert len(list((index / "fingerprints").glob("*.json"))) == 3
+    assert set(held) <= set(indexed(index))
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet"])
