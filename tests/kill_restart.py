@@ -1,4 +1,4 @@
-"""Kills the job at random moments and starts it again: `python tests/kill_restart.py` (some 10 minutes on two cores).
+"""Kills the job at random moments and starts it again: `python tests/kill_restart.py` (some 20 minutes on two cores).
 
 Every other time the driver (Python and the JVM) is killed with SIGKILL, else one Python worker that is at work: it
 is seen to use processor time, or waited for. Half of the workers are killed under a master that retries tasks.
