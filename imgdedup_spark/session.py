@@ -11,7 +11,6 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.utils import is_remote
 from pyspark.util import inheritable_thread_target
 
 from imgdedup_spark.config import DedupConfig
@@ -122,7 +121,10 @@ def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:
         Exception: the first that an action has raised, after all of them have ended.
     """
     # With the caller's job group and tags, so that who cancels the caller's jobs cancels these too.
-    wrapped: Callable[..., Any] = inheritable_thread_target(spark) if is_remote() else inheritable_thread_target
+    # Classic PySpark 3.5 has no tags, and wraps functions itself.
+    wrapped: Callable[..., Any] = (
+        inheritable_thread_target(spark) if hasattr(spark, "addTag") else inheritable_thread_target
+    )
     with ThreadPoolExecutor(max_workers=max(1, len(actions))) as pool:
         calls = [pool.submit(wrapped(action)) for action in actions]
     return [call.result() for call in calls]
