@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pyspark
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
 from pyspark.util import inheritable_thread_target
 
 from imgdedup_spark.config import DedupConfig
@@ -121,10 +123,9 @@ def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:
         Exception: the first that an action has raised, after all of them have ended.
     """
     # With the caller's job group and tags, so that who cancels the caller's jobs cancels these too.
-    # Classic PySpark 3.5 has no tags, and wraps functions itself.
-    wrapped: Callable[..., Any] = (
-        inheritable_thread_target(spark) if hasattr(spark, "addTag") else inheritable_thread_target
-    )
+    # Classic PySpark 3.5 knows no tags of a session, and wraps functions itself.
+    plain = pyspark.__version__.startswith("3.") and not is_remote()
+    wrapped: Callable[..., Any] = inheritable_thread_target if plain else inheritable_thread_target(spark)
     with ThreadPoolExecutor(max_workers=max(1, len(actions))) as pool:
         calls = [pool.submit(wrapped(action)) for action in actions]
     return [call.result() for call in calls]
