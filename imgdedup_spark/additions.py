@@ -65,7 +65,6 @@ class Addition:
         length = numbers_in_vector() if config.is_embedding else F.length("imagehash")
         agg = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
         digits = (agg["low"] or 0, agg["high"] or 0)
-        config = found.config
         if config.hash_col:
             config = replace(config, ready_bits=4 * digits[0] if digits[0] == digits[1] > 0 else None)
         packed = ""

@@ -100,6 +100,7 @@ def deduplicate(
     if id_col is not None:
         config = replace(config, id_col=id_col)
     config.check()
+    config.check_references(index, against)
     check_models(config)
     if run_id is not None and index is None:
         raise UserError("run_id: it names a run in an index, and needs index")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -240,6 +240,16 @@ class DedupConfig:
             if unused:
                 raise UserError(f"{unused[0]} runs a model, and --embedding-col has ready vectors: leave one out")
 
+    def check_references(self, index: str | None, against: Sequence[str]) -> None:
+        """Raises:
+        UserError: the run is one of stages, which know nothing of earlier rows.
+        """
+        if self.stages and (index or against):
+            raise UserError(
+                f"{'--index' if index else '--against'} does not go with `stages`: give each stage a run of its "
+                "own (with an index of its own), the next one on the kept/ of the one before"
+            )
+
     def _check_stages(self) -> None:
         alien = self._changed(STAGE_OPTIONS)
         if alien:
@@ -316,11 +326,7 @@ class JobConfig:
             raise UserError("--run-id names a run in an index: it needs --index")
         if self.run_id == "":
             raise UserError("--run-id: an id has at least one character")
-        if self.dedup.stages and (self.index or self.against):
-            raise UserError(
-                f"{'--index' if self.index else '--against'} does not go with `stages`: give each stage a run of its "
-                "own (with an index of its own), the next one on the kept/ of the one before"
-            )
+        self.dedup.check_references(self.index, self.against)
         self.dedup.check()
 
 
