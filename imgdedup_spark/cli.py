@@ -76,19 +76,28 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
     return OK
 
 
+def _load_libraries() -> None:
+    """Loads the largest shared libraries of the job, while the JVM starts.
+
+    Only packages that import neither PySpark nor this one: two threads that import the same circle of modules from two
+    ends break each other's imports.
+    """
+    for name in ("pyarrow.parquet", "pyarrow.compute", "pyarrow.fs", "numba", "PIL.Image"):
+        importlib.import_module(name)
+
+
 @contextlib.contextmanager
 def _session() -> Iterator[Any]:
     """Spark; stopped at the end if it was started here."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        # Half a second of imports, while the JVM starts.
-        job = pool.submit(importlib.import_module, "imgdedup_spark.job")
+        libraries = pool.submit(_load_libraries)
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.session import start_session
 
             spark, ours = start_session()
-            job.result()
-        except ImportError as error:
+            libraries.result()
+        except ModuleNotFoundError as error:
             raise UserError(
                 f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them"
             ) from None

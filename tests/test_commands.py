@@ -50,6 +50,17 @@ def test_imgdedup_needs_no_setting_up(table, tmp_path):
     assert again.stderr.count("imgdedup: error:") == 1 and "Traceback" not in again.stderr
 
 
+def test_what_is_loaded_beside_the_session_shares_no_module_with_it():
+    """Two threads that import a circle of modules from two ends break each other's imports, now and then."""
+    code = (
+        "import sys; from imgdedup_spark import cli; cli._load_libraries(); "
+        "print(*[n for n in sys.modules if n.split('.')[0] in ('pyspark', 'pandas', 'py4j', 'imgdedup_spark')])"
+    )
+    done = run(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sorted(done.stdout.split()) == ["imgdedup_spark", "imgdedup_spark.cli", "imgdedup_spark.errors"]
+
+
 def test_spark_submit_with_the_package_as_a_zip(table, tmp_path):
     """The driver and the workers get the package from the zip alone."""
     archive = tmp_path / "imgdedup_spark.zip"
