@@ -7,7 +7,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from imgdedup_spark.errors import JobError, UserError
@@ -93,7 +93,7 @@ def _session() -> Iterator[Any]:
         libraries = pool.submit(_load_libraries)
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
-            from imgdedup_spark.session import start_session
+            from imgdedup_spark.session import start_session, warm_up
 
             spark, ours = start_session()
             libraries.result()
@@ -101,10 +101,15 @@ def _session() -> Iterator[Any]:
             raise UserError(
                 f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them"
             ) from None
-    try:
-        yield spark
-    finally:
-        if ours:
+        if not ours:
+            yield spark
+            return
+        warm = pool.submit(warm_up, spark)
+        try:
+            yield spark
+        finally:
+            # Spark would log a job that is still at work when it is stopped as an error.
+            wait([warm])
             with contextlib.suppress(Exception):
                 spark.stop()
 

@@ -59,7 +59,8 @@ def is_image_type(kind: DataType) -> bool:
         parts = {one.name: one.dataType for one in kind.fields}
         if not {"bytes", "path"} & parts.keys():
             return False
-        return isinstance(parts.get("bytes", BinaryType()), BinaryType | NullType) and isinstance(
+        # JSON has no binary: there `bytes` is base64 text.
+        return isinstance(parts.get("bytes", BinaryType()), BinaryType | StringType | NullType) and isinstance(
             parts.get("path", StringType()), StringType | NullType
         )
     # A column that is null in every row is read as NullType from JSON lines: rows without images.

@@ -176,6 +176,11 @@ class DedupConfig:
         return tuple(VerifySpec.parse(text) for text in self.verify)
 
     @property
+    def specs(self) -> tuple[HashSpec, ...]:
+        """All hashes of a picture: the main one, then those of ``verify``."""
+        return (self.spec, *(verify.spec for verify in self.verifies))
+
+    @property
     def keep_terms(self) -> tuple[KeepTerm, ...]:
         """The terms of ``keep`` before the final ``first``; none for plain ``first``."""
         return parse_keep(self.keep)
@@ -190,9 +195,8 @@ class DedupConfig:
             for one in value if isinstance(value, tuple) else (value,):
                 if choices and one not in choices:
                     raise UserError(f"{flag(item.name)} is one of {', '.join(choices)}, not {one!r}")
-        for name in ("show_num",):
-            if getattr(self, name) < 0:
-                raise UserError(f"{flag(name)} is 0 or more, not {getattr(self, name)}")
+        if self.show_num < 0:
+            raise UserError(f"{flag('show_num')} is 0 or more, not {self.show_num}")
         for name in ("max_pixels", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{flag(name)} is 1 or more, not {getattr(self, name)}")

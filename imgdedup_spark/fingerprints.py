@@ -132,8 +132,7 @@ def fingerprint(source: Source, config: DedupConfig, memory: Memory | None = Non
 def _hasher(config: DedupConfig, memory: Memory | None) -> PictureHasher:
     if config.is_embedding:
         return Embedder(Encoder(encoder_spec(config), config.max_pixels))
-    specs = [config.spec, *(verify.spec for verify in config.verifies)]
-    hasher = Hasher(specs, config.decode, config.max_pixels)
+    hasher = Hasher(config.specs, config.decode, config.max_pixels)
     return hasher if memory is None else RememberingHasher(hasher, memory)
 
 
@@ -377,4 +376,4 @@ def failed(prints: DataFrame) -> DataFrame:
 
 def key_parts(config: DedupConfig) -> Sequence[str]:
     """The columns of hashes (or embeddings) that make up a row's key."""
-    return ["vector"] if config.is_embedding else hash_columns(1 + len(config.verifies))
+    return ["vector"] if config.is_embedding else hash_columns(len(config.specs))

@@ -26,7 +26,6 @@ from imgdedup_spark.columns import image_column, row_terms
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.embeddings.models import identity
 from imgdedup_spark.fingerprints import encoder_spec, fingerprint, key_parts
-from imgdedup_spark.hashes import HashSpec
 from imgdedup_spark.remembered import Memory, can_remember, most_pictures, nothing, recall
 from imgdedup_spark.session import parallelism
 from imgdedup_spark.sources import PLACE, Source, scan
@@ -186,7 +185,7 @@ def _only(source: Source, files: Sequence[File]) -> Source:
 
 def _recall(spark: SparkSession, groups: Sequence[Group], config: DedupConfig, pictures: str) -> Memory:
     """The pictures that were hashed last, as many as a run may know."""
-    room = most_pictures(_hash_specs(config))
+    room = most_pictures(config.specs)
     names = key_parts(config)
     schema = f"digest binary, width int, height int, {', '.join(f'{name} string' for name in names)}"
     frames: list[DataFrame] = []
@@ -287,7 +286,7 @@ def _list_files(source: Source, config: DedupConfig, rest: Rest | None) -> list[
 def _specs(config: DedupConfig) -> list[tuple[str, Any]]:
     if config.is_embedding:
         return [(config.method, None if config.embedding_col else identity(encoder_spec(config).model))]
-    return [(one.method, one.size) for one in _hash_specs(config)]
+    return [(one.method, one.size) for one in config.specs]
 
 
 def _signature(source: Source, config: DedupConfig, number: int, rest: Rest | None) -> str:
@@ -325,12 +324,8 @@ def _picture_options(config: DedupConfig) -> dict[str, Any]:
     }
 
 
-def _hash_specs(config: DedupConfig) -> list[HashSpec]:
-    return [config.spec, *(verify.spec for verify in config.verifies)]
-
-
 def _remembers(config: DedupConfig) -> bool:
-    return not config.hash_col and not config.is_embedding and can_remember(_hash_specs(config))
+    return not config.hash_col and not config.is_embedding and can_remember(config.specs)
 
 
 def _digest(content: dict[str, Any]) -> str:

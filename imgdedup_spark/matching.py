@@ -88,7 +88,7 @@ def hash_widths(config: DedupConfig) -> list[int]:
     if config.hash_col:
         assert config.ready_bits is not None
         return [config.ready_bits]
-    widths = [config.spec.bits, *(verify.spec.bits for verify in config.verifies)]
+    widths = [spec.bits for spec in config.specs]
     return [width for width in widths if width is not None]
 
 

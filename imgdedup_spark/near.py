@@ -18,8 +18,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.bands import BandPlan, Words, make_plan, make_probe_plan
+from imgdedup_spark.blocks import record_batch
 from imgdedup_spark.hamming import Matcher, Part, choose_filter_words, pack_codes, permute_bits
-from imgdedup_spark.near_blocks import DECISION_SCHEMA, join_tables, record_batch, tables
+from imgdedup_spark.near_blocks import DECISION_SCHEMA, join_tables, tables
 from imgdedup_spark.near_broadcast import build_table, decide_by_broadcast
 from imgdedup_spark.near_decide import DROPPED_OUTSIDE, resolve
 from imgdedup_spark.near_lookup import lookup_by_broadcast, lookup_packed

@@ -1,8 +1,5 @@
-"""Packed blocks: many hashes in one Spark row, so that the JVM moves a few large values instead of millions of
-rows.
-
-A block is two or more binary columns of equal row counts, for example ``ranks`` (int64 each) and ``words`` (a
-table of ``hamming``, row after row). Everything here runs inside ``mapInArrow``.
+"""Packed blocks of the near-duplicate search: ``ranks`` (int64 each) and ``words`` (a table of ``hamming``, row after
+row). Everything here runs inside ``mapInArrow``.
 """
 
 from __future__ import annotations
@@ -12,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from imgdedup_spark.bands import Words
+from imgdedup_spark.blocks import block_batch, fixed_bytes, record_batch, values
 from imgdedup_spark.hamming import CONTEXT_BYTES, Matcher
 
 # Hashes in a block: 8 MB of 64-bit hashes. Few enough for any heap, enough that a row's overhead vanishes.
@@ -27,13 +24,6 @@ Ranks = npt.NDArray[np.int64]
 TABLE_SCHEMA = "block int, ranks binary, words binary"
 DECISION_SCHEMA = "rank bigint, keeper bigint, is_reference boolean, distance int"
 DECISION_BLOCK_SCHEMA = "ranks binary, keepers binary, is_reference binary, distances binary"
-
-
-def fixed_bytes(column: Any, size: int) -> npt.NDArray[np.uint8]:
-    """An Arrow binary column whose values all have ``size`` bytes, as ``(n, size)`` uint8."""
-    fixed = column.cast(pa.binary(size))
-    data = np.frombuffer(fixed.buffers()[1], dtype=np.uint8)
-    return data[fixed.offset * size : (fixed.offset + len(fixed)) * size].reshape(len(fixed), size)
 
 
 def batch_to_table(matcher: Matcher, batch: Any) -> tuple[Ranks, Words]:
@@ -73,30 +63,6 @@ def sorted_by_rank(ranks: Ranks, words: Words) -> tuple[Ranks, Words]:
         return ranks, words
     order = np.argsort(ranks)
     return ranks[order], words[order]
-
-
-def record_batch(**columns: Any) -> Any:
-    """An Arrow batch of these columns: NumPy arrays, or lists of bytes for binary ones."""
-    return pa.RecordBatch.from_arrays([pa.array(values) for values in columns.values()], names=list(columns))
-
-
-def block_batch(**columns: Any) -> Any:
-    """An Arrow batch of one row: arrays become binary values, integers stay numbers."""
-    arrays = [
-        pa.array([value.tobytes()], type=pa.binary())
-        if isinstance(value, np.ndarray)
-        else pa.array([value], type=pa.int32())
-        for value in columns.values()
-    ]
-    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
-
-
-def values(batch: Any, column: str, row: int, dtype: Any) -> npt.NDArray[Any]:
-    """The array in one binary value of a block; it shares the batch's memory. Empty for null."""
-    scalar = batch.column(column)[row]
-    if not scalar.is_valid:
-        return np.zeros(0, dtype=dtype)
-    return np.frombuffer(scalar.as_buffer(), dtype=dtype)
 
 
 def table_blocks(ranks: Ranks, words: Words) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.bands import Words
+from imgdedup_spark.blocks import block_batch, values
 from imgdedup_spark.hamming import Matcher, earliest_neighbours
 from imgdedup_spark.hamming_compare import Rows
 from imgdedup_spark.near_blocks import (
@@ -23,14 +24,12 @@ from imgdedup_spark.near_blocks import (
     DECISION_SCHEMA,
     TABLE_SCHEMA,
     Ranks,
-    block_batch,
     decision_blocks,
     join_tables,
     sorted_by_rank,
     table_blocks,
     tables,
     unpack_decisions,
-    values,
 )
 from imgdedup_spark.near_decide import first_come_rule
 

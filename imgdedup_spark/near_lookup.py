@@ -10,8 +10,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.bands import Words
+from imgdedup_spark.blocks import block_batch, record_batch, values
 from imgdedup_spark.hamming import Matcher
-from imgdedup_spark.near_blocks import BLOCK_HASHES, Ranks, block_batch, join_tables, record_batch, tables, values
+from imgdedup_spark.near_blocks import BLOCK_HASHES, Ranks, join_tables, tables
 from imgdedup_spark.near_shuffle import FOUND_SCHEMA, QUERY, REFERENCE, TARGET, earliest, search_unit
 
 _TARGET_SCHEMA = "target_ranks binary, target_words binary"

@@ -19,8 +19,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.bands import Words
+from imgdedup_spark.blocks import block_batch, record_batch, values
 from imgdedup_spark.hamming import Matcher
-from imgdedup_spark.near_blocks import BLOCK_HASHES, Ranks, batch_to_table, block_batch, record_batch, values
+from imgdedup_spark.near_blocks import BLOCK_HASHES, Ranks, batch_to_table
 
 # Roles of a row in a search. References come before everything else; the others are ordered by rank.
 REFERENCE, TARGET, BOTH, QUERY = 0, 1, 2, 3

@@ -14,10 +14,11 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.blocks import block_batch, fixed_bytes
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.fingerprints import key_parts
 from imgdedup_spark.matching import code, hex_digits
-from imgdedup_spark.near_blocks import BLOCK_HASHES, block_batch, fixed_bytes
+from imgdedup_spark.near_blocks import BLOCK_HASHES
 
 #: ``images``, which all hashes of the row have; ``rows``, how many they are; int64 ``positions`` within what the run
 #: added; ``codes``, as the near-duplicate search takes them, one after another.

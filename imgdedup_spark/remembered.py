@@ -17,9 +17,9 @@ import numpy.typing as npt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.blocks import block_batch, fixed_bytes
 from imgdedup_spark.hashes import Fingerprints, Hasher
 from imgdedup_spark.images import Bytes
-from imgdedup_spark.near_blocks import block_batch, fixed_bytes
 
 #: Bytes of a digest: the first half of SHA-256, which CPUs compute themselves (30 µs for 58 kB; decoding takes 600).
 DIGEST_BYTES = 16

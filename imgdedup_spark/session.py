@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -58,6 +59,21 @@ def start_session() -> tuple[SparkSession, bool]:
     return builder.getOrCreate(), True
 
 
+def warm_up(spark: SparkSession) -> None:
+    """Starts the Python workers of a local session, and has them load what hashes pictures: a second or two, which are
+    to be had while the driver looks at the input."""
+    if is_remote() or not str(spark.conf.get("spark.master", "")).startswith("local"):
+        return
+    cores = spark.sparkContext.defaultParallelism
+    frame = spark.range(0, cores, 1, cores).mapInArrow(_load_hashing, "id bigint")
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def _load_hashing(batches: Iterator[Any]) -> Iterator[Any]:
+    importlib.import_module("imgdedup_spark.fingerprints")
+    return batches
+
+
 def print_error(line: str) -> None:
     """Prints to stderr. spark-submit sends all that its Python program prints to stdout, so there the JVM says it."""
     if _launched_by_spark_submit():
@@ -108,7 +124,10 @@ def small_shuffles(spark: SparkSession, rows: int) -> contextlib.AbstractContext
 
 
 def parallelism(spark: SparkSession) -> int:
-    """Tasks that the cluster runs at once: what Spark cuts a range into when nobody says how."""
+    """Tasks that the cluster runs at once."""
+    if not is_remote():
+        return spark.sparkContext.defaultParallelism
+    # What Spark cuts a range into when nobody says how.
     numbers = spark.range(1 << 16).select(F.spark_partition_id().alias("number"))
     row = numbers.agg(F.max("number").alias("last")).first()
     assert row is not None

@@ -61,6 +61,12 @@ def test_what_is_loaded_beside_the_session_shares_no_module_with_it():
     assert sorted(done.stdout.split()) == ["imgdedup_spark", "imgdedup_spark.cli", "imgdedup_spark.errors"]
 
 
+def test_workers_that_hash_load_no_compiler():
+    code = "import sys, imgdedup_spark.fingerprints; print('numba' in sys.modules, 'pandas' in sys.modules)"
+    done = run(sys.executable, "-c", code)
+    assert done.stdout.split() == ["False", "False"], done.stderr[-2000:]
+
+
 def test_spark_submit_with_the_package_as_a_zip(table, tmp_path):
     """The driver and the workers get the package from the zip alone."""
     archive = tmp_path / "imgdedup_spark.zip"

@@ -86,6 +86,17 @@ def test_paths_structs_and_lists_of_them(run, tmp_path):
     assert run(tmp_path / "b.parquet", *PIXELS).ids() == [1, 4]
 
 
+def test_hugging_face_structs_as_json_lines(run, tmp_path):
+    """JSON has no binary: `bytes` is base64 there."""
+    (tmp_path / "three.png").write_bytes(png(3))
+    text = base64.b64encode(png(3)).decode()
+    images = [{"bytes": text, "path": "x.png"}, {"bytes": None, "path": "three.png"}, {"bytes": None, "path": None}]
+    lines = [json.dumps({"images": [image], "label": label}) for label, image in enumerate(images)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    result = run(tmp_path / "in.jsonl", *PIXELS)
+    assert result.ids("label") == [0, 2]
+
+
 def test_json_lines_come_out_byte_for_byte(run, tmp_path):
     a, b = (base64.b64encode(png(number)).decode() for number in (1, 2))
     lines = [

@@ -68,6 +68,8 @@ def test_deduplicate_with_an_index_and_references(frame, tmp_path, threshold):
     assert len(found) == 6
     with pytest.raises(UserError, match="needs index"):
         deduplicate(frame, config, run_id="one")
+    with pytest.raises(UserError, match="does not go with `stages`"):
+        deduplicate(frame, DedupConfig(stages=[{"method": "md5"}, {"method": "phash"}]), id_col="id", index=index)
 
 
 @pytest.mark.spark
