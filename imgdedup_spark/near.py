@@ -129,7 +129,7 @@ def first_come(
             "rank", F.col("neighbour").alias("keeper"), F.lit(True).alias("is_reference"), "distance"
         )
         items = items.join(found.select("rank"), "rank", "left_anti")
-        count = items.count()
+        count -= found.count()
     decided, path, rounds = search.decide(items, count)
     info |= {"path": path, "rounds": rounds, "seconds": round(time.perf_counter() - started, 3)}
     log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in info.items()))

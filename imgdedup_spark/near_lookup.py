@@ -101,7 +101,10 @@ class _Nearest:
             return
         targets = join_tables(self.matcher, self.waiting)
         self.waiting, self.count = [], 0
-        ranks, words = (np.concatenate(both) for both in zip(targets, (self.ranks, self.words), strict=True))
+        # Blocks mostly come in order: who has a neighbour before all of these targets needs no other.
+        still = self.neighbour > targets[0].min()
+        queries = self.ranks[still], self.words[still]
+        ranks, words = (np.concatenate(both) for both in zip(targets, queries, strict=True))
         roles = np.full(len(ranks), QUERY, dtype=np.uint8)
         roles[: len(targets[0])] = self.role
         for batch in search_unit(self.matcher, (), ranks, words, roles):
