@@ -8,9 +8,12 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgdedup_spark.errors import JobError, UserError
+
+if TYPE_CHECKING:
+    from imgdedup_spark.config import JobConfig
 
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 
@@ -48,7 +51,7 @@ def _run(arguments: Sequence[str]) -> int:
     from imgdedup_spark.options import read_options
 
     config = read_options(arguments)
-    with _session() as spark:
+    with _session(config) as spark:
         from imgdedup_spark.job import run
 
         summary = run(spark, config)
@@ -68,7 +71,7 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
     from imgdedup_spark.options import read_options
 
     config = read_options(arguments, fingerprint=True)
-    with _session() as spark:
+    with _session(config) as spark:
         from imgdedup_spark.job import run_fingerprint
 
         done = run_fingerprint(spark, config)
@@ -87,7 +90,7 @@ def _load_libraries() -> None:
 
 
 @contextlib.contextmanager
-def _session() -> Iterator[Any]:
+def _session(config: JobConfig) -> Iterator[Any]:
     """Spark; stopped at the end if it was started here."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         libraries = pool.submit(_load_libraries)
@@ -95,7 +98,8 @@ def _session() -> Iterator[Any]:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.session import start_session, warm_up
 
-            spark, ours = start_session()
+            pictures = config.dedup.reads_images
+            spark, ours = start_session(light=pictures)
             libraries.result()
         except ModuleNotFoundError as error:
             raise UserError(
@@ -104,12 +108,12 @@ def _session() -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        warm = pool.submit(warm_up, spark)
+        warm = [pool.submit(warm_up, spark)] if pictures else []
         try:
             yield spark
         finally:
             # Spark would log a job that is still at work when it is stopped as an error.
-            wait([warm])
+            wait(warm)
             with contextlib.suppress(Exception):
                 spark.stop()
 

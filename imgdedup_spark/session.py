@@ -25,22 +25,17 @@ PICTURE_BATCH_ROWS = 64
 PICTURE_BATCH_BYTES = 32 << 20
 
 
-#: For a JVM that lives for a short while: code is compiled in full (C2) only when it has run ten times as often as by
-#: default. Of a run of minutes on a laptop that compiler takes half the JVM's processor time, from the same cores that
-#: decode pictures.
-_QUICK_START = " ".join(
-    [
-        "-XX:+IgnoreUnrecognizedVMOptions",
-        "-XX:Tier4InvocationThreshold=50000",
-        "-XX:Tier4MinInvocationThreshold=6000",
-        "-XX:Tier4CompileThreshold=150000",
-        "-XX:Tier4BackEdgeThreshold=400000",
-    ]
-)
+#: For a JVM that leaves the work to Python: its own code is compiled quickly (C1) and never again (C2). That compiler takes
+#: half the JVM's processor time in a run of minutes, from the cores that decode pictures.
+_LIGHT_JVM = "-XX:TieredStopAtLevel=1"
 
 
-def start_session() -> tuple[SparkSession, bool]:
-    """The session to use, and whether this call started it (only then is it ours to stop)."""
+def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
+    """The session to use, and whether this call started it (only then is it ours to stop).
+
+    Args:
+        light: a JVM that is started here will have little to compute.
+    """
     active = SparkSession.getActiveSession()
     if active is not None:
         return active, False
@@ -49,9 +44,10 @@ def start_session() -> tuple[SparkSession, bool]:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("imgdedup")
     if not _launched_by_spark_submit():
-        # What the user has set comes after it, and wins.
-        given = os.environ.get("SPARK_SUBMIT_OPTS", "")
-        os.environ["SPARK_SUBMIT_OPTS"] = f"{_QUICK_START} {given}".strip()
+        if light:
+            # What the user has set comes after it, and wins.
+            given = os.environ.get("SPARK_SUBMIT_OPTS", "")
+            os.environ["SPARK_SUBMIT_OPTS"] = f"{_LIGHT_JVM} {given}".strip()
         builder = builder.config("spark.ui.showConsoleProgress", "false")
         if "SPARK_REMOTE" not in os.environ and "PYSPARK_SUBMIT_ARGS" not in os.environ:
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
