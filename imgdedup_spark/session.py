@@ -25,8 +25,8 @@ PICTURE_BATCH_ROWS = 64
 PICTURE_BATCH_BYTES = 32 << 20
 
 
-#: For a JVM that leaves the work to Python: its own code is compiled quickly (C1) and never again (C2). That compiler takes
-#: half the JVM's processor time in a run of minutes, from the cores that decode pictures.
+#: For a JVM that leaves the work to Python: its own code is compiled quickly (C1) and never again (C2). The second
+#: compiler takes half the JVM's processor time in a run of minutes, from the cores that decode pictures.
 _LIGHT_JVM = "-XX:TieredStopAtLevel=1"
 
 
