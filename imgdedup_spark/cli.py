@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from imgdedup_spark.errors import JobError, UserError
 
 if TYPE_CHECKING:
-    from imgdedup_spark.config import JobConfig
+    from imgdedup_spark.config import DedupConfig, JobConfig
 
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 
@@ -98,8 +98,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.session import start_session, warm_up
 
-            pictures = config.dedup.reads_images
-            spark, ours = start_session(light=pictures)
+            spark, ours = start_session(light=config.dedup.reads_images)
             libraries.result()
         except ModuleNotFoundError as error:
             raise UserError(
@@ -108,14 +107,20 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        warm = [pool.submit(warm_up, spark)] if pictures else []
+        warm = pool.submit(warm_up, spark, _modules_of_workers(config.dedup))
         try:
             yield spark
         finally:
             # Spark would log a job that is still at work when it is stopped as an error.
-            wait(warm)
+            wait([warm])
             with contextlib.suppress(Exception):
                 spark.stop()
+
+
+def _modules_of_workers(config: DedupConfig) -> list[str]:
+    """What the run's Python workers will load, and what takes long to load."""
+    near = any(step.threshold for step in config.steps)
+    return ["imgdedup_spark.fingerprints", *(["imgdedup_spark.near_lookup"] if near else [])]
 
 
 def cause(error: BaseException) -> str:

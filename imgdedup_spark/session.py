@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,19 +55,19 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     return builder.getOrCreate(), True
 
 
-def warm_up(spark: SparkSession) -> None:
-    """Starts the Python workers of a local session, and has them load what hashes pictures: a second or two, which are
-    to be had while the driver looks at the input."""
+def warm_up(spark: SparkSession, modules: Sequence[str]) -> None:
+    """Starts the Python workers of a local session, and has them load these modules: a second or two, which are to be
+    had while the driver looks at the input."""
     if is_remote() or not str(spark.conf.get("spark.master", "")).startswith("local"):
         return
     cores = spark.sparkContext.defaultParallelism
-    frame = spark.range(0, cores, 1, cores).mapInArrow(_load_hashing, "id bigint")
-    frame.write.format("noop").mode("overwrite").save()
 
+    def load(batches: Iterator[Any]) -> Iterator[Any]:
+        for name in modules:
+            importlib.import_module(name)
+        return batches
 
-def _load_hashing(batches: Iterator[Any]) -> Iterator[Any]:
-    importlib.import_module("imgdedup_spark.fingerprints")
-    return batches
+    spark.range(0, cores, 1, cores).mapInArrow(load, "id bigint").write.format("noop").mode("overwrite").save()
 
 
 def print_error(line: str) -> None:
