@@ -100,6 +100,8 @@ def _session(config: JobConfig) -> Iterator[Any]:
 
             spark, ours = start_session(light=config.dedup.reads_images)
             libraries.result()
+            # Before the workers are warmed up, which imports more of PySpark beside what the job does.
+            importlib.import_module("imgdedup_spark.job")
         except ModuleNotFoundError as error:
             raise UserError(
                 f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them"

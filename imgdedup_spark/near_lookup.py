@@ -103,6 +103,8 @@ class _Nearest:
         self.waiting, self.count = [], 0
         # Blocks mostly come in order: who has a neighbour before all of these targets needs no other.
         still = self.neighbour > targets[0].min()
+        if not still.any():
+            return
         queries = self.ranks[still], self.words[still]
         ranks, words = (np.concatenate(both) for both in zip(targets, queries, strict=True))
         roles = np.full(len(ranks), QUERY, dtype=np.uint8)

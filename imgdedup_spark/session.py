@@ -60,7 +60,7 @@ def warm_up(spark: SparkSession, modules: Sequence[str]) -> None:
     had while the driver looks at the input."""
     if is_remote() or not str(spark.conf.get("spark.master", "")).startswith("local"):
         return
-    cores = spark.sparkContext.defaultParallelism
+    cores = parallelism(spark)
 
     def load(batches: Iterator[Any]) -> Iterator[Any]:
         for name in modules:
