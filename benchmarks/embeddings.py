@@ -58,7 +58,7 @@ def make_vectors(kind: str, count: int) -> Float32:
 
 
 def write_items(vectors: Float32, folder: Path) -> None:
-    """Eight Parquet files of rank, vector and context."""
+    """Eight Parquet files of rank and vector."""
     folder.mkdir(parents=True)
     for i, rows in enumerate(np.array_split(np.arange(len(vectors)), 8)):
         flat = pa.py_buffer(np.ascontiguousarray(vectors[rows]))
@@ -67,7 +67,6 @@ def write_items(vectors: Float32, folder: Path) -> None:
             {
                 "rank": pa.array(rows, pa.int64()),
                 "vector": pa.Array.from_buffers(pa.binary(), len(rows), [None, offsets, flat]),
-                "context": pa.array([b""] * len(rows), pa.binary()),
             }
         )
         pq.write_table(table, folder / f"{i}.parquet", compression="none", row_group_size=10_000)

@@ -115,8 +115,7 @@ def write_items(folder: Path, hashes: np.ndarray[Any, Any]) -> str:
     for number, part in enumerate(np.array_split(ranks, 8)):
         data = np.ascontiguousarray(hashes[part[0] : part[-1] + 1])
         code = pa.FixedSizeBinaryArray.from_buffers(pa.binary(data.shape[1]), len(data), [None, pa.py_buffer(data)])
-        context = pa.array([b""] * len(data), type=pa.binary())
-        table = pa.table({"rank": pa.array(part), "code": code.cast(pa.binary()), "context": context})
+        table = pa.table({"rank": pa.array(part), "code": code.cast(pa.binary())})
         pq.write_table(table, folder / f"{number}.parquet")
     return str(folder)
 
@@ -203,9 +202,11 @@ def run_case(name: str) -> dict[str, Any]:
                 started = time.perf_counter()
                 decisions, plan = first_come(
                     frames["items"],
+                    case.count,
                     [Part(case.bits, case.threshold)],
                     stage=stage,
                     references=frames.get("references"),
+                    known=case.references,
                     options=NearOptions(path=case.path),
                 )
                 seconds.append(round(time.perf_counter() - started, 2))

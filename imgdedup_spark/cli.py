@@ -96,7 +96,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
         libraries = pool.submit(_load_libraries)
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
-            from imgdedup_spark.session import start_session, warm_up
+            from imgdedup_spark.session import start_session, warming
 
             spark, ours = start_session(light=config.dedup.reads_images)
             libraries.result()
@@ -109,7 +109,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        warm = pool.submit(warm_up, spark, _modules_of_workers(config.dedup))
+        warm = pool.submit(warming(spark, _modules_of_workers(config.dedup)))
         try:
             yield spark
         finally:

@@ -77,10 +77,12 @@ class NearOptions:
 
 def first_come(
     items: DataFrame,
+    count: int,
     parts: Sequence[Part],
     *,
     stage: Stage,
     references: DataFrame | None = None,
+    known: int = 0,
     packed: DataFrame | None = None,
     options: NearOptions = NearOptions(),
 ) -> tuple[DataFrame, dict[str, Any]]:
@@ -89,11 +91,13 @@ def first_come(
     Args:
         items: ``rank`` bigint (unique; the smaller comes first), ``code`` binary (the parts one after another,
             each of
-            ``ceil(bits / 8)`` bytes, big-endian, right-aligned), ``context`` binary (only items of equal contexts
-            match). No two items have the same code and context.
+            ``ceil(bits / 8)`` bytes, big-endian, right-aligned) and maybe ``context`` binary (only items of equal
+            contexts match). No two items have the same code and context.
+        count: how many they are.
         parts: what the code is made of.
         stage: ``stage(name, df)`` stores a DataFrame and returns it read back, so that nothing is computed twice.
         references: the same columns, ranks of their own: kept once and for all, before all items.
+        known: how many they are at most; if there are any, the plan depends on it, and the answer does not.
         packed: the same references (some may be there twice) without contexts, as an index keeps them: ``rows``,
             ``base``, ``positions``, ``codes`` (see ``packed``).
         options: tuning.
@@ -104,12 +108,10 @@ def first_come(
         summary.
     """
     started = time.perf_counter()
-    count, known, has_contexts = _survey(items, references if packed is None else None)
-    if packed is not None:
-        known = packed.agg(F.sum("rows").alias("rows")).collect()[0]["rows"] or 0
     if count == 0:
         empty = items.sparkSession.createDataFrame([], DECISION_SCHEMA)
         return empty, {"path": "broadcast", "k": 0, "bands": 0, "keys": 0, "comparisons": 0, "rounds": 0, "hashes": 0}
+    has_contexts = "context" in items.columns
     if has_contexts:
         items = _digest_contexts(items)
         references = None if references is None else _digest_contexts(references)
@@ -129,30 +131,13 @@ def first_come(
             "rank", F.col("neighbour").alias("keeper"), F.lit(True).alias("is_reference"), "distance"
         )
         items = items.join(found.select("rank"), "rank", "left_anti")
-        count -= found.count()
+        # What one task decides either way is not worth counting.
+        if not search.fits_one_task(count):
+            count -= found.count()
     decided, path, rounds = search.decide(items, count)
     info |= {"path": path, "rounds": rounds, "seconds": round(time.perf_counter() - started, 3)}
     log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in info.items()))
     return (decided if dropped is None else decided.unionAll(dropped)), info
-
-
-def _survey(items: DataFrame, references: DataFrame | None) -> tuple[int, int, bool]:
-    """How many items and references there are, and whether their contexts tell any apart."""
-    rows = items.select("context", F.lit(0).alias("known"))
-    if references is not None:
-        rows = rows.unionAll(references.select("context", F.lit(1).alias("known")))
-    lengths = rows.agg(
-        F.count("known").alias("rows"), F.sum("known").alias("known"), F.max(F.length("context")).alias("longest")
-    ).first()
-    assert lengths is not None
-    known = lengths["known"] or 0
-    differ = False
-    # Nearly always all contexts are empty, which is quick to see; comparing binary values is not.
-    if lengths["longest"]:
-        extremes = rows.agg(F.min("context").alias("least"), F.max("context").alias("most")).first()
-        assert extremes is not None
-        differ = extremes["least"] != extremes["most"]
-    return lengths["rows"] - known, known, differ
 
 
 def _digest_contexts(items: DataFrame) -> DataFrame:
@@ -166,7 +151,7 @@ def _sample(items: DataFrame, count: int) -> np.ndarray[Any, Any]:
     which may be very many, need not be looked at."""
     # Half as many again, because Spark's sampling is a coin for each row.
     fraction = min(1.0, 1.5 * SAMPLE_HASHES / count)
-    rows = items.select("code").sample(fraction=fraction, seed=0).limit(SAMPLE_HASHES).collect()
+    rows = items.select("code").sample(fraction=fraction, seed=0).collect()[:SAMPLE_HASHES]
     if not rows:
         rows = items.select("code").limit(SAMPLE_HASHES).collect()
     return np.array([np.frombuffer(row["code"], dtype=np.uint8) for row in rows])
@@ -221,16 +206,24 @@ class _Search:
 
     def decide(self, items: DataFrame, count: int) -> tuple[DataFrame, str, int]:
         """Decisions among the items alone, the path taken and its rounds."""
-        path = self.options.path or ("broadcast" if self.fits_broadcast(count) else "shuffle")
+        path = self._path(count)
         if path == "shuffle":
             decided, rounds = self._decide_by_shuffle(items, count)
             return decided, path, rounds
-        tasks = self._tasks(count)
         table = self.table(items)
-        if tasks > 1:
-            # Read twice: to be searched, and to be decided on.
-            table = self.stage("near_table", table)
-        return self.stage("near_decisions", decide_by_broadcast(self.matcher, table, tasks)), path, 1
+        if self.fits_one_task(count):
+            return decide_by_broadcast(self.matcher, table, 1), path, 1
+        # Read twice: to be searched, and to be decided on.
+        table = self.stage("near_table", table)
+        decided = decide_by_broadcast(self.matcher, table, self._tasks(count))
+        return self.stage("near_decisions", decided), path, 1
+
+    def fits_one_task(self, count: int) -> bool:
+        """Whether a single task decides among so many items."""
+        return self._path(count) == "broadcast" and self._tasks(count) == 1
+
+    def _path(self, count: int) -> str:
+        return self.options.path or ("broadcast" if self.fits_broadcast(count) else "shuffle")
 
     def _tasks(self, count: int) -> int:
         if self.options.tasks is not None:

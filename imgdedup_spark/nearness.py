@@ -21,9 +21,9 @@ from imgdedup_spark.near import Part
 if TYPE_CHECKING:
     from imgdedup_spark.references import References
 
-#: Distinct keys and references (``rank``, ``key``) of rows with so many images each → for every key ``first``,
-#: ``keeper``, ``is_reference``, ``distance`` and, if asked for, ``max_similarity``; and a plan.
-Search = Callable[[DataFrame, DataFrame | None, int], tuple[DataFrame, dict[str, Any]]]
+#: Distinct keys, how many they are, and references (``rank``, ``key``), of rows with so many images each → for every
+#: key ``first``, ``keeper``, ``is_reference``, ``distance`` and, if asked for, ``max_similarity``; and a plan.
+Search = Callable[[DataFrame, int, DataFrame | None, int], tuple[DataFrame, dict[str, Any]]]
 
 
 def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: References | None = None) -> Decided:
@@ -35,9 +35,9 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     groups = rows.groupBy("key", "images").agg(F.min("rank").alias("first"), F.count(F.lit(1)).alias("size"))
     groups = stage("groups", groups)
     known = None if references is None else references.keyed(config)
-    counts = sorted(row["images"] for row in groups.select("images").distinct().collect())
+    counts = {row["images"]: row["count"] for row in groups.groupBy("images").count().collect()}
     decided, plans, highest = [], {}, []
-    for images in counts:
+    for images, count in sorted(counts.items()):
         here = groups.where(F.col("images") == images)
         known_here = None if known is None else known.where(F.col("images") == images)
         # Without an image there is nothing to be near to: equal texts alone match.
@@ -46,7 +46,7 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
             equal = alone(equal) if known_here is None else decide_equal(equal, known_here)
             decided.append(equal.withColumn("distance", F.lit(None).cast("int")) if config.is_embedding else equal)
             continue
-        found, plans[images] = search(here.withColumnRenamed("first", "rank"), known_here, images)
+        found, plans[images] = search(here.withColumnRenamed("first", "rank"), count, known_here, images)
         joined = here.join(found, "first")
         if "max_similarity" in found.columns:
             # The search knows nothing of the copies that it stands for.
@@ -64,22 +64,26 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
 
 
 def _among_hashes(config: DedupConfig, stage: Stage, references: References | None) -> Search:
-    def search(keys: DataFrame, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
+    def search(keys: DataFrame, count: int, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
         parts = parts_of(config, images)
         length = sum(part.bytes for part in parts)
         items = _items(keys, "code", length, config)
         earlier = None if known is None else _items(known, "code", length, config)
-        packed = None
-        if references is not None and references.packed is not None:
-            packed = references.packed.where(F.col("images") == images)
-        decisions, plan = near.first_come(items, parts, stage=stage, references=earlier, packed=packed)
+        rows, packed = 0, None
+        if references is not None:
+            rows = references.rows
+            if references.packed is not None:
+                packed = references.packed.where(F.col("images") == images)
+        decisions, plan = near.first_come(
+            items, count, parts, stage=stage, references=earlier, known=rows, packed=packed
+        )
         return decisions.withColumnRenamed("rank", "first"), plan
 
     return search
 
 
 def _among_embeddings(config: DedupConfig, stage: Stage) -> Search:
-    def search(keys: DataFrame, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
+    def search(keys: DataFrame, count: int, known: DataFrame | None, images: int) -> tuple[DataFrame, dict[str, Any]]:
         assert config.dimensions is not None
         length = 4 * config.dimensions * images
         items = _items(keys, "vector", length, config)
@@ -108,11 +112,10 @@ def _among_embeddings(config: DedupConfig, stage: Stage) -> Search:
 
 def _items(rows: DataFrame, name: str, length: int, config: DedupConfig) -> DataFrame:
     """What a search takes: ``rank``, the first ``length`` bytes of the key as ``name``, and as ``context`` what must
-    be equal besides: the text."""
+    be equal besides, if anything must: the text."""
     key = F.col("key")
-    # Without texts Spark sees that no row needs looking at to know the context.
-    context = F.substring(key, length + 1, 1 << 20) if config.text_col else F.lit(b"")
-    return rows.select("rank", F.substring(key, 1, length).alias(name), context.alias("context"))
+    context = [F.substring(key, length + 1, 1 << 20).alias("context")] if config.text_col else []
+    return rows.select("rank", F.substring(key, 1, length).alias(name), *context)
 
 
 def parts_of(config: DedupConfig, images: int) -> list[Part]:

@@ -55,11 +55,15 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     return builder.getOrCreate(), True
 
 
-def warm_up(spark: SparkSession, modules: Sequence[str]) -> None:
-    """Starts the Python workers of a local session, and has them load these modules: a second or two, which are to be
-    had while the driver looks at the input."""
+def warming(spark: SparkSession, modules: Sequence[str]) -> Callable[[], None]:
+    """What starts the Python workers of a local session, and has them load these modules: a second or two, which are
+    to be had while the driver looks at the input.
+
+    The query is made here, and only run by what is returned: PySpark imports modules while a query is made, which two
+    threads should not do at once.
+    """
     if is_remote() or not str(spark.conf.get("spark.master", "")).startswith("local"):
-        return
+        return lambda: None
     cores = parallelism(spark)
 
     def load(batches: Iterator[Any]) -> Iterator[Any]:
@@ -67,7 +71,8 @@ def warm_up(spark: SparkSession, modules: Sequence[str]) -> None:
             importlib.import_module(name)
         return batches
 
-    spark.range(0, cores, 1, cores).mapInArrow(load, "id bigint").write.format("noop").mode("overwrite").save()
+    writer = spark.range(0, cores, 1, cores).mapInArrow(load, "id bigint").write.format("noop").mode("overwrite")
+    return writer.save
 
 
 def print_error(line: str) -> None:

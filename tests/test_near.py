@@ -182,12 +182,20 @@ def run(
 ) -> Any:
     """The decisions as a dict, and the plan."""
     schema = "rank bigint, code binary, context binary"
+    contexts = len({text for _, _, text in items + references}) > 1
 
     def frame(rows: list[Item]) -> Any:
-        return spark.createDataFrame([(r, bytearray(c), bytearray(t)) for r, c, t in rows], schema).repartition(files)
+        made = spark.createDataFrame([(r, bytearray(c), bytearray(t)) for r, c, t in rows], schema).repartition(files)
+        return made if contexts else made.drop("context")
 
     decisions, plan = first_come(
-        frame(items), parts, stage=stage, references=frame(references) if references else None, options=options
+        frame(items),
+        len(items),
+        parts,
+        stage=stage,
+        references=frame(references) if references else None,
+        known=len(references),
+        options=options,
     )
     rows = decisions.collect()
     assert len(rows) == len(items)

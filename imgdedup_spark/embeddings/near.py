@@ -60,8 +60,8 @@ def first_come(
 
     Args:
         items: ``rank`` bigint (unique), ``vector`` binary (little-endian float32, finite, of length 1, all of one
-            number of dimensions; those of several images one after another), ``context`` binary (only rows of equal
-            context may match). Read several times: give a DataFrame that is cheap to read again.
+            number of dimensions; those of several images one after another) and maybe ``context`` binary (only rows of
+            equal context may match). Read several times: give a DataFrame that is cheap to read again.
         similarity: the least cosine of a match.
         stage: freezes a DataFrame under a name, by writing it and reading it back or by persisting it.
         references: the same columns; rows that are kept and come before all items. Their ranks are their own.
@@ -131,8 +131,9 @@ def _with_references(items: DataFrame, references: DataFrame | None) -> DataFram
     """Items and references in one DataFrame; each item searches from the start, references do not search."""
 
     def select(rows: DataFrame, is_reference: bool) -> DataFrame:
+        context = F.col("context") if "context" in rows.columns else F.lit(None)
         return rows.select(
-            F.coalesce("context", F.lit(b"").cast("binary")).alias("context"),
+            F.coalesce(context, F.lit(b"")).cast("binary").alias("context"),
             F.lit(is_reference).alias("is_reference"),
             "rank",
             F.lit(NO_SEARCH if is_reference else FROM_START).cast("bigint").alias("cursor"),
