@@ -8,12 +8,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgdedup_spark.errors import JobError, UserError
 
 if TYPE_CHECKING:
-    from imgdedup_spark.config import DedupConfig, JobConfig
+    from imgdedup_spark.config import JobConfig
 
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 
@@ -109,20 +110,24 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        warm = pool.submit(warming(spark, _modules_of_workers(config.dedup)))
+        load = partial(_load_for_work, any(step.threshold for step in config.dedup.steps))
+        warm = [pool.submit(warming(spark, load)), pool.submit(load)]
         try:
             yield spark
         finally:
             # Spark would log a job that is still at work when it is stopped as an error.
-            wait([warm])
+            wait(warm)
             with contextlib.suppress(Exception):
                 spark.stop()
 
 
-def _modules_of_workers(config: DedupConfig) -> list[str]:
-    """What the run's Python workers will load, and what takes long to load."""
-    near = any(step.threshold for step in config.steps)
-    return ["imgdedup_spark.fingerprints", *(["imgdedup_spark.near_lookup"] if near else [])]
+def _load_for_work(near: bool) -> None:
+    """Loads what the driver and the Python workers will need, and what takes long to load."""
+    importlib.import_module("imgdedup_spark.fingerprints")
+    if near:
+        for name in ("imgdedup_spark.near_lookup", "imgdedup_spark.near_single"):
+            importlib.import_module(name)
+        importlib.import_module("imgdedup_spark.hamming").load_compiled()
 
 
 def cause(error: BaseException) -> str:

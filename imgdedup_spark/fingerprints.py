@@ -18,14 +18,14 @@ Columns of a fingerprint besides the row's place and id:
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -47,7 +47,7 @@ from imgdedup_spark.hashes import Hasher
 from imgdedup_spark.images import Bytes
 from imgdedup_spark.parquet_column import ColumnReader
 from imgdedup_spark.pictures import PathRules, PictureReader, Pictures
-from imgdedup_spark.places import INPUT
+from imgdedup_spark.places import count_rows
 from imgdedup_spark.remembered import Memory, Recalled, RememberingHasher
 from imgdedup_spark.sources import ID, PLACE, Source
 from imgdedup_spark.vectors import as_numbers, read_ready
@@ -159,7 +159,7 @@ def _reads_directly(source: Source) -> bool:
     if source.format != "parquet" or not source.in_pieces:
         return False
     try:
-        storage.open_fs(source.roots[0].read)
+        storage.check_workers(source.roots[0].read)
     except UserError:
         return False
     return True
@@ -355,18 +355,33 @@ class Tally:
     rows_with_errors: int
 
 
-def tally(prints: DataFrame) -> dict[int | None, Tally]:
-    """By number of the input; None where rows do not know theirs."""
-    if INPUT in prints.columns:
-        number = F.col(INPUT)
-    else:
-        number = F.col(PLACE)["input"] if PLACE in prints.columns else F.lit(None).cast("int")
-    counted = prints.groupBy(number.alias("input")).agg(
-        F.count(F.lit(1)).alias("rows"),
+def count_prints(prints: DataFrame, in_pieces: bool = False) -> list[Row]:
+    """What one look at the fingerprints tells, by piece or by input (see ``places.count_rows``): ``rows``, ``images``,
+    ``errors`` (rows that have some), and the ``fewest`` and ``most`` hex digits of a hash (null without any)."""
+    digits = F.length(F.when(F.col("images") > 0, F.col("imagehash")))
+    return count_rows(
+        prints,
+        in_pieces,
         F.sum("images").alias("images"),
         F.count(F.when(F.size("errors") > 0, 1)).alias("errors"),
+        F.min(digits).alias("fewest"),
+        F.max(digits).alias("most"),
     )
-    return {row["input"]: Tally(row["rows"], row["images"], row["errors"]) for row in counted.collect()}
+
+
+def tally(counts: Iterable[Row]) -> dict[int | None, Tally]:
+    """By number of the input; None where rows do not know theirs.
+
+    Args:
+        counts: of ``count_prints``.
+    """
+    found: dict[int | None, Tally] = {}
+    for one in counts:
+        so_far = found.get(one["input"], Tally(0, 0, 0))
+        found[one["input"]] = Tally(
+            so_far.rows + one["rows"], so_far.images + one["images"], so_far.rows_with_errors + one["errors"]
+        )
+    return found
 
 
 def failed(prints: DataFrame) -> DataFrame:

@@ -277,6 +277,12 @@ def permute_bits(words: Words, order: Sequence[int]) -> Words:
     return _permute_by_tables(np.ascontiguousarray(words), tables)
 
 
+def load_compiled() -> None:
+    """Calls something small that is compiled: a process's first such call takes some 0.2 s, which are to be had while
+    there is nothing else to do."""
+    permute_bits(np.zeros((1, 1), dtype=np.uint64), range(63, -1, -1))
+
+
 @compiled
 def _permute_by_tables(words: Words, tables: Words) -> Words:
     out = np.zeros_like(words)

@@ -47,7 +47,7 @@ def write_kept(found: Found, output: Output, output_format: str | None) -> None:
         return
     native = "jsonl" if found.source.format in ("jsonl", "images") else "parquet"
     kind = output_format or native
-    written = _by_copying(found, output) if _can_copy(found, kind) else None
+    written = _by_copying(found, output) if _can_copy(found, kind, output.folder) else None
     if kind == "parquet" == found.source.format and not found.pieces and not found.source.partitioned:
         written = _empty(found, output)
     if written is None:
@@ -58,12 +58,13 @@ def write_kept(found: Found, output: Output, output_format: str | None) -> None:
         )
 
 
-def _can_copy(found: Found, kind: str) -> bool:
+def _can_copy(found: Found, kind: str, folder: str) -> bool:
     source = found.source
     if source.format != kind or source.partitioned or not found.pieces:
         return False
     try:
-        storage.open_fs(storage.from_spark(found.pieces[0].uri))
+        storage.check_workers(storage.from_spark(found.pieces[0].uri))
+        storage.check_workers(folder)
     except UserError as error:
         log.info("kept/ is written by Spark: %s", error)
         return False

@@ -12,11 +12,11 @@ ten million times is no hot key; near-duplicates are then searched among the dis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from imgdedup_spark.config import DedupConfig
@@ -195,24 +195,21 @@ def dropped_ranks(rows: DataFrame, decided: Decided, config: DedupConfig) -> Dat
     )
 
 
-def measure_ready_hashes(prints: DataFrame, config: DedupConfig, known: tuple[int, int] = (0, 0)) -> DedupConfig:
+def measure_ready_hashes(counts: Sequence[Row], config: DedupConfig, known: tuple[int, int] = (0, 0)) -> DedupConfig:
     """The configuration with the width of the ready hashes, which only the data tell.
 
     Args:
+        counts: of the fingerprints (``count_prints``).
         known: fewest and most hex digits of the references' hashes; (0, 0) without any.
 
     Raises:
         UserError: they are of several lengths, so that a distance means nothing, or shorter than the threshold.
     """
-    length = F.length("imagehash")
-    found = prints.where("images > 0 and imagehash is not null").agg(
-        F.min(length).alias("low"), F.max(length).alias("high")
-    )
-    low, high = found.collect()[0]
-    if known != (0, 0):
-        low, high = min(low or known[0], known[0]), max(high or 0, known[1])
-    if low is None:
+    lengths = [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
+    lengths += [one for one in known if one]
+    if not lengths:
         return replace(config, ready_bits=4)
+    low, high = min(lengths), max(lengths)
     if low != high:
         raise UserError(
             f"--hash-col {config.hash_col}: distances need hashes of one length, "
@@ -222,4 +219,4 @@ def measure_ready_hashes(prints: DataFrame, config: DedupConfig, known: tuple[in
         raise UserError(
             f"--threshold: {config.threshold} is larger than the hashes of {config.hash_col}, which have {low * 4} bits"
         )
-    return replace(config, ready_bits=int(low) * 4)
+    return replace(config, ready_bits=low * 4)

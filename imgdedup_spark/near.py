@@ -8,7 +8,6 @@ the partitions.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,8 @@ from imgdedup_spark.near_blocks import DECISION_SCHEMA, join_tables, tables
 from imgdedup_spark.near_broadcast import build_table, decide_by_broadcast
 from imgdedup_spark.near_decide import DROPPED_OUTSIDE, resolve
 from imgdedup_spark.near_lookup import lookup_by_broadcast, lookup_packed
-from imgdedup_spark.near_shuffle import BOTH, QUERY, REFERENCE, TARGET, plan_routes, search_by_shuffle
+from imgdedup_spark.near_shuffle import BOTH, QUERY, REFERENCE, TARGET, earliest, plan_routes, search_by_shuffle
+from imgdedup_spark.near_single import decide_in_one_task
 from imgdedup_spark.session import parallelism, settings
 
 __all__ = ["NearOptions", "Part", "first_come"]
@@ -40,8 +40,9 @@ SAMPLE_HASHES = 8192
 # Hashes of a unit that are worth a task of their own.
 SMALLEST_UNIT = 100_000
 
-# An Arrow batch of packed blocks has some 30 MB a row, and Spark's default of 10,000 rows would be gigabytes.
-_FEW_BLOCKS_A_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "4"}
+# A packed block is some 30 MB: by Spark's default of 10,000 rows an Arrow batch would be gigabytes, and one by one they
+# are searched while the next one is read.
+_ONE_BLOCK_A_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,6 @@ def first_come(
         ``distance`` (bits; the largest over the reported parts), one row an item; and the plan, for log and
         summary.
     """
-    started = time.perf_counter()
     if count == 0:
         empty = items.sparkSession.createDataFrame([], DECISION_SCHEMA)
         return empty, {"path": "broadcast", "k": 0, "bands": 0, "keys": 0, "comparisons": 0, "rounds": 0, "hashes": 0}
@@ -119,25 +119,26 @@ def first_come(
     search = _Search(items.sparkSession, matcher, stage, options)
     info: dict[str, Any] = {**matcher.plan.summary(), "hashes": count, "references": known}
 
-    dropped: DataFrame | None = None
+    found: DataFrame | None = None
     if references is not None and known:
         if packed is not None and search.fits_lookup(count):
-            table = stage("near_queries", search.table(items))
-            with settings(search.spark, _FEW_BLOCKS_A_BATCH):
+            table = stage("near_queries", search.table(items, count))
+            with settings(search.spark, _ONE_BLOCK_A_BATCH):
                 found = stage("near_references", lookup_packed(matcher, table, packed))
         else:
-            found = stage("near_references", search.lookup("near_queries", items, count, references, known, True))
-        dropped = found.select(
-            "rank", F.col("neighbour").alias("keeper"), F.lit(True).alias("is_reference"), "distance"
-        )
-        items = items.join(found.select("rank"), "rank", "left_anti")
-        # What one task decides either way is not worth counting.
-        if not search.fits_one_task(count):
-            count -= found.count()
-    decided, path, rounds = search.decide(items, count)
-    info |= {"path": path, "rounds": rounds, "seconds": round(time.perf_counter() - started, 3)}
+            found = search.lookup("near_queries", items, count, references, known, True)
+    if search.fits_one_task(count):
+        decided, path, rounds = decide_in_one_task(matcher, items, found), "broadcast", 1
+    elif found is None:
+        decided, path, rounds = search.decide(items, count)
+    else:
+        found = stage("near_references_earliest", earliest(found))
+        rest = items.join(found.select("rank"), "rank", "left_anti")
+        decided, path, rounds = search.decide(rest, count - found.count())
+        decided = decided.unionAll(found.select("rank", F.col("neighbour").alias("keeper"), "is_reference", "distance"))
+    info |= {"path": path, "rounds": rounds}
     log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in info.items()))
-    return (decided if dropped is None else decided.unionAll(dropped)), info
+    return decided, info
 
 
 def _digest_contexts(items: DataFrame) -> DataFrame:
@@ -201,8 +202,8 @@ class _Search:
         """Whether so many hashes may go to every task, to be found among others."""
         return self.options.path != "shuffle" and count <= self.options.lookup_hashes
 
-    def table(self, items: DataFrame) -> DataFrame:
-        return build_table(self.matcher, items.select(*self.columns))
+    def table(self, items: DataFrame, count: int) -> DataFrame:
+        return build_table(self.matcher, items.select(*self.columns), count)
 
     def decide(self, items: DataFrame, count: int) -> tuple[DataFrame, str, int]:
         """Decisions among the items alone, the path taken and its rounds."""
@@ -210,17 +211,14 @@ class _Search:
         if path == "shuffle":
             decided, rounds = self._decide_by_shuffle(items, count)
             return decided, path, rounds
-        table = self.table(items)
-        if self.fits_one_task(count):
-            return decide_by_broadcast(self.matcher, table, 1), path, 1
         # Read twice: to be searched, and to be decided on.
-        table = self.stage("near_table", table)
+        table = self.stage("near_table", self.table(items, count))
         decided = decide_by_broadcast(self.matcher, table, self._tasks(count))
         return self.stage("near_decisions", decided), path, 1
 
     def fits_one_task(self, count: int) -> bool:
         """Whether a single task decides among so many items."""
-        return self._path(count) == "broadcast" and self._tasks(count) == 1
+        return self._path(count) == "broadcast" and self._tasks(count) <= 1
 
     def _path(self, count: int) -> str:
         return self.options.path or ("broadcast" if self.fits_broadcast(count) else "shuffle")
@@ -235,9 +233,9 @@ class _Search:
     def lookup(
         self, name: str, queries: DataFrame, count: int, targets: DataFrame, known: int, references: bool
     ) -> DataFrame:
-        """Each query's earliest neighbour among the targets, if it has one (``FOUND_SCHEMA``)."""
+        """For each query that has a neighbour among the targets, the earliest (``FOUND_SCHEMA``) and maybe others."""
         if self.fits_lookup(count):
-            table = self.stage(name, self.table(queries))
+            table = self.stage(name, self.table(queries, count))
             return lookup_by_broadcast(self.matcher, table, targets.select(*self.columns), references)
         role = REFERENCE if references else TARGET
         rows = queries.select(*self.columns, F.lit(QUERY).alias("role")).unionAll(
@@ -263,7 +261,7 @@ class _Search:
         rows = items.select(*self.columns, F.lit(BOTH).alias("role"))
         while True:
             rounds += 1
-            found = self.stage(f"near_found_{rounds}", self._search(rows, count))
+            found = self.stage(f"near_found_{rounds}", earliest(self._search(rows, count)))
             # Whoever has an earlier neighbour is not kept yet, so whoever depends on it stays open.
             waiting = found.select(F.col("rank").alias("neighbour"))
             dropped.append(found.join(waiting, "neighbour", "left_anti").select("rank", "neighbour", "distance"))
@@ -286,7 +284,7 @@ class _Search:
         """Who of the open items is dropped and by whom: rank, neighbour, distance."""
         queries = rest.join(still_open, "rank", "left_semi")
         kept = rest.join(still_open, "rank", "left_anti")
-        outside = self.lookup("near_open_table", queries, open_count, kept, count - open_count, False)
+        outside = earliest(self.lookup("near_open_table", queries, open_count, kept, count - open_count, False))
         joined = queries.join(outside.select("rank", "neighbour", "distance"), "rank", "left")
         schema = "rank bigint, neighbour bigint, distance int"
         return joined.repartition(1).mapInArrow(_resolve_rest(self.matcher, self.options.block), schema)

@@ -17,9 +17,10 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.bands import Words
 from imgdedup_spark.blocks import block_batch, values
-from imgdedup_spark.hamming import Matcher, earliest_neighbours
+from imgdedup_spark.hamming import Matcher
 from imgdedup_spark.hamming_compare import Rows
 from imgdedup_spark.near_blocks import (
+    BLOCK_HASHES,
     DECISION_BLOCK_SCHEMA,
     DECISION_SCHEMA,
     TABLE_SCHEMA,
@@ -37,8 +38,15 @@ MINIMA_SCHEMA = "rows binary, best binary"
 _TABLE, _MINIMA = 0, 1
 
 
-def build_table(matcher: Matcher, items: DataFrame) -> DataFrame:
+def build_table(matcher: Matcher, items: DataFrame, count: int) -> DataFrame:
     """The items as one table in keep order, in blocks of ``TABLE_SCHEMA``. Packed in parallel, merged by one task."""
+
+    def pack_and_merge(batches: Iterator[Any]) -> Iterator[Any]:
+        yield from table_blocks(*sorted_by_rank(*join_tables(matcher, list(tables(matcher, batches)))))
+
+    if count <= BLOCK_HASHES:
+        # Packing so few takes less time than another pass through Python.
+        return items.repartition(1).mapInArrow(pack_and_merge, TABLE_SCHEMA)
 
     def pack(batches: Iterator[Any]) -> Iterator[Any]:
         for ranks, words in tables(matcher, batches):
@@ -55,27 +63,23 @@ def decide_by_broadcast(matcher: Matcher, table: DataFrame, tasks: int) -> DataF
     """Decisions (``DECISION_SCHEMA``) for a table in blocks.
 
     Args:
-        table: ``TABLE_SCHEMA``; with several tasks it is read twice.
-        tasks: tasks that search; with one, the task that decides searches as well and nothing is broadcast.
+        table: ``TABLE_SCHEMA``; read twice.
+        tasks: tasks that search.
     """
     empty = F.lit(None).cast("binary")
     rows = table.select(
         F.lit(_TABLE).alias("kind"), "block", "ranks", "words", empty.alias("rows"), empty.alias("best")
     )
-    if tasks > 1:
-        minima = _minima(matcher, table, tasks).select(
-            F.lit(_MINIMA).alias("kind"),
-            F.lit(0).alias("block"),
-            empty.alias("ranks"),
-            empty.alias("words"),
-            "rows",
-            "best",
-        )
-        rows = rows.unionAll(minima)
-    blocks = rows.repartition(1).mapInArrow(_decide(matcher, search=tasks <= 1), DECISION_BLOCK_SCHEMA)
-    if tasks > 1:
-        blocks = blocks.repartition(tasks)
-    return blocks.mapInArrow(unpack_decisions, DECISION_SCHEMA)
+    minima = _minima(matcher, table, tasks).select(
+        F.lit(_MINIMA).alias("kind"),
+        F.lit(0).alias("block"),
+        empty.alias("ranks"),
+        empty.alias("words"),
+        "rows",
+        "best",
+    )
+    blocks = rows.unionAll(minima).repartition(1).mapInArrow(_decide(matcher), DECISION_BLOCK_SCHEMA)
+    return blocks.repartition(tasks).mapInArrow(unpack_decisions, DECISION_SCHEMA)
 
 
 def _minima(matcher: Matcher, table: DataFrame, tasks: int) -> DataFrame:
@@ -119,7 +123,7 @@ def search_share(matcher: Matcher, words: Words, task: int, tasks: int) -> tuple
     return found, best[found]
 
 
-def _decide(matcher: Matcher, search: bool) -> Callable[[Iterator[Any]], Iterator[Any]]:
+def _decide(matcher: Matcher) -> Callable[[Iterator[Any]], Iterator[Any]]:
     def decide(batches: Iterator[Any]) -> Iterator[Any]:
         minima: list[tuple[Rows, Rows]] = []
 
@@ -136,7 +140,7 @@ def _decide(matcher: Matcher, search: bool) -> Callable[[Iterator[Any]], Iterato
         pieces = sorted(_blocks(matcher, table_rows()), key=lambda piece: piece[0])
         ranks, words = join_tables(matcher, [piece for _, piece in pieces])
         rows = np.arange(len(ranks), dtype=np.int32)
-        best = earliest_neighbours(matcher, words) if search else rows.copy()
+        best = rows.copy()
         for found, earliest in minima:
             best[found] = np.minimum(best[found], earliest)
         keeper, _ = first_come_rule(matcher, words, best)

@@ -13,7 +13,7 @@ from imgdedup_spark.bands import Words
 from imgdedup_spark.blocks import block_batch, record_batch, values
 from imgdedup_spark.hamming import Matcher
 from imgdedup_spark.near_blocks import BLOCK_HASHES, Ranks, join_tables, tables
-from imgdedup_spark.near_shuffle import FOUND_SCHEMA, QUERY, REFERENCE, TARGET, earliest, search_unit
+from imgdedup_spark.near_shuffle import FOUND_SCHEMA, QUERY, REFERENCE, TARGET, search_unit
 
 _TARGET_SCHEMA = "target_ranks binary, target_words binary"
 
@@ -22,7 +22,8 @@ ReadTargets = Callable[[Matcher, Any, int], tuple[Ranks, Words]]
 
 
 def lookup_by_broadcast(matcher: Matcher, queries: DataFrame, targets: DataFrame, references: bool) -> DataFrame:
-    """The earliest neighbour among the targets of every query that has one (``FOUND_SCHEMA``).
+    """For every query that has a neighbour among the targets, the earliest (``FOUND_SCHEMA``), once a task that found
+    any.
 
     Args:
         queries: a table in blocks (``TABLE_SCHEMA``), small enough for a broadcast.
@@ -61,7 +62,7 @@ def _lookup(matcher: Matcher, queries: DataFrame, targets: DataFrame, read: Read
     # Broadcast because every block of targets is searched for all of them (NearOptions.lookup_hashes bounds their
     # number).
     joined = targets.crossJoin(F.broadcast(queries.select("block", "ranks", "words")))
-    return earliest(joined.mapInArrow(search, FOUND_SCHEMA))
+    return joined.mapInArrow(search, FOUND_SCHEMA)
 
 
 class _Nearest:

@@ -169,7 +169,7 @@ def assign_units(prefixes: tuple[tuple[int, ...], ...], totals: npt.NDArray[np.i
 
 
 def search_by_shuffle(matcher: Matcher, rows: DataFrame, routes: Routes) -> DataFrame:
-    """The earliest neighbour of every query that has one (``FOUND_SCHEMA``, one row a query).
+    """For every query that has a neighbour, the earliest (``FOUND_SCHEMA``), once a unit that found any.
 
     Args:
         rows: rank, code, (with contexts) context, role.
@@ -188,7 +188,7 @@ def search_by_shuffle(matcher: Matcher, rows: DataFrame, routes: Routes) -> Data
 
     columns = ["rank", "code", *(["context"] if matcher.contexts else []), "role"]
     units = max(1, len(routes.unit_prefix))
-    found = (
+    return (
         rows.select(*columns)
         .mapInArrow(route, ROUTED_SCHEMA)
         # One partition a unit on average; sorted, a unit's blocks come together and only one unit is held at a
@@ -197,7 +197,6 @@ def search_by_shuffle(matcher: Matcher, rows: DataFrame, routes: Routes) -> Data
         .sortWithinPartitions("unit")
         .mapInArrow(search, FOUND_SCHEMA)
     )
-    return earliest(found)
 
 
 def earliest(found: DataFrame) -> DataFrame:

@@ -5,6 +5,7 @@ Two searches: hashes within some bits (``near``), and embeddings of some cosine 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     groups = stage("groups", groups)
     known = None if references is None else references.keyed(config)
     counts = {row["images"]: row["count"] for row in groups.groupBy("images").count().collect()}
+    started = time.perf_counter()
     decided, plans, highest = [], {}, []
     for images, count in sorted(counts.items()):
         here = groups.where(F.col("images") == images)
@@ -60,7 +62,8 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     if not decided:
         decided = [alone(groups)]
     frame = stage("decided", reduce(DataFrame.unionByName, decided))
-    return Decided(frame, frame.count(), _plan(plans), reduce(DataFrame.unionByName, highest) if highest else None)
+    plan = {**_plan(plans), "seconds": round(time.perf_counter() - started, 3)}
+    return Decided(frame, frame.count(), plan, reduce(DataFrame.unionByName, highest) if highest else None)
 
 
 def _among_hashes(config: DedupConfig, stage: Stage, references: References | None) -> Search:

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from imgdedup_spark import matching
 from imgdedup_spark.columns import check_columns, named_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import JobError
-from imgdedup_spark.fingerprints import Tally, failed, fingerprint, tally
+from imgdedup_spark.fingerprints import Tally, count_prints, failed, fingerprint, tally
 from imgdedup_spark.hashing import PrintStore, hash_rows
 from imgdedup_spark.joins import keepers
 from imgdedup_spark.keeping import orders_of_keepers, ranked
-from imgdedup_spark.places import PIECE, PlacedPiece, attach
+from imgdedup_spark.places import PIECE, PlacedPiece, attach, find_pieces
 from imgdedup_spark.references import References
 from imgdedup_spark.session import picture_settings, small_shuffles
 from imgdedup_spark.sources import Source
@@ -130,12 +130,12 @@ def find_duplicates(
         UserError: a column that the options name is missing or of a wrong type.
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
-    source, raw, tallies, config = _hash(source, config, work, clock, store, references)
+    source, raw, tallies, pieces, config = _hash(source, config, work, clock, store, references)
     rows_in = clock.stages["hash"]["rows"]
     shuffled = rows_in + (0 if references is None else references.shuffled_rows(config, rows_in))
     with small_shuffles(source.frame.sparkSession, shuffled):
         with clock.stage("match") as entry:
-            prints, pieces = attach(raw, source, config.id_col, work.stage)
+            prints = attach(raw, source, pieces, config.id_col, work.stage)
             rows, decided = match(prints, config, work, references)
             entry["rows"] = decided.count
         with clock.stage("keep") as entry:
@@ -194,9 +194,9 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
         UserError: a column that the options name is missing or of a wrong type.
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
-    source, raw, tallies, config = _hash(source, config, work, clock, store, None)
+    source, raw, tallies, pieces, config = _hash(source, config, work, clock, store, None)
     with small_shuffles(source.frame.sparkSession, clock.stages["hash"]["rows"]):
-        prints, pieces = attach(raw, source, config.id_col, work.stage)
+        prints = attach(raw, source, pieces, config.id_col, work.stage)
         rows = ranked(matching.keyed(prints, config), config, work.stage).select("order", "rank")
     return Found(source, config, prints, tallies, rows, rows.limit(0).select("order"), 0, pieces, {})
 
@@ -208,8 +208,9 @@ def _hash(
     clock: Clock,
     store: PrintStore | None,
     references: References | None,
-) -> tuple[Source, DataFrame, dict[int | None, Tally], DedupConfig]:
-    """The source, its fingerprints, how many they are, and the options with what only the data tell."""
+) -> tuple[Source, DataFrame, dict[int | None, Tally], list[PlacedPiece], DedupConfig]:
+    """The source, its fingerprints, how many they are, the pieces they are in (if the source has them), and the options
+    with what only the data tell."""
     if not source.columns and source.frame.limit(1).count() == 0:
         # JSON lines without a line: a quiet day has no columns either, and is no mistake.
         source = replace(
@@ -222,27 +223,32 @@ def _hash(
             raw = work.stage("fingerprints", fingerprint(source, config))
         else:
             raw, reused = hash_rows(source, config, store, work.stage)
-        raw, config = measured(raw, config, references.digits if references else (0, 0))
-        tallies = tally(raw)
+        known = references.digits if references else (0, 0)
+        raw, counts, config = measured(raw, config, known, source.in_pieces)
+        tallies = tally(counts)
         entry |= {"rows": sum(one.rows for one in tallies.values()), **reused}
     stop_on_errors(raw, config)
-    return source, raw, tallies, config
+    return source, raw, tallies, find_pieces(counts, source) if source.in_pieces else [], config
 
 
-def measured(raw: DataFrame, config: DedupConfig, known: tuple[int, int] = (0, 0)) -> tuple[DataFrame, DedupConfig]:
-    """The fingerprints, and the options with what only the data tell.
+def measured(
+    raw: DataFrame, config: DedupConfig, known: tuple[int, int] = (0, 0), in_pieces: bool = False
+) -> tuple[DataFrame, list[Row], DedupConfig]:
+    """The fingerprints, what one look at them tells (``count_prints``), and the options with what only the data tell.
 
     Args:
         known: the fewest and most digits or numbers of the references' prints.
+        in_pieces: whether to count by piece.
 
     Raises:
         UserError: the prints cannot be compared.
     """
     if config.is_embedding:
-        return measure_vectors(raw, config, known)
+        raw, config = measure_vectors(raw, config, known)
+    counts = count_prints(raw, in_pieces)
     if config.hash_col and config.threshold:
-        return raw, matching.measure_ready_hashes(raw, config, known)
-    return raw, config
+        config = matching.measure_ready_hashes(counts, config, known)
+    return raw, counts, config
 
 
 def stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType
 
@@ -59,16 +59,32 @@ def where_columns(rows: DataFrame) -> list[str]:
     return [name for name in (ORDER, PIECE, INPUT) if name in rows.columns]
 
 
-def find_pieces(prints: DataFrame, source: Source) -> list[PlacedPiece]:
-    """All pieces that hold rows, in input order: inputs as given, files by name, then by byte."""
+def count_rows(rows: DataFrame, in_pieces: bool, *more: Column) -> list[Row]:
+    """``rows``, how many there are of each ``input`` (null where rows do not know theirs) or, in pieces, of each
+    ``input``, ``file``, ``start``, ``length``, with ``first``, their smallest mark.
+
+    Args:
+        more: aggregates to tell besides.
+    """
     place = F.col(PLACE)
-    found = (
-        prints.groupBy(*[place[part].alias(part) for part in ("input", "file", "start", "length")])
-        .agg(F.count(F.lit(1)).alias("rows"), F.min(place["row"]).alias("first"))
-        .collect()
-    )
-    names = _names([(one["input"], one["file"]) for one in found], source)
-    found.sort(key=lambda one: (one["input"], names[one["input"], one["file"]], one["start"]))
+    if in_pieces:
+        by = [place[part].alias(part) for part in ("input", "file", "start", "length")]
+        more = (F.min(place["row"]).alias("first"), *more)
+    elif INPUT in rows.columns:
+        by = [F.col(INPUT).alias("input")]
+    else:
+        by = [(place["input"] if PLACE in rows.columns else F.lit(None).cast("int")).alias("input")]
+    return rows.groupBy(*by).agg(F.count(F.lit(1)).alias("rows"), *more).collect()
+
+
+def find_pieces(counts: Sequence[Row], source: Source) -> list[PlacedPiece]:
+    """All pieces that hold rows, in input order: inputs as given, files by name, then by byte.
+
+    Args:
+        counts: of rows in pieces (``count_rows``).
+    """
+    names = _names([(one["input"], one["file"]) for one in counts], source)
+    found = sorted(counts, key=lambda one: (one["input"], names[one["input"], one["file"]], one["start"]))
     pieces: list[PlacedPiece] = []
     by_file = groupby(found, key=lambda one: (one["input"], one["file"]))
     for ordinal, (key, group) in enumerate(by_file):
@@ -101,12 +117,17 @@ def _names(files: Sequence[tuple[int, str]], source: Source) -> dict[tuple[int, 
 
 
 def attach(
-    prints: DataFrame, source: Source, id_col: str | None, stage: Callable[[str, DataFrame], DataFrame]
-) -> tuple[DataFrame, list[PlacedPiece]]:
+    prints: DataFrame,
+    source: Source,
+    pieces: Sequence[PlacedPiece],
+    id_col: str | None,
+    stage: Callable[[str, DataFrame], DataFrame],
+) -> DataFrame:
     """Adds ``id``, ``order``, for rows in pieces ``piece``, and ``input`` where it is known; drops the place.
 
     Args:
         prints: has ``PLACE`` and/or ``id``.
+        pieces: where the rows are, if they are in pieces.
         stage: freezes a DataFrame; what is numbered by sorting must not be numbered twice.
 
     Raises:
@@ -115,16 +136,15 @@ def attach(
     if PLACE in prints.columns:
         prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
     if source.in_pieces:
-        pieces = find_pieces(prints, source)
-        return in_pieces(prints, source, pieces, id_col), pieces
+        return in_pieces(prints, source, pieces, id_col)
     if source.format != "images":
         _check_ids(prints, id_col)
     kind = prints.schema["id"].dataType
     if PLACE not in prints.columns and isinstance(kind, LongType | IntegerType | ShortType | ByteType):
-        return prints.withColumn(ORDER, F.col("id").cast("long")), []
+        return prints.withColumn(ORDER, F.col("id").cast("long"))
     terms = [F.col(PLACE)[part] for part in ("input", "file", "row")] if PLACE in prints.columns else []
     ordered = prints.orderBy(*terms, "id").drop(PLACE).withColumn(ORDER, F.monotonically_increasing_id())
-    return stage("ordered", ordered), []
+    return stage("ordered", ordered)
 
 
 def in_pieces(
@@ -173,7 +193,7 @@ def placed_again(pieces: Sequence[PlacedPiece], source: Source, frame: DataFrame
         JobError: there are files that were not there before.
     """
     ordinals = {(piece.input, piece.uri): piece.ordinal for piece in pieces}
-    again = find_pieces(frame.select(PLACE), source)
+    again = find_pieces(count_rows(frame.select(PLACE), True), source)
     try:
         return [replace(piece, ordinal=ordinals[piece.input, piece.uri]) for piece in again]
     except KeyError as error:

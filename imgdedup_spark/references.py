@@ -19,12 +19,12 @@ from pyspark.sql.types import DataType, IntegerType, LongType, StringType, Struc
 from imgdedup_spark.columns import check_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.fingerprints import failed, fingerprint, key_parts
+from imgdedup_spark.fingerprints import count_prints, fingerprint, key_parts
 from imgdedup_spark.index import Index, Run, State, check_spec, is_index
 from imgdedup_spark.joins import BROADCAST_KEYS, join_few, keepers
 from imgdedup_spark.matching import Stage, has_key, key_of
 from imgdedup_spark.packed import PACKED
-from imgdedup_spark.places import attach
+from imgdedup_spark.places import attach, find_pieces
 from imgdedup_spark.session import picture_settings
 from imgdedup_spark.sources import Source, read_source
 from imgdedup_spark.vectors import ARRAY, measure_vectors, to_vectors
@@ -214,17 +214,18 @@ def _of_data(spark: SparkSession, path: str, input_format: str | None, config: D
     if config.is_embedding:
         prints, measured = measure_vectors(prints, config, digits)
         digits = (measured.dimensions or 0, measured.dimensions or 0)
-    bad = failed(prints).count()
+    counts = count_prints(prints, source.in_pieces)
+    if config.hash_col:
+        lengths = [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
+        digits = (min(lengths), max(lengths)) if lengths else digits
+    bad = sum(one["errors"] for one in counts)
     if bad:
         log.warning("--against %s: %s rows with unreadable images are compared with nothing", path, f"{bad:,}")
-    placed, _ = attach(prints, source, config.id_col, stage)
+    pieces = find_pieces(counts, source) if source.in_pieces else []
+    placed = attach(prints, source, pieces, config.id_col, stage)
     columns = [name for name in _columns(config) if name not in ("rank", "id")]
     good = placed.where(F.size("errors") == 0).select("order", F.col("id").cast("string").alias("id"), *columns)
     numbered, rows = number(good, "order", "rank", stage)
-    if config.hash_col and rows:
-        length = F.length("imagehash")
-        found = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
-        digits = (found["low"] or 0, found["high"] or 0)
     read = [{"against": path, "rows": rows, "rows_with_errors": bad}]
     return References(numbered.select(*_columns(config)), rows, 0, False, digits, read=read)
 

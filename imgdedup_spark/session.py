@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,9 +54,9 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     return builder.getOrCreate(), True
 
 
-def warming(spark: SparkSession, modules: Sequence[str]) -> Callable[[], None]:
-    """What starts the Python workers of a local session, and has them load these modules: a second or two, which are
-    to be had while the driver looks at the input.
+def warming(spark: SparkSession, load: Callable[[], None]) -> Callable[[], None]:
+    """What starts the Python workers of a local session, and has them ``load`` what they will need: a second or two,
+    which are to be had while the driver looks at the input.
 
     The query is made here, and only run by what is returned: PySpark imports modules while a query is made, which two
     threads should not do at once.
@@ -66,12 +65,11 @@ def warming(spark: SparkSession, modules: Sequence[str]) -> Callable[[], None]:
         return lambda: None
     cores = parallelism(spark)
 
-    def load(batches: Iterator[Any]) -> Iterator[Any]:
-        for name in modules:
-            importlib.import_module(name)
+    def work(batches: Iterator[Any]) -> Iterator[Any]:
+        load()
         return batches
 
-    writer = spark.range(0, cores, 1, cores).mapInArrow(load, "id bigint").write.format("noop").mode("overwrite")
+    writer = spark.range(0, cores, 1, cores).mapInArrow(work, "id bigint").write.format("noop").mode("overwrite")
     return writer.save
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from imgdedup_spark import tables
 from imgdedup_spark.columns import check_columns
 from imgdedup_spark.config import DedupConfig
-from imgdedup_spark.fingerprints import failed, fingerprint, tally
+from imgdedup_spark.fingerprints import count_prints, failed, fingerprint, tally
 from imgdedup_spark.hashing import PrintStore, Rest, hash_rows
 from imgdedup_spark.joins import join_few
 from imgdedup_spark.pipeline import Clock, Found, find_duplicates, highest_of, keep, match, measured, stop_on_errors
@@ -64,8 +64,8 @@ def _next(
     found = replace(found, prints=work.cut(found.prints), dropped=work.cut(found.dropped))
     with clock.stage(f"hash {number}") as entry, picture_settings(spark, step):
         raw, reused = _hash_rest(found, step, work, store)
-        entry |= {"rows": raw.count(), **reused}
-    raw, step = measured(raw, step)
+        raw, counts, step = measured(raw, step)
+        entry |= {"rows": sum(one["rows"] for one in counts), **reused}
     stop_on_errors(raw, step)
     with small_shuffles(spark, clock.stages["hash"]["rows"]):
         with clock.stage(f"match {number}") as entry:
@@ -145,4 +145,4 @@ def _with_errors(found: Found, prints: DataFrame, work: Workspace) -> Found:
     errors = F.coalesce("more", "errors")
     joined = found.prints.join(bad, ORDER, "left").withColumn("errors", errors).drop("more")
     staged = work.stage("prints", joined)
-    return replace(found, prints=staged, tallies=tally(staged))
+    return replace(found, prints=staged, tallies=tally(count_prints(staged)))

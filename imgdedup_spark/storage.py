@@ -1,4 +1,4 @@
-"""One thin way to files on any file system: local ones, what ``pyarrow.fs`` opens, and fsspec for the rest.
+"""One thin way to files on any file system: local ones, what ``pyarrow.fs`` opens, fsspec and, in the driver, Spark.
 
 Every function takes a *plain* URI: a path or URL as a user writes it and as Spark reads it, where ``%20``
 means itself. Spark writes file names percent-encoded in ``_metadata.file_path``: ``from_spark`` makes those
@@ -23,11 +23,13 @@ import pyarrow as pa
 from pyarrow import fs
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.hadoop import opened_by_spark
 
 __all__ = [
     "LEFT_ALONE_SECONDS",
     "UnsupportedScheme",
     "absolute",
+    "check_workers",
     "delete",
     "exists",
     "from_spark",
@@ -97,14 +99,23 @@ def is_local(uri: str) -> bool:
 def open_fs(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system of a plain URI and the path within it.
 
-    File systems are opened once in a process. Raises UnsupportedScheme, and UserError if the file system does
-    not answer.
+    File systems are opened once in a process. What nothing here opens, Spark may, in the driver of a classic session
+    (``hadoop``): see ``check_workers``. Raises UnsupportedScheme, and UserError if the file system does not answer.
     """
     scheme, authority, path = split_uri(uri)
     if scheme == "file":
         return _local(), path
     opened, root = _remote(scheme, authority)
     return opened, root.rstrip("/") + (path.rstrip("/") or ("" if root.strip("/") else "/"))
+
+
+def check_workers(uri: str) -> None:
+    """Raises:
+    UserError: Spark's workers could not open this file system, even if the driver can.
+    """
+    scheme, authority, _ = split_uri(uri)
+    if scheme != "file":
+        _without_spark(scheme, authority)
 
 
 @lru_cache(maxsize=1)
@@ -115,6 +126,17 @@ def _local() -> fs.FileSystem:
 @lru_cache(maxsize=64)
 def _remote(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     """The file system of one bucket or host, and the path of its root in it."""
+    try:
+        return _without_spark(scheme, authority)
+    except UserError:
+        opened = None if scheme in _WEB else opened_by_spark(f"{scheme}://{authority}")
+        if opened is None:
+            raise
+        return opened, ""
+
+
+@lru_cache(maxsize=64)
+def _without_spark(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     if scheme in _WEB:
         raise UnsupportedScheme(f"{scheme}:// is not read from; copy the files to a file system first")
     url = f"{scheme}://{quote(authority, safe='@:.-_$')}/"
