@@ -5,8 +5,9 @@
 
 Both are the whole job, each in a process and a Spark session of its own (`local[2]`), turn by turn: the new hashes with
 `--index`, and all 10.1 million without. Their hashes are ready (`--hash-col`), so that what is measured is matching
-and what surrounds it. "Search" is what finds near pairs among distinct hashes and decides them (`plan.seconds` of summary.json), "matching"
-the stages references, match and keep. Recall is told by brute force for some of the new hashes.
+and what surrounds it. "Search" is what finds near pairs among distinct hashes and decides them (`plan.seconds` of
+summary.json), "matching" the stages references, match and keep. Recall is told by brute force for some of the new
+hashes.
 """
 
 from __future__ import annotations

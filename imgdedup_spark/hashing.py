@@ -26,7 +26,7 @@ from imgdedup_spark.columns import image_column, row_terms
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.embeddings.models import identity
 from imgdedup_spark.fingerprints import encoder_spec, fingerprint, key_parts
-from imgdedup_spark.remembered import Memory, can_remember, most_pictures, nothing, recall
+from imgdedup_spark.remembered import Memory, can_remember, nothing, recall, worth_knowing
 from imgdedup_spark.session import parallelism
 from imgdedup_spark.sources import PLACE, Source, scan
 
@@ -163,7 +163,7 @@ def hash_rows(
     memory, pictures = None, ""
     if parts and store.remembers and _remembers(config):
         pictures = _signature_of_pictures(config)
-        memory = _recall(spark, groups, config, pictures)
+        memory = _recall(spark, groups, config, pictures, worth_knowing(config.specs, sum(file[3] for file in missing)))
     images_reused = 0
     for some in parts:
         part = source if len(some) == len(files) else _only(source, some)
@@ -183,9 +183,8 @@ def _only(source: Source, files: Sequence[File]) -> Source:
     return replace(source, frame=reduce(DataFrame.unionByName, scans))
 
 
-def _recall(spark: SparkSession, groups: Sequence[Group], config: DedupConfig, pictures: str) -> Memory:
-    """The pictures that were hashed last, as many as a run may know."""
-    room = most_pictures(config.specs)
+def _recall(spark: SparkSession, groups: Sequence[Group], config: DedupConfig, pictures: str, room: int) -> Memory:
+    """The pictures that were hashed last, as many as there is ``room`` for."""
     names = key_parts(config)
     schema = f"digest binary, width int, height int, {', '.join(f'{name} string' for name in names)}"
     frames: list[DataFrame] = []
@@ -278,8 +277,8 @@ def _list_files(source: Source, config: DedupConfig, rest: Rest | None) -> list[
         )
         if source.format == "images":
             all_of_it = F.expr("bit_xor(xxhash64(uri, size, time))")
-            found = listed.agg(F.count(F.lit(1)).alias("count"), all_of_it.alias("all")).collect()[0]
-            files.append((signature, number, path, found["count"], found["all"] or 0))
+            found = listed.agg(F.sum("size").alias("size"), all_of_it.alias("all")).collect()[0]
+            files.append((signature, number, path, found["size"] or 0, found["all"] or 0))
         else:
             rows = sorted((row["uri"], row["size"], row["time"]) for row in listed.collect())
             files += [(signature, number, *row) for row in rows]

@@ -96,6 +96,10 @@ class RememberingHasher:
         return Recalled(columns, width, height, errors, digests, at >= 0)
 
 
+#: A picture more is remembered for each so many bytes of new files, and so many in any run.
+NEW_BYTES_A_PICTURE, ALWAYS_WORTH = 5_000, 50_000
+
+
 def can_remember(specs: Sequence[Any]) -> bool:
     """Whether it pays and can be: something is decoded, and each hash has a length of its own."""
     return all(spec.digits is not None for spec in specs) and any(spec.method != "md5" for spec in specs)
@@ -106,6 +110,12 @@ def most_pictures(specs: Sequence[Any]) -> int:
     return MOST_BYTES // (DIGEST_BYTES + 8 + sum(spec.digits or 0 for spec in specs))
 
 
+def worth_knowing(specs: Sequence[Any], size: int) -> int:
+    """How many pictures it pays to know for a run that reads new files of ``size`` bytes: hashing those must take
+    several times as long as loading the memory (3 microseconds a picture, on the driver)."""
+    return min(most_pictures(specs), max(ALWAYS_WORTH, size // NEW_BYTES_A_PICTURE))
+
+
 def nothing() -> Memory:
     return Memory(np.zeros((0, 2), np.uint64), np.zeros(0, "S1"), np.zeros(0, np.int32), np.zeros(0, np.int32))
 
@@ -114,7 +124,7 @@ def recall(prints: DataFrame, hashes: Sequence[str]) -> Memory:
     """What stored fingerprints know.
 
     Args:
-        prints: at most ``most_pictures`` rows: ``digest`` (not null), ``width``, ``height`` and the hash columns.
+        prints: at most ``worth_knowing`` rows: ``digest`` (not null), ``width``, ``height`` and the hash columns.
         hashes: the names of those.
     """
     text = F.encode(F.concat(*hashes), "UTF-8").alias("text")
