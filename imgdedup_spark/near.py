@@ -127,10 +127,8 @@ def first_come(
                 found = stage("near_references", lookup_packed(matcher, table, packed))
         else:
             found = search.lookup("near_queries", items, count, references, known, True)
-    if search.fits_one_task(count):
-        decided, path, rounds = decide_in_one_task(matcher, items, found), "broadcast", 1
-    elif found is None:
-        decided, path, rounds = search.decide(items, count)
+    if found is None or search.fits_one_task(count):
+        decided, path, rounds = search.decide(items, count, found)
     else:
         found = stage("near_references_earliest", earliest(found))
         rest = items.join(found.select("rank"), "rank", "left_anti")
@@ -205,9 +203,16 @@ class _Search:
     def table(self, items: DataFrame, count: int) -> DataFrame:
         return build_table(self.matcher, items.select(*self.columns), count)
 
-    def decide(self, items: DataFrame, count: int) -> tuple[DataFrame, str, int]:
-        """Decisions among the items alone, the path taken and its rounds."""
+    def decide(self, items: DataFrame, count: int, found: DataFrame | None = None) -> tuple[DataFrame, str, int]:
+        """Decisions among the items, the path taken and its rounds.
+
+        Args:
+            found: what some of them are near to outside; only where they fit one task.
+        """
         path = self._path(count)
+        if self.fits_one_task(count):
+            return decide_in_one_task(self.matcher, items, found), path, 1
+        assert found is None
         if path == "shuffle":
             decided, rounds = self._decide_by_shuffle(items, count)
             return decided, path, rounds
