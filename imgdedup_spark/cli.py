@@ -93,6 +93,7 @@ def _load_libraries() -> None:
 @contextlib.contextmanager
 def _session(config: JobConfig) -> Iterator[Any]:
     """Spark; stopped at the end if it was started here."""
+    near = any(step.threshold for step in config.dedup.steps)
     with ThreadPoolExecutor(max_workers=1) as pool:
         libraries = pool.submit(_load_libraries)
         try:
@@ -101,8 +102,9 @@ def _session(config: JobConfig) -> Iterator[Any]:
 
             spark, ours = start_session(light=config.dedup.reads_images)
             libraries.result()
-            # Before the workers are warmed up, which imports more of PySpark beside what the job does.
-            importlib.import_module("imgdedup_spark.job")
+            # All that the job will import, before the warming up imports some of it beside the job.
+            for name in ("job", *(["nearness"] if near else [])):
+                importlib.import_module(f"imgdedup_spark.{name}")
         except ModuleNotFoundError as error:
             raise UserError(
                 f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them"
@@ -110,7 +112,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        load = partial(_load_for_work, any(step.threshold for step in config.dedup.steps))
+        load = partial(_load_for_work, near)
         warm = [pool.submit(warming(spark, load)), pool.submit(load)]
         try:
             yield spark
