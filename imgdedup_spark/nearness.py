@@ -62,7 +62,7 @@ def decide_near(rows: DataFrame, config: DedupConfig, stage: Stage, references: 
     if not decided:
         decided = [alone(groups)]
     frame = stage("decided", reduce(DataFrame.unionByName, decided))
-    plan = {**_plan(plans), "seconds": round(time.perf_counter() - started, 3)}
+    plan = _plan(plans, round(time.perf_counter() - started, 3))
     return Decided(frame, frame.count(), plan, reduce(DataFrame.unionByName, highest) if highest else None)
 
 
@@ -132,8 +132,9 @@ def parts_of(config: DedupConfig, images: int) -> list[Part]:
     ]
 
 
-def _plan(plans: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """For the log and summary.json: the search's own words; one for each number of images where there are several."""
+def _plan(plans: dict[int, dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """For summary.json: the search's own words and how long it took; where there are several numbers of images, the
+    words for each, as they are decided together."""
     if len(plans) == 1:
-        return next(iter(plans.values()))
+        return {**next(iter(plans.values())), "seconds": seconds}
     return {f"{images} images": plan for images, plan in plans.items()}
