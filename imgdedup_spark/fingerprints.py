@@ -384,6 +384,15 @@ def tally(counts: Iterable[Row]) -> dict[int | None, Tally]:
     return found
 
 
+def lengths_of(counts: Iterable[Row]) -> list[int]:
+    """Hex digits of hashes, the extremes among them; none without any hash.
+
+    Args:
+        counts: of ``count_prints``.
+    """
+    return [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
+
+
 def failed(prints: DataFrame) -> DataFrame:
     """The rows with at least one unreadable picture."""
     return prints.where(F.size("errors") > 0)

@@ -221,6 +221,7 @@ def _find(groups: Sequence[Group], files: Sequence[File]) -> tuple[list[tuple[Gr
 def _again(spark: SparkSession, group: Group, pairs: dict[File, File], schema: StructType) -> DataFrame:
     """A group's fingerprints of some of its files, as those of the inputs that they are now."""
     prints = _read(spark, group.folder, schema)
+    # All of them, in the places that they had: no join, which every later reading would repeat.
     if len(pairs) == len(group.files) and all(old[1] == new[1] for old, new in pairs.items()):
         return prints
     rows = [(old[1], old[2], new[1]) for old, new in pairs.items()]

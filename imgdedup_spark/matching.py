@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.fingerprints import key_parts
+from imgdedup_spark.fingerprints import key_parts, lengths_of
 from imgdedup_spark.joins import BROADCAST_KEYS, join_few
 from imgdedup_spark.places import where_columns
 
@@ -205,8 +205,7 @@ def measure_ready_hashes(counts: Sequence[Row], config: DedupConfig, known: tupl
     Raises:
         UserError: they are of several lengths, so that a distance means nothing, or shorter than the threshold.
     """
-    lengths = [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
-    lengths += [one for one in known if one]
+    lengths = [*lengths_of(counts), *(one for one in known if one)]
     if not lengths:
         return replace(config, ready_bits=4)
     low, high = min(lengths), max(lengths)

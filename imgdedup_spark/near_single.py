@@ -44,14 +44,18 @@ def decide_in_one_task(matcher: Matcher, items: DataFrame, found: DataFrame | No
         ranks, words = sorted_by_rank(*join_tables(matcher, pieces))
         gone, neighbours, distances = _earliest(*(np.concatenate(column) for column in zip(*near, strict=True)))
         if len(gone):
-            yield _decisions(gone, neighbours, np.ones(len(gone), np.bool_), distances)
+            yield record_batch(
+                rank=gone, keeper=neighbours, is_reference=np.ones(len(gone), np.bool_), distance=distances
+            )
             still_open = ~np.isin(ranks, gone)
             ranks, words = ranks[still_open], words[still_open]
         if len(ranks):
             keeper, _ = first_come_rule(matcher, words, earliest_neighbours(matcher, words))
-            rows = np.arange(len(ranks), dtype=np.int32)
-            yield _decisions(
-                ranks, ranks[keeper], np.zeros(len(ranks), np.bool_), matcher.distances(words, rows, keeper)
+            yield record_batch(
+                rank=ranks,
+                keeper=ranks[keeper],
+                is_reference=np.zeros(len(ranks), np.bool_),
+                distance=matcher.distances(words, np.arange(len(ranks), dtype=np.int32), keeper),
             )
 
     return rows.repartition(1).mapInArrow(decide, DECISION_SCHEMA)
@@ -66,9 +70,3 @@ def _earliest(
     first = np.ones(len(ranks), np.bool_)
     first[1:] = ranks[1:] != ranks[:-1]
     return ranks[first], neighbours[first], distances[first]
-
-
-def _decisions(
-    ranks: Ranks, keepers: Ranks, is_reference: npt.NDArray[np.bool_], distances: npt.NDArray[np.int32]
-) -> Any:
-    return record_batch(rank=ranks, keeper=keepers, is_reference=is_reference, distance=distances)

@@ -19,7 +19,7 @@ from pyspark.sql.types import DataType, IntegerType, LongType, StringType, Struc
 from imgdedup_spark.columns import check_columns
 from imgdedup_spark.config import DedupConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.fingerprints import count_prints, fingerprint, key_parts
+from imgdedup_spark.fingerprints import count_prints, fingerprint, key_parts, lengths_of
 from imgdedup_spark.index import Index, Run, State, check_spec, is_index
 from imgdedup_spark.joins import BROADCAST_KEYS, join_few, keepers
 from imgdedup_spark.matching import Stage, has_key, key_of
@@ -216,7 +216,7 @@ def _of_data(spark: SparkSession, path: str, input_format: str | None, config: D
         digits = (measured.dimensions or 0, measured.dimensions or 0)
     counts = count_prints(prints, source.in_pieces)
     if config.hash_col:
-        lengths = [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
+        lengths = lengths_of(counts)
         digits = (min(lengths), max(lengths)) if lengths else digits
     bad = sum(one["errors"] for one in counts)
     if bad:
