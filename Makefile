@@ -56,14 +56,15 @@ test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python -m pytest -m spark
 
 test-models: java $(VENV_MODELS)/ready  ## the tests of embeddings, with real encoders (installs PyTorch)
-	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python -m pytest tests/test_embeddings_models.py tests/test_embeddings_job.py
+	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python -m pytest tests/kernels/encoders tests/job/test_embeddings_job.py
 
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, mypy and the layers of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup  ## lay the code out
 	$(BIN)/ruff check --fix .

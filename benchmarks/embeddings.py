@@ -79,7 +79,8 @@ def run_first_come(
     os.environ["PYSPARK_PYTHON"] = sys.executable
     from pyspark.sql import DataFrame, SparkSession
 
-    from imgdedup_spark.embeddings.near import CosineOptions, first_come
+    from imgdedup_spark.match.by_cosine.first_come import first_come
+    from imgdedup_spark.match.by_cosine.search import CosineOptions
 
     session = (
         SparkSession.builder.master(f"local[{CORES}]")

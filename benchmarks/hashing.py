@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from imgdedup_spark.hashes import METHODS, Hasher, HashSpec
-from imgdedup_spark.hashes.dct import PHash
-from imgdedup_spark.hashes.grids import fast_side, grid
-from imgdedup_spark.images import Picture, quiet
+from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
+from imgdedup_spark.kernels.hashes.dct import PHash
+from imgdedup_spark.kernels.hashes.grids import fast_side, grid
+from imgdedup_spark.kernels.pictures.decode import Picture, quiet
 
 
 def batches(folder: Path, share: int = 0, shares: int = 1) -> Iterator[list[bytes]]:

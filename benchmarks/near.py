@@ -168,7 +168,9 @@ def run_case(name: str) -> dict[str, Any]:
     """Runs one case in this process."""
     from pyspark.sql import SparkSession
 
-    from imgdedup_spark.near import NearOptions, Part, first_come
+    from imgdedup_spark.kernels.hamming.table import Part
+    from imgdedup_spark.match.by_hash.first_come import first_come
+    from imgdedup_spark.match.by_hash.plan import NearOptions
 
     case = CASES[name]
     work = Path(tempfile.mkdtemp(prefix="near-"))

@@ -1,4 +1,4 @@
-"""The costs that the planner weighs (``imgdedup_spark/bands.py``), measured on one core in CPU seconds; no Spark.
+"""The costs that the planner weighs (``imgdedup_spark/kernels/hamming/bands.py``), measured on one core in CPU seconds; no Spark.
 
 python benchmarks/near_kernel.py
 """
@@ -11,16 +11,10 @@ from typing import Any
 import near_data
 import numpy as np
 
-from imgdedup_spark.bands import make_plan
-from imgdedup_spark.hamming import (
-    Matcher,
-    Part,
-    choose_filter_words,
-    earliest_neighbours,
-    pack_codes,
-    permute_bits,
-)
-from imgdedup_spark.near_decide import first_come_rule
+from imgdedup_spark.kernels.hamming.bands import make_plan
+from imgdedup_spark.kernels.hamming.bits import permute_bits
+from imgdedup_spark.kernels.hamming.first_come import first_come_rule
+from imgdedup_spark.kernels.hamming.table import Matcher, Part, choose_filter_words, earliest_neighbours, pack_codes
 
 
 def measure(hashes: np.ndarray[Any, Any], threshold: int, k: int | None) -> str:

@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
-from imgdedup_spark.bands import make_plan
-from imgdedup_spark.hamming import Matcher, Part
-from imgdedup_spark.near import NearOptions
-from imgdedup_spark.near_shuffle import prefixes_for
+from imgdedup_spark.kernels.hamming.bands import make_plan
+from imgdedup_spark.kernels.hamming.table import Matcher, Part
+from imgdedup_spark.kernels.hamming.units import prefixes_for
+from imgdedup_spark.match.by_hash.plan import NearOptions
 
 CORES = 800
 # Bytes a second that each of the 100 machines shuffles, written and read: a 10 Gbit/s network, disks alike.

@@ -25,8 +25,9 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from index import submit  # noqa: E402
 
-from imgdedup_spark import hashing, remembered  # noqa: E402
-from imgdedup_spark.config import DedupConfig  # noqa: E402
+from imgdedup_spark.config.dedup import DedupConfig  # noqa: E402
+from imgdedup_spark.hash import listing, remembered  # noqa: E402
+from imgdedup_spark.hash import store as hashing  # noqa: E402
 
 CASES = {
     "none": "no index",
@@ -51,7 +52,7 @@ def fill_memory(index: Path) -> int:
         "height": np.full(count, 480, np.int32),
     }
     pq.write_table(pa.table(table), folder / "part.parquet")
-    pictures = hashing._signature_of_pictures(config)
+    pictures = listing._signature_of_pictures(config)
     group = {"files": [], "made": time.time(), "pictures": pictures, "rows": count}
     folder.with_suffix(".json").write_text(json.dumps(group))
     return count

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-__version__ = "0.1.0"
+from typing import Any
 
 __all__ = ["DedupConfig", "DedupResult", "ImageHasher", "UserError", "__version__", "deduplicate", "hash_bytes"]
 
-if TYPE_CHECKING:
-    from imgdedup_spark.api import DedupResult, deduplicate, hash_bytes
-    from imgdedup_spark.config import DedupConfig
-    from imgdedup_spark.errors import UserError
-    from imgdedup_spark.transformer import ImageHasher
+
+__version__ = "0.1.0"
+
 
 _HOMES = {
-    "DedupConfig": "config",
+    "DedupConfig": "config.dedup",
     "DedupResult": "api",
     "ImageHasher": "transformer",
     "UserError": "errors",

@@ -8,20 +8,23 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from imgdedup_spark import tables
-from imgdedup_spark.additions import begin
-from imgdedup_spark.config import DedupConfig
+from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.fingerprints import check_models
-from imgdedup_spark.hashes import Decode, Hasher, HashSpec, validate
-from imgdedup_spark.images import DEFAULT_MAX_PIXELS
-from imgdedup_spark.index import Index, check_spec
-from imgdedup_spark.pipeline import Clock, Found
-from imgdedup_spark.references import gather
-from imgdedup_spark.sources import frame_source
+from imgdedup_spark.hash.encoder import check_models
+from imgdedup_spark.index.manifest import Index
+from imgdedup_spark.index.references import gather
+from imgdedup_spark.index.spec import check_spec
+from imgdedup_spark.keep.found import Found
+from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec, validate
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
+from imgdedup_spark.pipeline import Clock
+from imgdedup_spark.read.frames import frame_source
+from imgdedup_spark.spark.hadoop import serve_storage
+from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
-from imgdedup_spark.summary import summarize
-from imgdedup_spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
+from imgdedup_spark.write import tables
+from imgdedup_spark.write.additions import begin
+from imgdedup_spark.write.summary import summarize
 
 
 class DedupResult:
@@ -102,6 +105,7 @@ def deduplicate(
     config.check()
     config.check_references(index, against)
     check_models(config)
+    serve_storage()
     if run_id is not None and index is None:
         raise UserError("run_id: it names a run in an index, and needs index")
     work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from imgdedup_spark.errors import JobError, UserError
 
 if TYPE_CHECKING:
-    from imgdedup_spark.config import JobConfig
+    from imgdedup_spark.config.job import JobConfig
+
 
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
+
 
 log = logging.getLogger("imgdedup")
 
@@ -49,7 +51,7 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from imgdedup_spark.options import read_options
+    from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments)
     with _session(config) as spark:
@@ -69,7 +71,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _run_fingerprint(arguments: Sequence[str]) -> int:
-    from imgdedup_spark.options import read_options
+    from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments, fingerprint=True)
     with _session(config) as spark:
@@ -98,12 +100,12 @@ def _session(config: JobConfig) -> Iterator[Any]:
         libraries = pool.submit(_load_libraries)
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
-            from imgdedup_spark.session import start_session, warming
+            from imgdedup_spark.spark.session import start_session, warming
 
             spark, ours = start_session(light=config.dedup.reads_images)
             libraries.result()
             # All that the job will import, before the warming up imports some of it beside the job.
-            for name in ("job", *(["nearness"] if near else [])):
+            for name in ("job", *(["match.near"] if near else [])):
                 importlib.import_module(f"imgdedup_spark.{name}")
         except ModuleNotFoundError as error:
             raise UserError(
@@ -125,11 +127,11 @@ def _session(config: JobConfig) -> Iterator[Any]:
 
 def _load_for_work(near: bool) -> None:
     """Loads what the driver and the Python workers will need, and what takes long to load."""
-    importlib.import_module("imgdedup_spark.fingerprints")
+    importlib.import_module("imgdedup_spark.hash.worker")
     if near:
-        for name in ("imgdedup_spark.near_lookup", "imgdedup_spark.near_single"):
+        for name in ("imgdedup_spark.match.by_hash.lookup", "imgdedup_spark.match.by_hash.one_task"):
             importlib.import_module(name)
-        importlib.import_module("imgdedup_spark.hamming").load_compiled()
+        importlib.import_module("imgdedup_spark.kernels.hamming.bits").load_compiled()
 
 
 def cause(error: BaseException) -> str:
@@ -147,7 +149,7 @@ def cause(error: BaseException) -> str:
 def _fail(status: int, message: str) -> int:
     line = f"imgdedup: error: {' '.join(message.split())}"
     try:
-        from imgdedup_spark.session import print_error
+        from imgdedup_spark.spark.session import print_error
     except ImportError:
         print(line, file=sys.stderr)
     else:

@@ -42,3 +42,7 @@ class ImageError(Exception):
 
 class JobError(Exception):
     """The job ran and failed for a reason that it can state in one line (exit status 3)."""
+
+
+class CopyMismatch(Exception):
+    """The file does not hold the rows that Spark read there, or holds what cannot be copied as it is."""

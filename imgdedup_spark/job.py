@@ -10,22 +10,27 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imgdedup_spark import __version__, storage, tables
-from imgdedup_spark.additions import Addition, begin
-from imgdedup_spark.config import JobConfig
+from imgdedup_spark import __version__
+from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.fingerprints import check_models
-from imgdedup_spark.hashing import PRINTS, PrintStore
-from imgdedup_spark.index import Index, State, check_spec
-from imgdedup_spark.kept import write_kept
-from imgdedup_spark.output import STAGING, Output
+from imgdedup_spark.files import storage
+from imgdedup_spark.hash.encoder import check_models
+from imgdedup_spark.hash.store import PRINTS, PrintStore
+from imgdedup_spark.index.manifest import Index, State
+from imgdedup_spark.index.references import gather
+from imgdedup_spark.index.spec import check_spec
 from imgdedup_spark.pipeline import Clock, place_rows
-from imgdedup_spark.references import gather
-from imgdedup_spark.session import small_shuffles, together
-from imgdedup_spark.sources import Source, on_same_file_system, read_source
+from imgdedup_spark.read.files import read_source
+from imgdedup_spark.read.source import Source, on_same_file_system
+from imgdedup_spark.spark.hadoop import serve_storage
+from imgdedup_spark.spark.settings import small_shuffles, together
+from imgdedup_spark.spark.workspace import FolderWorkspace
 from imgdedup_spark.stages import find_in_stages
-from imgdedup_spark.summary import summarize
-from imgdedup_spark.workspace import FolderWorkspace
+from imgdedup_spark.write import tables
+from imgdedup_spark.write.additions import Addition, begin
+from imgdedup_spark.write.kept import write_kept
+from imgdedup_spark.write.output import STAGING, Output
+from imgdedup_spark.write.summary import summarize
 
 log = logging.getLogger("imgdedup")
 
@@ -38,6 +43,7 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock = Clock()
+    serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)
@@ -108,6 +114,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     """
     assert config.index is not None
     clock = Clock()
+    serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
         source = read_source(spark, config.input, config.input_format)

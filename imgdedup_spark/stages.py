@@ -16,18 +16,22 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark import tables
-from imgdedup_spark.columns import check_columns
-from imgdedup_spark.config import DedupConfig
-from imgdedup_spark.fingerprints import count_prints, failed, fingerprint, tally
-from imgdedup_spark.hashing import PrintStore, Rest, hash_rows
-from imgdedup_spark.joins import join_few
-from imgdedup_spark.pipeline import Clock, Found, find_duplicates, highest_of, keep, match, measured, stop_on_errors
-from imgdedup_spark.places import ORDER, where_columns
-from imgdedup_spark.references import References
-from imgdedup_spark.session import picture_settings, small_shuffles
-from imgdedup_spark.sources import ID, PLACE, Source
-from imgdedup_spark.workspace import Workspace
+from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.hash.fingerprints import fingerprint
+from imgdedup_spark.hash.listing import Rest
+from imgdedup_spark.hash.measure import measured, stop_on_errors
+from imgdedup_spark.hash.prints import count_prints, failed, tally
+from imgdedup_spark.hash.store import PrintStore, hash_rows
+from imgdedup_spark.index.references import References
+from imgdedup_spark.keep.found import Found
+from imgdedup_spark.keep.rows import ROW, without
+from imgdedup_spark.pipeline import Clock, find_duplicates, highest_of, keep, match
+from imgdedup_spark.read.columns import check_columns
+from imgdedup_spark.read.order import ORDER, where_columns
+from imgdedup_spark.read.source import ID, PLACE, Source
+from imgdedup_spark.spark.joins import join_few
+from imgdedup_spark.spark.settings import picture_settings, small_shuffles
+from imgdedup_spark.spark.workspace import Workspace
 
 _PLACE = PLACE + "_again"
 
@@ -100,9 +104,9 @@ def _hash_rest(
     def rest_of(part: Source) -> Source:
         frame = part.frame
         if not source.in_pieces:
-            return replace(part, frame=tables.without(found, out, digest["rows"]))
-        frame = tables.without(found, out, digest["rows"], frame.withColumn(_PLACE, F.col(PLACE)))
-        frame = frame.withColumnRenamed(_PLACE, PLACE).withColumnRenamed(tables.ROW, ID)
+            return replace(part, frame=without(found, out, digest["rows"]))
+        frame = without(found, out, digest["rows"], frame.withColumn(_PLACE, F.col(PLACE)))
+        frame = frame.withColumnRenamed(_PLACE, PLACE).withColumnRenamed(ROW, ID)
         return replace(part, frame=frame, in_pieces=False)
 
     if source.in_pieces:

@@ -16,12 +16,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
-from imgdedup_spark.columns import IMAGE_TYPES, col, is_image_type
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.fingerprints import HashPictures
-from imgdedup_spark.hashes import Hasher, HashSpec, validate
-from imgdedup_spark.images import DEFAULT_MAX_PIXELS
-from imgdedup_spark.pictures import PathRules, PictureReader
+from imgdedup_spark.hash.worker import HashPictures
+from imgdedup_spark.kernels.hashes import Hasher, HashSpec, validate
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
+from imgdedup_spark.kernels.pictures.paths import PathRules
+from imgdedup_spark.kernels.pictures.reader import PictureReader
+from imgdedup_spark.read.columns import IMAGE_TYPES, col, is_image_type
 
 
 class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable, DefaultParamsWritable):

@@ -74,8 +74,8 @@ def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(spark, tmp_path) -> Callable[..., Result]:
     """Runs the whole job in the test's session: ``run(input, "--threshold", 3)`` → `Result`."""
+    from imgdedup_spark.config.command_line import read_options
     from imgdedup_spark.job import run as run_job
-    from imgdedup_spark.options import read_options
 
     def run_it(inputs: object, *options: object, output: str | None = None) -> Result:
         folder = tmp_path / (output or f"out{len(list(tmp_path.glob('out*')))}")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.bands import make_plan
-from imgdedup_spark.hamming import CONTEXT_BYTES, Matcher, Part, choose_filter_words, pack_codes, permute_bits
+from imgdedup_spark.kernels.hamming.bands import make_plan
+from imgdedup_spark.kernels.hamming.bits import permute_bits
+from imgdedup_spark.kernels.hamming.table import CONTEXT_BYTES, Matcher, Part, choose_filter_words, pack_codes
 
 KINDS = ("random", "clusters", "chain", "all_near", "shared_bits")
 

@@ -1,1 +1,0 @@
-"""Embeddings of pictures, and which of them are close in cosine."""

@@ -1,0 +1,1 @@
+"""Files of any format on any file system, without Spark."""

@@ -1,0 +1,310 @@
+"""One thin way to files on any file system: local ones, what ``pyarrow.fs`` opens, fsspec and, in the driver, Spark.
+
+Every function takes a *plain* URI: a path or URL as a user writes it and as Spark reads it, where ``%20``
+means itself. Spark writes file names percent-encoded in ``_metadata.file_path``: ``from_spark`` makes those
+plain.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+from pyarrow import fs
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
+
+__all__ = [
+    "LEFT_ALONE_SECONDS",
+    "UnsupportedScheme",
+    "absolute",
+    "also_open_with",
+    "check_workers",
+    "delete",
+    "exists",
+    "from_spark",
+    "is_empty_or_missing",
+    "is_local",
+    "join",
+    "list_changes",
+    "list_files",
+    "move_files",
+    "open_fs",
+    "open_output",
+    "read_text",
+    "split_uri",
+    "write_text",
+]
+
+
+# Hadoop's names for what pyarrow calls s3.
+_ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+
+
+# Web servers are no storage: nothing here fetches from them, even where fsspec could.
+_WEB = {"http", "https", "ftp", "ftps", "sftp"}
+
+
+# File systems whose rename is cheap and whole. The others, object stores, copy to rename.
+_RENAMING = {"file", "hdfs", "viewfs"}
+
+
+# As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
+
+
+#: What no run names is deleted when nothing in it has changed for a week: until then it may belong to a run at work.
+LEFT_ALONE_SECONDS = 7 * 24 * 3600
+
+
+class UnsupportedScheme(UserError):
+    """Nothing installed here opens URLs of this scheme."""
+
+
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """(scheme, authority, path) of a plain URI; the scheme is ``file`` for local paths, made absolute."""
+    match = _URI.fullmatch(uri) if ":/" in uri else None
+    if match is None:
+        return "file", "", _absolute_path(uri)
+    scheme, authority, path = match[1].lower(), match[2] or "", match[3] or "/"
+    scheme = _ALIASES.get(scheme, scheme)
+    if scheme != "file":
+        return scheme, authority, path
+    if authority not in ("", "localhost"):
+        raise UserError(f"{uri}: a file: URL names no host; write file:/{authority}{path}")
+    return "file", "", _absolute_path(path)
+
+
+def _absolute_path(path: str) -> str:
+    # As Hadoop does, without looking at links: `a/link/..` is `a`. Path.resolve() would follow them.
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def from_spark(uri: str) -> str:
+    """The plain form of ``_metadata.file_path`` or ``file_name``, percent-encoded except for non-ASCII."""
+    return unquote(uri)
+
+
+def absolute(uri: str) -> str:
+    """The same place whatever the working directory is, which differs between the driver and the workers."""
+    return split_uri(uri)[2] if is_local(uri) else uri
+
+
+def is_local(uri: str) -> bool:
+    return split_uri(uri)[0] == "file"
+
+
+def open_fs(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a plain URI and the path within it.
+
+    File systems are opened once in a process. What nothing here opens, Spark may, in the driver of a classic session
+    (``hadoop``): see ``check_workers``. Raises UnsupportedScheme, and UserError if the file system does not answer.
+    """
+    scheme, authority, path = split_uri(uri)
+    if scheme == "file":
+        return _local(), path
+    opened, root = _remote(scheme, authority)
+    return opened, root.rstrip("/") + (path.rstrip("/") or ("" if root.strip("/") else "/"))
+
+
+def check_workers(uri: str) -> None:
+    """Raises:
+    UserError: Spark's workers could not open this file system, even if the driver can.
+    """
+    scheme, authority, _ = split_uri(uri)
+    if scheme != "file":
+        _without_spark(scheme, authority)
+
+
+#: Other ways to ``scheme://authority``, tried where nothing here opens it; they return None where they cannot either.
+_more_openers: list[Callable[[str], fs.FileSystem | None]] = []
+
+
+def also_open_with(opener: Callable[[str], fs.FileSystem | None]) -> None:
+    """Lets the driver open, with ``opener``, what nothing here opens."""
+    if opener not in _more_openers:
+        _more_openers.append(opener)
+
+
+@lru_cache(maxsize=1)
+def _local() -> fs.FileSystem:
+    return fs.LocalFileSystem()
+
+
+@lru_cache(maxsize=64)
+def _remote(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
+    """The file system of one bucket or host, and the path of its root in it."""
+    try:
+        return _without_spark(scheme, authority)
+    except UserError:
+        for opener in () if scheme in _WEB else _more_openers:
+            opened = opener(f"{scheme}://{authority}")
+            if opened is not None:
+                return opened, ""
+        raise
+
+
+@lru_cache(maxsize=64)
+def _without_spark(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
+    if scheme in _WEB:
+        raise UnsupportedScheme(f"{scheme}:// is not read from; copy the files to a file system first")
+    url = f"{scheme}://{quote(authority, safe='@:.-_$')}/"
+    try:
+        return fs.FileSystem.from_uri(url)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass  # not one of pyarrow's own: fsspec may know it
+    except OSError as error:
+        raise UserError(f"{url} cannot be opened: {_first_line(error)}") from error
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        hint = f"pip install fsspec and its package for {scheme}"
+        raise UnsupportedScheme(f"{scheme}:// needs a library that opens it: {hint}") from error
+    try:
+        opened, root = url_to_fs(url)
+    except (ImportError, ValueError) as error:  # fsspec names the package to install
+        raise UnsupportedScheme(f"{scheme}:// cannot be opened: {_first_line(error)}") from error
+    except Exception as error:  # each backend raises its own kinds
+        raise UserError(f"{url} cannot be opened: {_first_line(error)}") from error
+    return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def join(uri: str, *names: str) -> str:
+    return "/".join([uri.rstrip("/"), *names])
+
+
+def exists(uri: str) -> bool:
+    opened, path = open_fs(uri)
+    return opened.get_file_info(path).type != fs.FileType.NotFound
+
+
+def is_empty_or_missing(uri: str) -> bool:
+    """Whether an output may go there: nothing there, or a folder with nothing in it."""
+    opened, path = open_fs(uri)
+    kind = opened.get_file_info(path).type
+    if kind == fs.FileType.Directory:
+        return not opened.get_file_info(fs.FileSelector(path))
+    return kind == fs.FileType.NotFound
+
+
+def list_files(uri: str, recursive: bool = False) -> list[str]:
+    """Plain URIs of the files in a folder, by name; none if the folder is missing."""
+    opened, path = open_fs(uri)
+    infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=recursive))
+    below = sorted(info.path[len(path) :].lstrip("/") for info in infos if info.is_file)
+    return [join(uri, name) for name in below]
+
+
+def list_changes(uri: str) -> list[tuple[str, float]]:
+    """The files in a folder and all below it, by path relative to it, and when each was last changed (seconds since
+    1970; infinity where the file system does not say)."""
+    opened, path = open_fs(uri)
+    infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=True))
+    files = [info for info in infos if info.is_file]
+    return [(info.path[len(path) :].lstrip("/"), (info.mtime_ns or math.inf) / 1e9) for info in files]
+
+
+def delete(uri: str) -> None:
+    """Removes a file, or a folder with all that is in it; missing is fine."""
+    opened, path = open_fs(uri)
+    if not split_uri(uri)[2].strip("/"):
+        raise UserError(f"{uri} is a whole file system and is not deleted")
+    if is_local(uri) and Path(path).is_symlink():
+        # A link to a folder is the user's choice of disk: it stays, and only what it leads to goes.
+        if Path(path).is_dir():
+            opened.delete_dir_contents(os.path.realpath(path))
+        else:
+            Path(path).unlink()
+        return
+    kind = opened.get_file_info(path).type
+    if kind == fs.FileType.Directory:
+        opened.delete_dir(path)
+    elif kind != fs.FileType.NotFound:
+        opened.delete_file(path)
+
+
+def move_files(source: str, target: str) -> None:
+    """Moves all files below one folder to the same names below another, replacing those there."""
+    opened, start = open_fs(source)
+    _, end = open_fs(target)
+    infos = opened.get_file_info(fs.FileSelector(start, allow_not_found=True, recursive=True))
+    names = sorted(info.path[len(start) :].lstrip("/") for info in infos if info.is_file)
+    for folder in sorted({name.rpartition("/")[0] for name in names}):
+        opened.create_dir(f"{end}/{folder}".rstrip("/"), recursive=True)
+
+    def move(name: str) -> None:
+        to = f"{end}/{name}"
+        if opened.get_file_info(to).type == fs.FileType.File:
+            opened.delete_file(to)  # HDFS does not rename onto a file
+        opened.move(f"{start}/{name}", to)
+
+    # An object store copies to move, which takes a while for each file and is nothing to wait for one by one.
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(move, names))
+
+
+def read_text(uri: str) -> str:
+    opened, path = open_fs(uri)
+    with opened.open_input_stream(path, compression=None) as stream:
+        return stream.read().decode("utf-8")
+
+
+def write_text(uri: str, text: str) -> None:
+    """Writes one whole file."""
+    with open_output(uri) as stream:
+        stream.write(text.encode("utf-8"))
+
+
+@contextmanager
+def open_output(uri: str) -> Iterator[pa.NativeFile]:
+    """A binary stream whose file appears under its name, or replaces the one there, when the block ends well.
+
+    An exception inside leaves nothing behind. Temporary names start with a dot, which Spark's readers skip,
+    and are unique, so several attempts at the same file do not meet.
+    """
+    opened, path = open_fs(uri)
+    scheme = split_uri(uri)[0]
+    folder, _, name = path.rpartition("/")
+    if scheme not in _RENAMING:
+        # Closing an object's stream publishes it, even after an exception: so the file is made here first.
+        with tempfile.TemporaryDirectory(prefix="imgdedup-") as scratch:
+            made = f"{scratch}/{name}"
+            with pa.OSFile(made, "wb") as stream:
+                yield stream
+            fs.copy_files(made, path, source_filesystem=_local(), destination_filesystem=opened)
+        return
+    opened.create_dir(folder or "/", recursive=True)
+    temporary = f"{folder}/.{uuid.uuid4().hex}.tmp"
+    try:
+        with opened.open_output_stream(temporary, compression=None) as stream:
+            yield stream
+        if scheme == "file":
+            Path(temporary).replace(path)
+        else:
+            if opened.get_file_info(path).type == fs.FileType.File:
+                opened.delete_file(path)  # HDFS does not rename onto a file
+            opened.move(temporary, path)
+    except BaseException:
+        if opened.get_file_info(temporary).type == fs.FileType.File:
+            opened.delete_file(temporary)
+        raise
+
+
+def size_of(uri: str) -> int:
+    opened, path = storage.open_fs(uri)
+    return int(opened.get_file_info(path).size)

@@ -1,0 +1,1 @@
+"""Hashing as a Spark stage: rows in, one small print a row out."""

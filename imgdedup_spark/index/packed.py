@@ -1,0 +1,68 @@
+"""The index's hashes once more, packed: what a run reads that compares few new rows with many indexed ones.
+
+A row holds up to a million hashes as a few large values, so that neither the JVM nor Arrow handles them one by one.
+Other tools read the rows themselves.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.hash.keys import code, hex_digits
+from imgdedup_spark.hash.prints import key_parts
+from imgdedup_spark.kernels.arrow import BLOCK_HASHES, block_batch, fixed_bytes
+
+#: ``images``, which all hashes of the row have; ``rows``, how many they are; int64 ``positions`` within what the run
+#: added; ``codes``, as the near-duplicate search takes them, one after another.
+PACKED = "images int, rows int, positions binary, codes binary"
+
+
+#: How they are written: a block is a row group, so that as many tasks as there are blocks can read them. (Parquet looks
+#: at the size after so many rows of a page.)
+ROW_GROUPS = {"parquet.block.size": "4194304", "parquet.page.size.row.check.min": "1"}
+
+
+def can_pack(config: DedupConfig) -> bool:
+    """Whether keys are hashes of known length and nothing else."""
+    if config.is_embedding or config.text_col is not None:
+        return False
+    return all(hex_digits(config, name) is not None for name in key_parts(config))
+
+
+def pack(rows: DataFrame, config: DedupConfig) -> DataFrame:
+    """``PACKED``, of the rows with images.
+
+    Args:
+        rows: ``position``, ``images`` and the hash columns.
+        config: one that ``can_pack``.
+    """
+    key: Column = F.concat(*[code(name, hex_digits(config, name)) for name in key_parts(config)])
+    slim = rows.where("images > 0").select("images", "position", key.alias("code"))
+    return slim.mapInArrow(_pack, PACKED)
+
+
+def _pack(batches: Iterator[Any]) -> Iterator[Any]:
+    gathered: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
+
+    def block(images: int) -> Any:
+        positions, codes = (np.concatenate(part) for part in zip(*gathered.pop(images), strict=True))
+        return block_batch(images=images, rows=len(positions), positions=positions, codes=codes)
+
+    for batch in batches:
+        every = batch.column("images").to_numpy()
+        for images in np.unique(every).tolist():
+            some = batch.take(np.flatnonzero(every == images))
+            codes = some.column("code")
+            positions = some.column("position").to_numpy()
+            gathered[images].append((positions, fixed_bytes(codes, len(codes[0].as_py()))))
+            if sum(len(one) for one, _ in gathered[images]) >= BLOCK_HASHES:
+                yield block(images)
+    for images in list(gathered):
+        yield block(images)

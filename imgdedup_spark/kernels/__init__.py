@@ -1,0 +1,1 @@
+"""Pictures, hashes and searches: plain NumPy, Numba, Pillow and Arrow. Nothing here knows Spark."""

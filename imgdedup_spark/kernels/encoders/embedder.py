@@ -1,0 +1,115 @@
+"""Pictures in, vectors of length 1 out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgdedup_spark.errors import ImageError
+from imgdedup_spark.kernels.encoders.models import load
+from imgdedup_spark.kernels.encoders.spec import EncoderSpec
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, Bytes, Picture, explained, quiet
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What became of n pictures.
+
+    Attributes:
+        vectors: (n, d) float32 of length 1; zeros for a picture that could not be read, or to which the model
+            answers with zeros or with no numbers. (n, 0) if no picture could be read.
+        width, height: (n,) int32 pixels of the upright pictures; 0 if unreadable.
+        errors: the places of the unreadable ones.
+    """
+
+    vectors: NDArray[np.float32]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    errors: dict[int, ImageError] = field(default_factory=dict)
+
+
+class Encoder:
+    """Turns pictures into embeddings. Pickles as its settings; each process loads the model once, when it needs it."""
+
+    def __init__(self, spec: EncoderSpec, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self.spec = spec
+        self.max_pixels = max_pixels
+
+    def encode(self, pictures: Sequence[Bytes]) -> Embeddings:
+        """Decodes, prepares and encodes files in batches of the spec's size.
+
+        Raises:
+            UserError: the model cannot be loaded here (see :func:`check_model`).
+        """
+        network = load(self.spec)
+        width, height = np.zeros(len(pictures), np.int32), np.zeros(len(pictures), np.int32)
+        errors: dict[int, ImageError] = {}
+        features: list[NDArray[np.float32]] = []
+        places: list[int] = []
+        waiting: list[Any] = []
+        for place, data in enumerate(pictures):
+            try:
+                # Preparing is within it: some models' processors cannot do with a picture of one pixel.
+                with quiet(), explained(data):
+                    picture = Picture(data, self.max_pixels, fast=False)
+                    # Only the small input waits for the batch: 32 decoded photographs would be a gigabyte.
+                    prepared = network.prepare(picture.rgb())
+                    width[place], height[place] = picture.size
+            except ImageError as error:
+                errors[place] = error
+                continue
+            waiting.append(prepared)
+            places.append(place)
+            if len(waiting) == self.spec.batch_size:
+                features.append(network.run(waiting))
+                waiting = []
+        if waiting:
+            features.append(network.run(waiting))
+        if not features:
+            return Embeddings(np.zeros((len(pictures), 0), np.float32), width, height, errors)
+        found = normalised(np.concatenate(features))
+        vectors = np.zeros((len(pictures), found.shape[1]), np.float32)
+        vectors[places] = found
+        return Embeddings(vectors, width, height, errors)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Embeddings as `Embedder` gives them; see ``hashes.Fingerprints``. One column of bytes takes the hashes' place."""
+
+    hashes: list[list[bytes | None]]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    errors: dict[int, ImageError]
+
+
+class Embedder:
+    """An encoder in the place of a ``hashes.Hasher``: a picture's hash is the bytes of its vector."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def hash_batch(self, pictures: Sequence[Bytes]) -> Vectors:
+        found = self.encoder.encode(pictures)
+        errors = dict(found.errors)
+        for place in np.flatnonzero(~found.vectors.any(axis=1)).tolist():
+            if place not in errors:
+                errors[place] = ImageError("bad_vector", "the model answers with zeros or with no numbers")
+        vectors = [None if place in errors else one.tobytes() for place, one in enumerate(found.vectors)]
+        return Vectors([vectors], found.width, found.height, errors)
+
+
+def normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """(n, d) float32 rows of length 1; rows without a direction (zeros, infinities, NaN) become zeros."""
+    wide = vectors.astype(np.float64)
+    usable = np.isfinite(wide).all(axis=1)
+    wide[~usable] = 0.0
+    # By a power of two, which rounds nothing, so that no square of a large or small number overflows.
+    largest = np.abs(wide).max(axis=1, keepdims=True, initial=0.0)
+    wide = np.ldexp(wide, -np.frexp(largest)[1])
+    length = np.linalg.norm(wide, axis=1, keepdims=True)
+    return (wide / np.where(length > 0, length, 1.0)).astype(np.float32)

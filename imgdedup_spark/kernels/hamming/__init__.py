@@ -1,0 +1,1 @@
+"""Which hashes are within some bits of each other."""

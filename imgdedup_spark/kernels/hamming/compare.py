@@ -1,0 +1,165 @@
+"""Comparing packed hashes: the vector instruction under the search, and what else Numba compiles for it.
+
+Nothing here knows about bands or Spark. A table is ``(n, width)`` uint64; spans are its parts, ``(parts, 4)``: first
+word, end, threshold in bits, whether the part is reported. (Who changes this file must clear ``__pycache__``: Numba's
+cache for the modules that use it looks at their own files alone.)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite.ir as ir
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from imgdedup_spark.kernels.hamming.bands import Words
+
+Rows = npt.NDArray[np.int32]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+# Codes compared by one vector operation: 8 of 64 bits fill an AVX-512 register.
+LANES = 8
+
+
+def compiled(function: F) -> F:
+    """Numba's ``njit`` with its machine code kept on disk where that is possible; elsewhere each worker compiles."""
+    try:
+        cached = numba.njit(cache=True, nogil=True)(function)
+        if _can_write(cached.stats.cache_path):
+            return cached
+    except RuntimeError:
+        pass  # Numba found no place for a cache.
+    return numba.njit(nogil=True)(function)
+
+
+@cache
+def _can_write(folder: str) -> bool:
+    """Whether files can be made there. For code in a zip file (``--py-files``) Numba does not find out in time."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@intrinsic
+def _popcount(typing_context: Any, word: Any) -> Any:
+    """Set bits of a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def _lowest_bit(typing_context: Any, word: Any) -> Any:
+    """The number of the lowest set bit of an int64 that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+def _within(words: int) -> Any:
+    """Builds the inner instruction of the search: ``within(codes, i, x0, x1, x2, x3, threshold)``.
+
+    It compares the codes ``i .. i + LANES - 1`` (word w of them in ``codes[w]``) with the code of words ``x0`` …, and
+    returns a bit for each that is within the threshold. It is written as one LLVM vector operation because loops as
+    short as the runs of a good plan (some dozens of codes) spend most of their time in what a vectoriser leaves over.
+    LLVM turns it into the widest instructions the CPU has, with or without AVX-512. It takes the whole array, since
+    views made in the loop would cost more (their reference counts are atomic) than the comparisons.
+    """
+
+    def within(typing_context: Any, codes: Any, i: Any, x0: Any, x1: Any, x2: Any, x3: Any, threshold: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vector = ir.VectorType(ir.IntType(64), LANES)
+            counting = ir.FunctionType(vector, [vector])
+            count = cgutils.get_or_insert_function(builder.module, counting, f"llvm.ctpop.v{LANES}i64")
+            undefined = ir.Constant(vector, ir.Undefined)
+
+            def spread(value: Any) -> Any:
+                lane = builder.insert_element(undefined, value, ir.IntType(32)(0))
+                return builder.shuffle_vector(lane, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), None))
+
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            columns = builder.extract_value(array.shape, 1)
+            different = undefined
+            for word in range(words):
+                at = builder.add(arguments[1], builder.mul(columns, columns.type(word)))
+                codes = builder.load(builder.bitcast(builder.gep(array.data, [at]), vector.as_pointer()))
+                codes.align = 8
+                bits = builder.call(count, [builder.xor(codes, spread(arguments[2 + word]))])
+                different = builder.add(different, bits) if word else bits
+            flags = builder.icmp_unsigned("<=", different, spread(arguments[6]))
+            return builder.zext(builder.bitcast(flags, ir.IntType(LANES)), ir.IntType(64))
+
+        word = types.uint64
+        return types.int64(codes, types.intp, word, word, word, word, types.int64), generate
+
+    return intrinsic(within)
+
+
+_within_1, _within_2, _within_4 = _within(1), _within(2), _within(4)
+
+
+@compiled
+def match(table: Words, a: int, b: int, spans: npt.NDArray[np.int64]) -> bool:
+    for p in range(spans.shape[0]):
+        different = 0
+        for w in range(spans[p, 0], spans[p, 1]):
+            different += _popcount(table[a, w] ^ table[b, w])
+        if different > spans[p, 2]:
+            return False
+    return True
+
+
+@compiled
+def distances(table: Words, rows: Rows, others: Rows, spans: npt.NDArray[np.int64]) -> Rows:
+    out = np.zeros(rows.size, dtype=np.int32)
+    for i in range(rows.size):
+        for p in range(spans.shape[0]):
+            if spans[p, 3]:
+                different = 0
+                for w in range(spans[p, 0], spans[p, 1]):
+                    different += _popcount(table[rows[i], w] ^ table[others[i], w])
+                out[i] = max(out[i], different)
+    return out
+
+
+@compiled
+def first_passing(codes: Words, lo: int, stop: int, x0: Any, x1: Any, x2: Any, x3: Any, threshold: int) -> int:
+    """The first of the codes ``lo .. stop - 1`` whose filter words are within the threshold of x, or -1.
+
+    All the time of a search goes into this loop. ``codes`` must have ``LANES`` columns more than are asked for, which
+    are read but do not count.
+    """
+    words = codes.shape[0]
+    if words == 0:
+        return lo if lo < stop else -1
+    i = lo
+    while i < stop:
+        if words == 1:
+            hits = _within_1(codes, i, x0, x1, x2, x3, threshold)
+        elif words == 2:
+            hits = _within_2(codes, i, x0, x1, x2, x3, threshold)
+        else:
+            hits = _within_4(codes, i, x0, x1, x2, x3, threshold)
+        if hits != 0:
+            first = i + _lowest_bit(hits)
+            return first if first < stop else -1
+        i += LANES
+    return -1

@@ -1,0 +1,256 @@
+"""Hashes as packed words, and who is whose earliest neighbour among them.
+
+A *table* is ``(n, width)`` uint64, one hash a row, in keep order: a row's number says how early it comes. The bits
+of the part that makes the candidates come first, permuted so that its bands lie one after another; then the other
+parts, then the context. All functions here are plain NumPy and Numba: no Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdedup_spark.kernels.hamming.bands import MAX_BAND_BITS, BandPlan, ProbePlan, Words
+from imgdedup_spark.kernels.hamming.bits import bit_counts, permute_bits
+from imgdedup_spark.kernels.hamming.compare import Rows, distances
+from imgdedup_spark.kernels.hamming.runs import MIX
+from imgdedup_spark.kernels.hamming.search import search_groups, search_probing
+
+# A context enters the table as a digest of this many bytes: equal digests are equal contexts.
+CONTEXT_BYTES = 16
+
+
+# The first words are compared by themselves if they let through at most this part of the pairs, whose full comparison
+# then costs next to nothing.
+FILTER_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the hashes that make up an item's code.
+
+    Attributes:
+        bits: 1 to 4096.
+        threshold: two items match if every part differs in at most this many bits.
+        reported: whether the part belongs to the main hash; the distance reported is the largest over those.
+    """
+
+    bits: int
+    threshold: int
+    reported: bool = True
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in the code."""
+        return (self.bits + 7) // 8
+
+    @property
+    def words(self) -> int:
+        """Words in the table."""
+        return (self.bits + 63) // 64
+
+
+def pack_codes(codes: npt.NDArray[np.uint8], parts: Sequence[Part]) -> list[Words]:
+    """Splits codes into parts: for each part ``(n, part.words)`` uint64.
+
+    Args:
+        codes: ``(n, sum of part.bytes)`` uint8. Only which bits differ matters, so the bytes' order in a word does
+            not.
+    """
+    packed = []
+    start = 0
+    for part in parts:
+        padded = np.zeros((len(codes), 8 * part.words), dtype=np.uint8)
+        padded[:, : part.bytes] = codes[:, start : start + part.bytes]
+        packed.append(padded.view("<u8").astype(np.uint64, copy=False))
+        start += part.bytes
+    return packed
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Everything that decides whether two rows of a table match, small enough to travel with a Spark task.
+
+    Attributes:
+        parts: the parts in the code's order.
+        main: number of the part whose bands make the candidates.
+        plan: that part's plan.
+        contexts: whether rows carry a context that must be equal.
+        filter_words: words compared at full speed before the full comparison: 1, 2 or 4, or 0 for none.
+        deepen: 1 by default; larger values make the search use longer keys on smaller sets (tests force them with
+            it).
+        probe: another way to find few rows among many, taken where it costs less; None for never.
+    """
+
+    parts: tuple[Part, ...]
+    main: int
+    plan: BandPlan
+    contexts: bool
+    filter_words: int = 1
+    deepen: float = 1.0
+    probe: ProbePlan | None = None
+
+    @cached_property
+    def width(self) -> int:
+        """Words of a row of the table."""
+        return sum(part.words for part in self.parts) + (CONTEXT_BYTES // 8 if self.contexts else 0)
+
+    @cached_property
+    def spans(self) -> npt.NDArray[np.int64]:
+        """``(parts, 4)``: first word, end, threshold, reported; the context is a part that may not differ at all."""
+        order = [self.main, *(i for i in range(len(self.parts)) if i != self.main)]
+        spans = []
+        start = 0
+        for i in order:
+            part = self.parts[i]
+            spans.append((start, start + part.words, part.threshold, int(part.reported)))
+            start += part.words
+        if self.contexts:
+            spans.append((start, start + CONTEXT_BYTES // 8, 0, 0))
+        return np.array(spans, dtype=np.int64)
+
+    @cached_property
+    def _bands(self) -> npt.NDArray[np.int64]:
+        return _places(self.plan)
+
+    def _probes(self, targets: int, queries: int) -> ProbePlan | None:
+        """The way to find these by, if it is the cheaper one. Contexts have buckets of their own already."""
+        if self.probe is None or self.contexts:
+            return None
+        cheaper = self.probe.seconds(targets, queries) < self.plan.lookup_seconds(targets, queries)
+        return self.probe if cheaper else None
+
+    def pack(self, codes: npt.NDArray[np.uint8], contexts: npt.NDArray[np.uint8] | None = None) -> Words:
+        """The table of these codes: ``(n, width)``.
+
+        Args:
+            codes: ``(n, code bytes)`` uint8.
+            contexts: ``(n, CONTEXT_BYTES)`` uint8, if the matcher has contexts.
+        """
+        packed = pack_codes(codes, self.parts)
+        columns = [permute_bits(packed[self.main], self.plan.order)]
+        columns += [words for i, words in enumerate(packed) if i != self.main]
+        if self.contexts:
+            assert contexts is not None
+            columns.append(np.ascontiguousarray(contexts).view(np.uint64))
+        return np.ascontiguousarray(np.concatenate(columns, axis=1))
+
+    def search(
+        self,
+        table: Words,
+        targets: Rows,
+        queries: Rows,
+        best: Rows,
+        prefix: tuple[int, ...] = (),
+    ) -> None:
+        """Finds every query's earliest neighbour among the targets.
+
+        Args:
+            table: ``(n, width)``.
+            targets, queries: row numbers, ascending; the same array object for a search of a set in itself.
+            best: ``(n,)``, changed in place. On entry, for each query, the row number (at most its own) that a
+                neighbour must
+                be smaller than; on return the smallest neighbour's row number if there is one, else unchanged.
+            prefix: look only at keys that begin with these bands (at most ``plan.k`` of them).
+        """
+        same = targets is queries
+        probe = None if same or prefix else self._probes(len(targets), len(queries))
+        if probe is not None:
+            targets, queries = np.ascontiguousarray(targets), np.ascontiguousarray(queries)
+            search_probing(table, targets, queries, best, self.spans, _places(probe), self.filter_words)
+            return
+        if self.contexts:
+            target_groups = self._context_groups(table, targets)
+            query_groups = target_groups if same else self._context_groups(table, queries)
+            groups = 1 << MAX_BAND_BITS
+            order = np.argsort(target_groups, kind="stable")
+            targets = targets[order]
+            target_ends = np.searchsorted(target_groups[order], np.arange(groups + 1))
+            if same:
+                queries, query_ends = targets, target_ends
+            else:
+                order = np.argsort(query_groups, kind="stable")
+                queries = queries[order]
+                query_ends = np.searchsorted(query_groups[order], np.arange(groups + 1))
+        else:
+            target_ends = np.array([0, len(targets)])
+            query_ends = np.array([0, len(queries)])
+        search_groups(
+            table,
+            np.ascontiguousarray(targets),
+            target_ends.astype(np.int64),
+            np.ascontiguousarray(queries),
+            query_ends.astype(np.int64),
+            same,
+            best,
+            self.spans,
+            self._bands,
+            self.plan.k,
+            np.array(prefix, dtype=np.int64),
+            self.filter_words,
+            self.deepen,
+        )
+
+    def _context_groups(self, table: Words, rows: Rows) -> npt.NDArray[np.uint16]:
+        """A 16-bit bucket of each row's context."""
+        mixed = (table[rows, -1] ^ (table[rows, -2] * MIX)) * MIX
+        return (mixed >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
+
+    def buckets(self, table: Words, prefix: tuple[int, ...], groups: int) -> npt.NDArray[np.int64]:
+        """The bucket, 0 to ``groups - 1``, of each row's context and values of these bands."""
+        mixed = np.zeros(len(table), dtype=np.uint64)
+        if self.contexts:
+            mixed = (table[:, -1] ^ (table[:, -2] * MIX)) * MIX
+        for band in prefix:
+            word, shift, spills, width = (int(x) for x in self._bands[band])
+            values = table[:, word] >> np.uint64(shift)
+            if spills:
+                values |= table[:, word + 1] << np.uint64(64 - shift)
+            values &= np.uint64((1 << width) - 1)
+            # The band's number keeps the buckets of different bands from falling on the same tasks.
+            mixed = (mixed ^ values ^ (np.uint64(band + 1) << np.uint64(40))) * MIX
+        # The product's high bits depend on all bits below them, its low bits do not.
+        return ((mixed >> np.uint64(32)) % np.uint64(groups)).astype(np.int64)
+
+    def distances(self, table: Words, rows: Rows, others: Rows) -> npt.NDArray[np.int32]:
+        """The reported distance, in bits, between ``rows[i]`` and ``others[i]`` of the table."""
+        return distances(table, rows, others, self.spans)
+
+
+def _places(plan: BandPlan | ProbePlan) -> npt.NDArray[np.int64]:
+    """A plan's bands, ``(bands, 4)``: word, shift, whether it goes on in the next word, width in bits."""
+    rows = [
+        (start // 64, start % 64, int(start % 64 + width > 64), width)
+        for start, width in zip(plan.starts, plan.widths, strict=True)
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def earliest_neighbours(matcher: Matcher, table: Words) -> Rows:
+    """For every row the earliest row before it that matches it, or its own number: ``(n,)``."""
+    rows = np.arange(len(table), dtype=np.int32)
+    best = rows.copy()
+    matcher.search(table, rows, rows, best)
+    return best
+
+
+def choose_filter_words(sample: Words, plan: BandPlan, words: int) -> int:
+    """How many words tell nearly all pairs apart: 1, 2 or 4 that let through at most ``FILTER_RATE`` of the pairs,
+    or 0.
+
+    Args:
+        sample: ``(m, words)`` of the part that makes the candidates, permuted.
+    """
+    half = len(sample) // 2
+    if half < 2:
+        return 1
+    # The bands of the key agree, which leaves fewer bits to tell pairs apart, hence the margin of the rate.
+    different = bit_counts(sample[:half] ^ sample[half : 2 * half])
+    for count in (1, 2, 4):
+        if count <= words and (different[:, :count].sum(axis=1) <= plan.threshold).mean() <= FILTER_RATE:
+            return count
+    return next((count for count in (4, 2, 1) if count == words), 0)

@@ -1,0 +1,1 @@
+"""From values of a column to pixels."""

@@ -1,0 +1,138 @@
+"""Pictures named by path: which paths are allowed, and how they are opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from imgdedup_spark.errors import ImageError, UserError
+from imgdedup_spark.files import storage
+from imgdedup_spark.kernels.pictures.forms import LONGEST_PATH
+
+# What URLs in the data may name. A root of another scheme can be given, but no row can ask for one by itself.
+SCHEMES = {"file", "s3", "gs", "hdfs", "viewfs", "abfs", "abfss"}
+
+
+# Arrow's 32-bit binary arrays, and so Spark's, hold no more in one value.
+_LARGEST_FILE = 2**31 - 1
+
+
+# Messages show this many characters of a path.
+_SHOWN = 200
+
+
+# The second form is Hadoop's (`file:/x`); one letter before it is no scheme.
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+@dataclass(frozen=True)
+class PathRules:
+    """Which files the image column may name.
+
+    Attributes:
+        roots: for each input the folder (plain path or URL) where its relative paths start and must stay.
+        explicit: the root was given by ``--image-root``: absolute paths and URLs must lie in it too.
+    """
+
+    roots: tuple[str, ...]
+    explicit: bool
+
+
+@dataclass(frozen=True)
+class FileSource:
+    shown: str
+    opened: fs.FileSystem | None  # None: a local file, by its real path
+    path: str
+    size: int
+
+
+def local_file(shown: str, path: str, root: str | None) -> FileSource:
+    """A local file by its real path, inside ``root`` if one is given.
+
+    Looked up without being opened: opening a pipe waits for its writer, and some devices never end.
+    """
+    _check_text(shown, path)
+    real = os.path.realpath(path)
+    if root is not None and not _within(real, os.path.realpath(storage.absolute(root))):
+        raise forbidden(shown)
+    try:
+        status = Path(real).stat()
+    except OSError as error:
+        raise os_error(shown, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("not_a_file", f"{cut(shown)}: not a regular file")
+    return _sized(FileSource(shown, None, real, status.st_size))
+
+
+def remote_file(shown: str, opened: fs.FileSystem, path: str, root: str | None) -> FileSource:
+    """A file of another file system, inside ``root`` (a path there) if one is given."""
+    _check_text(shown, path)
+    path = posixpath.normpath(path)
+    if root is not None and not _within(path, posixpath.normpath(root)):
+        raise forbidden(shown)
+    try:
+        info = opened.get_file_info(path)
+    except Exception as error:  # every library behind a file system raises kinds of its own
+        raise storage_error(shown, error) from error
+    if info.type == fs.FileType.NotFound:
+        raise ImageError("not_found", f"{cut(shown)}: no such file")
+    if info.type != fs.FileType.File:
+        raise ImageError("not_a_file", f"{cut(shown)}: not a regular file")
+    return _sized(FileSource(shown, opened, path, info.size or 0))
+
+
+def _check_text(shown: str, path: str) -> None:
+    if "\0" in path or len(path.encode("utf-8")) > LONGEST_PATH:
+        raise ImageError("not_found", f"{cut(shown)}: no such file (not a possible path)")
+
+
+def _sized(file: FileSource) -> FileSource:
+    if file.size > _LARGEST_FILE:
+        raise ImageError("too_large", f"{cut(file.shown)}: {file.size} bytes; the most is {_LARGEST_FILE}")
+    return file
+
+
+def _within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def open_path(shown: str, uri: str) -> tuple[fs.FileSystem, str]:
+    try:
+        return storage.open_fs(uri)
+    except storage.UnsupportedScheme as error:
+        raise ImageError("unsupported_url", f"{cut(shown)}: nothing installed opens this URL") from error
+    except UserError as error:
+        raise ImageError("unreadable", f"{cut(shown)}: its file system cannot be opened") from error
+
+
+def cut(shown: str) -> str:
+    """A path as the user wrote it, on one line of bounded length."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown[:_SHOWN])
+    return line if len(shown) <= _SHOWN else line + "…"
+
+
+def forbidden(shown: str) -> ImageError:
+    return ImageError("forbidden_path", f"{cut(shown)}: outside the image root")
+
+
+def os_error(shown: str, error: OSError) -> ImageError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return ImageError("not_found", f"{cut(shown)}: no such file")
+    if error.errno == errno.ELOOP:
+        return ImageError("not_found", f"{cut(shown)}: a symbolic link that leads nowhere")
+    reason = os.strerror(error.errno) if error.errno else "the storage failed"
+    return ImageError("unreadable", f"{cut(shown)}: {reason}")
+
+
+def storage_error(shown: str, error: Exception) -> ImageError:
+    """Request numbers and the like in remote messages differ from run to run: only the kind is told."""
+    if isinstance(error, OSError) and error.errno:
+        return os_error(shown, error)
+    return ImageError("unreadable", f"{cut(shown)}: the storage failed ({type(error).__name__})")

@@ -1,0 +1,241 @@
+"""From the values of the image column to the bytes of each picture.
+
+``PictureReader`` takes a column in any of the contract's forms and yields flat lists: one entry for each
+picture of the batch, with its row and its place in the row's list. It reads files under the rules of
+``PathRules``; whatever cannot be read is an ``ImageError`` beside its entry, never an exception.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+
+from imgdedup_spark.errors import ImageError, UserError
+from imgdedup_spark.files import storage
+from imgdedup_spark.kernels.pictures.forms import (
+    Base64,
+    DataUri,
+    Entries,
+    Value,
+    decode_base64,
+    decode_data_uri,
+    entries_of,
+)
+from imgdedup_spark.kernels.pictures.paths import (
+    SCHEMES,
+    URL,
+    FileSource,
+    PathRules,
+    cut,
+    forbidden,
+    local_file,
+    open_path,
+    os_error,
+    remote_file,
+    storage_error,
+)
+
+__all__ = ["PictureReader", "Pictures"]
+
+
+# A remote file takes tens of milliseconds, nearly all of it waiting.
+_REMOTE_READERS = 16
+
+
+In = TypeVar("In")
+
+
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a batch, or of a part of it, flat and in order.
+
+    Attributes:
+        row: (n,) int32, the row in the batch, ascending.
+        position: (n,) int32, the index in the row's list; 0 where the column holds single images.
+        data: n file contents (bytes, or a memoryview into the batch); None where there is an error.
+        errors: by index into ``data``.
+        size: (n,) int64, bytes; 0 where there is an error.
+    """
+
+    row: np.ndarray
+    position: np.ndarray
+    data: list[bytes | memoryview | None]
+    errors: dict[int, ImageError]
+    size: np.ndarray
+
+
+class PictureReader:
+    """Reads the pictures of an image column. Can be pickled; file systems are opened once in each process.
+
+    Relative roots are resolved where the reader is made, since workers run in other folders.
+    """
+
+    def __init__(self, rules: PathRules) -> None:
+        self.rules = replace(rules, roots=tuple(storage.absolute(root) for root in rules.roots))
+
+    def read(self, column: pa.Array | pa.ChunkedArray, inputs: np.ndarray | None = None) -> Pictures:
+        """All pictures of a batch at once. See ``read_chunks``."""
+        entries = entries_of(column)
+        return _load(entries, self._locate(entries, inputs), 0, len(entries.row))
+
+    def read_chunks(
+        self, column: pa.Array | pa.ChunkedArray, inputs: np.ndarray | None, max_bytes: int
+    ) -> Iterator[Pictures]:
+        """The same in parts of at most ``max_bytes`` of file content, or of one larger picture.
+
+        ``inputs`` is the (rows,) int32 number of each row's input, an index into ``PathRules.roots``; None
+        means that all are 0. Null values and empty lists have no entry, nor have null elements of a list
+        (those after them keep their positions). No pictures, no parts.
+        """
+        entries = entries_of(column)
+        sources = self._locate(entries, inputs)
+        start = held = 0
+        for index, source in enumerate(sources):
+            size = _size(source)
+            if index > start and held + size > max_bytes:
+                yield _load(entries, sources, start, index)
+                start, held = index, 0
+            held += size
+        if start < len(sources):
+            yield _load(entries, sources, start, len(sources))
+
+    def _locate(self, entries: Entries, inputs: np.ndarray | None) -> list[_Source]:
+        """The entries with every path checked and its file's size known; nothing is opened yet."""
+        roots = self.rules.roots
+        number = np.zeros(len(entries.row), np.int32) if inputs is None else np.asarray(inputs)[entries.row]
+
+        def locate(item: tuple[Value, int]) -> _Source:
+            value, root = item
+            return _attempt(value, self._find, roots[root]) if isinstance(value, str) else value
+
+        waiting = any(
+            isinstance(value, str) and (URL.match(value) or not storage.is_local(roots[root]))
+            for value, root in zip(entries.values, number, strict=True)
+        )
+        return _map(locate, list(zip(entries.values, number, strict=True)), waiting)
+
+    def _find(self, text: str, root: str) -> FileSource:
+        """The file that a path or URL names, if the rules allow it. Raises ImageError."""
+        if not URL.match(text):
+            return self._find_path(text, root)
+        try:
+            return self._find_url(text, text, root)
+        except ImageError as error:
+            # Some writers percent-encode URLs and others (Hadoop) do not: the name as it stands goes first.
+            if error.code != "not_found" or "%" not in text:
+                raise
+            return self._find_url(text, unquote(text), root)
+
+    def _find_path(self, text: str, root: str) -> FileSource:
+        if text.startswith("/"):
+            return local_file(text, text, root if self.rules.explicit else None)
+        if storage.is_local(root):
+            return local_file(text, f"{storage.absolute(root)}/{text}", root)
+        opened, base = open_path(text, root)
+        return remote_file(text, opened, f"{base}/{text}", base)
+
+    def _find_url(self, shown: str, url: str, root: str) -> FileSource:
+        try:
+            scheme, authority, path = storage.split_uri(url)
+        except UserError as error:
+            raise ImageError("unsupported_url", f"{cut(shown)}: a file: URL names no host") from error
+        root_scheme, root_authority, _ = storage.split_uri(root)
+        if scheme not in SCHEMES and scheme != root_scheme:
+            raise ImageError("unsupported_url", f"{cut(shown)}: {scheme} URLs are not read")
+        if scheme == "file":
+            return local_file(shown, path, root if self.rules.explicit else None)
+        if not self.rules.explicit:
+            return remote_file(shown, *open_path(shown, url), None)
+        if (scheme, authority) != (root_scheme, root_authority):
+            raise forbidden(shown)
+        return remote_file(shown, *open_path(shown, url), open_path(shown, root)[1])
+
+
+_Source = memoryview | Base64 | DataUri | FileSource | ImageError
+
+
+def _size(source: _Source) -> int:
+    """Bytes of content, near enough to bound memory."""
+    if isinstance(source, memoryview):
+        return source.nbytes
+    if isinstance(source, (Base64, DataUri)):
+        return source.text.nbytes * 3 // 4
+    return source.size if isinstance(source, FileSource) else 0
+
+
+def _content(source: _Source) -> bytes | memoryview:
+    """Raises ImageError."""
+    if isinstance(source, ImageError):
+        raise source
+    if isinstance(source, memoryview):
+        data: bytes | memoryview = source
+    elif isinstance(source, Base64):
+        data = decode_base64(bytes(source.text))
+    elif isinstance(source, DataUri):
+        data = decode_data_uri(source.text)
+    else:
+        data = _read_local(source) if source.opened is None else _read_remote(source)
+    if not len(data):
+        shown = f"{cut(source.shown)}: " if isinstance(source, FileSource) else ""
+        raise ImageError("empty", f"{shown}no bytes at all")
+    return data
+
+
+def _read_local(file: FileSource) -> bytes:
+    """Reads the real path that was checked; swapped since, it follows no link and waits for no pipe."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with open(file.path, "rb", buffering=0, opener=lambda path, _: os.open(path, flags)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ImageError("not_a_file", f"{cut(file.shown)}: not a regular file")
+            return stream.readall()
+    except OSError as error:
+        raise os_error(file.shown, error) from error
+
+
+def _read_remote(file: FileSource) -> bytes:
+    assert file.opened is not None
+    try:
+        with file.opened.open_input_stream(file.path, compression=None) as stream:
+            return stream.read()
+    except Exception as error:  # as above
+        raise storage_error(file.shown, error) from error
+
+
+def _load(entries: Entries, sources: list[_Source], start: int, stop: int) -> Pictures:
+    part = sources[start:stop]
+    waiting = any(isinstance(source, FileSource) and source.opened is not None for source in part)
+    contents = _map(lambda source: _attempt(source, _content), part, waiting)
+    return Pictures(
+        row=entries.row[start:stop],
+        position=entries.position[start:stop],
+        data=[None if isinstance(content, ImageError) else content for content in contents],
+        errors={i: content for i, content in enumerate(contents) if isinstance(content, ImageError)},
+        size=np.array([0 if isinstance(c, ImageError) else len(c) for c in contents], np.int64),
+    )
+
+
+def _attempt(item: In, function: Callable[..., Out], *more: object) -> Out | ImageError:
+    try:
+        return function(item, *more)
+    except ImageError as error:
+        return error
+
+
+def _map(function: Callable[[In], Out], items: list[In], waiting: bool) -> list[Out]:
+    """Maps in order; with threads where the time goes into waiting for remote storage."""
+    if not waiting or len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(_REMOTE_READERS, len(items))) as pool:
+        return list(pool.map(function, items))

@@ -1,0 +1,1 @@
+"""Which rows have a twin, and which of the twins comes first."""

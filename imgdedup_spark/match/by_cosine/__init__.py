@@ -1,0 +1,1 @@
+"""Near-duplicates by cosine, as Spark runs them."""

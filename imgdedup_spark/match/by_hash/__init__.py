@@ -1,0 +1,1 @@
+"""Near-duplicates by Hamming distance, as Spark runs them."""

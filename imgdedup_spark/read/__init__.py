@@ -1,0 +1,1 @@
+"""Where rows come from: a kind of source a file."""

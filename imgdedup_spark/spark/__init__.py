@@ -1,0 +1,1 @@
+"""Spark's session, settings, intermediate tables and joins."""

@@ -1,0 +1,79 @@
+"""The Spark session: started when none is given, and set up for pictures while they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
+
+from imgdedup_spark.spark.settings import parallelism
+
+#: For a JVM that leaves the work to Python: its own code is compiled quickly (C1) and never again (C2). The second
+#: compiler takes half the JVM's processor time in a run of minutes, from the cores that decode pictures.
+_LIGHT_JVM = "-XX:TieredStopAtLevel=1"
+
+
+def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
+    """The session to use, and whether this call started it (only then is it ours to stop).
+
+    Args:
+        light: a JVM that is started here will have little to compute.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active, False
+    # Without it PySpark starts workers with `python3` from PATH, which in a virtual environment is another
+    # Python without this package. A cluster's own setting wins.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("imgdedup")
+    if not _launched_by_spark_submit():
+        if light:
+            # What the user has set comes after it, and wins.
+            given = os.environ.get("SPARK_SUBMIT_OPTS", "")
+            os.environ["SPARK_SUBMIT_OPTS"] = f"{_LIGHT_JVM} {given}".strip()
+        builder = builder.config("spark.ui.showConsoleProgress", "false")
+        if "SPARK_REMOTE" not in os.environ and "PYSPARK_SUBMIT_ARGS" not in os.environ:
+            # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
+            builder = builder.config("spark.driver.memory", os.environ.get("SPARK_DRIVER_MEMORY", "4g"))
+    return builder.getOrCreate(), True
+
+
+def warming(spark: SparkSession, load: Callable[[], None]) -> Callable[[], None]:
+    """What starts the Python workers of a local session, and has them ``load`` what they will need: a second or two,
+    which are to be had while the driver looks at the input.
+
+    The query is made here, and only run by what is returned: PySpark imports modules while a query is made, which two
+    threads should not do at once.
+    """
+    if is_remote() or not str(spark.conf.get("spark.master", "")).startswith("local"):
+        return lambda: None
+    cores = parallelism(spark)
+
+    def work(batches: Iterator[Any]) -> Iterator[Any]:
+        load()
+        return batches
+
+    writer = spark.range(0, cores, 1, cores).mapInArrow(work, "id bigint").write.format("noop").mode("overwrite")
+    return writer.save
+
+
+def print_error(line: str) -> None:
+    """Prints to stderr. spark-submit sends all that its Python program prints to stdout, so there the JVM says it."""
+    if _launched_by_spark_submit():
+        with contextlib.suppress(Exception):
+            from pyspark import SparkContext
+            from pyspark.java_gateway import launch_gateway
+
+            gateway = SparkContext._gateway or launch_gateway()
+            gateway.jvm.java.lang.System.err.println(line)
+            return
+    print(line, file=sys.stderr)
+
+
+def _launched_by_spark_submit() -> bool:
+    return "PYSPARK_GATEWAY_PORT" in os.environ

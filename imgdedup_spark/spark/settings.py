@@ -1,0 +1,107 @@
+"""Spark's settings while a stage runs, and how many tasks run at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyspark
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
+from pyspark.util import inheritable_thread_target
+
+from imgdedup_spark.config.dedup import DedupConfig
+
+#: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
+#: slower; below about 64 the cost of a batch itself begins to show.
+PICTURE_BATCH_ROWS = 64
+
+
+#: Bytes in one Arrow batch where Spark can bound them (4.x): a few large photographs.
+PICTURE_BATCH_BYTES = 32 << 20
+
+
+#: Rows of a fingerprint table that one reducer takes in its stride; each is some 60 bytes.
+ROWS_A_REDUCER = 100_000
+
+
+@contextlib.contextmanager
+def settings(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
+    """Sets Spark SQL settings for the body and puts back what was there. Unknown ones are set all the same:
+    an older Spark ignores them."""
+    before = {name: spark.conf.get(name, None) for name in values}
+    for name, value in values.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, old)
+
+
+def small_shuffles(spark: SparkSession, rows: int) -> contextlib.AbstractContextManager[None]:
+    """Never more shuffle partitions than the rows are worth: 200 of them, Spark's default, cost a small run
+    seconds, and hundreds of bytes a row for the headers of all but empty blocks."""
+    name = "spark.sql.shuffle.partitions"
+    before = str(spark.conf.get(name, "200"))
+    if not before.isdigit():
+        # Databricks has `auto`, and knows better.
+        return contextlib.nullcontext()
+    return settings(spark, {name: str(min(int(before), rows // ROWS_A_REDUCER + 1))})
+
+
+def parallelism(spark: SparkSession) -> int:
+    """Tasks that the cluster runs at once."""
+    if not is_remote():
+        return spark.sparkContext.defaultParallelism
+    # What Spark cuts a range into when nobody says how.
+    numbers = spark.range(1 << 16).select(F.spark_partition_id().alias("number"))
+    row = numbers.agg(F.max("number").alias("last")).first()
+    assert row is not None
+    return int(row["last"]) + 1
+
+
+def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:
+    """Calls them side by side, and returns their results in order. Of small tables most of the time goes into
+    planning on the driver, while all cores wait.
+
+    Raises:
+        Exception: the first that an action has raised, after all of them have ended.
+    """
+    # With the caller's job group and tags, so that who cancels the caller's jobs cancels these too.
+    # Classic PySpark 3.5 knows no tags of a session, and wraps functions itself.
+    plain = pyspark.__version__.startswith("3.") and not is_remote()
+    wrapped: Callable[..., Any] = inheritable_thread_target if plain else inheritable_thread_target(spark)
+    with ThreadPoolExecutor(max_workers=max(1, len(actions))) as pool:
+        calls = [pool.submit(wrapped(action)) for action in actions]
+    return [call.result() for call in calls]
+
+
+def picture_settings(spark: SparkSession, config: DedupConfig | None = None) -> contextlib.AbstractContextManager[None]:
+    """Batches bounded for pictures, while a stage that moves them runs.
+
+    Args:
+        config: what the pictures are read for; None if they are only copied.
+    """
+    rows = PICTURE_BATCH_ROWS
+    if config is not None and config.is_embedding:
+        if config.embedding_col:
+            return contextlib.nullcontext()
+        # A model's batch is filled from one Arrow batch.
+        rows = max(rows, config.batch_size)
+    return settings(
+        spark,
+        {
+            "spark.sql.execution.arrow.maxRecordsPerBatch": str(rows),
+            "spark.sql.execution.arrow.maxBytesPerBatch": str(PICTURE_BATCH_BYTES),
+            # The vectorised Parquet reader holds this many rows in the JVM at once; 4,096 photographs are gigabytes.
+            "spark.sql.parquet.columnarReaderBatchSize": str(rows),
+            "spark.sql.orc.columnarReaderBatchSize": str(rows),
+        },
+    )

@@ -1,0 +1,76 @@
+"""Where intermediate tables are frozen: written and read back, or persisted where there is no folder to write to.
+
+Reading back cuts the lineage: what follows is planned from a small Parquet table of known size, nothing is
+computed twice, and nothing needs `persist`, which some serverless platforms refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pyspark.errors import PySparkNotImplementedError
+from pyspark.sql import DataFrame
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
+
+Stage = Callable[[str, DataFrame], DataFrame]
+
+
+class Workspace(Protocol):
+    """Freezes tables by name."""
+
+    def stage(self, name: str, frame: DataFrame) -> DataFrame: ...
+
+    def cut(self, frame: DataFrame) -> DataFrame:
+        """What was frozen, with a short plan: many steps can be planned upon it."""
+
+    def close(self) -> None: ...
+
+
+class FolderWorkspace:
+    """Freezes tables as Parquet in a folder that every executor can reach; ``close`` deletes it."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._used: dict[str, int] = {}
+
+    def stage(self, name: str, frame: DataFrame) -> DataFrame:
+        count = self._used[name] = self._used.get(name, 0) + 1
+        path = storage.join(self.folder, name if count == 1 else f"{name}-{count}")
+        frame.write.mode("overwrite").parquet(path)
+        return frame.sparkSession.read.schema(frame.schema).parquet(path)
+
+    def cut(self, frame: DataFrame) -> DataFrame:
+        return frame  # its plan begins with a file that was read back
+
+    def close(self) -> None:
+        storage.delete(self.folder)
+
+
+class SessionWorkspace:
+    """Freezes tables in the session's own storage. Persisted because a DataFrame of the caller's may be
+    expensive, and sorted numbers must not be made twice; ``close`` lets go of them."""
+
+    def __init__(self) -> None:
+        self._frames: list[DataFrame] = []
+
+    def stage(self, name: str, frame: DataFrame) -> DataFrame:
+        kept = frame.persist()
+        kept.count()
+        self._frames.append(kept)
+        return kept
+
+    def cut(self, frame: DataFrame) -> DataFrame:
+        # What is persisted keeps the plan that made it, with those of all that it was made from, each as often as it
+        # was used: after two rounds of joins Spark runs out of memory writing it down.
+        try:
+            return frame.localCheckpoint()
+        except PySparkNotImplementedError:
+            raise UserError("stages: this Spark Connect needs a folder for intermediate tables: give staging") from None
+
+    def close(self) -> None:
+        for frame in self._frames:
+            frame.unpersist()
+        self._frames.clear()

@@ -1,0 +1,173 @@
+"""The result's tables, as the contract names their columns; from what the pipeline found."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, StringType
+
+from imgdedup_spark.hash.prints import failed
+from imgdedup_spark.hash.vectors import to_arrays
+from imgdedup_spark.keep.found import Found
+from imgdedup_spark.keep.rows import KEY, ROW, key_column, with_order, without
+from imgdedup_spark.read.columns import col, emitted_columns
+from imgdedup_spark.read.order import ORDER, where_columns
+from imgdedup_spark.spark.joins import join_few, keepers
+
+#: What ``emit_hashes`` may add to the rows kept.
+EMITTED_TYPES = {"imagehash": pa.string(), "texthash": pa.string(), "max_similarity": pa.float64()}
+
+
+def duplicates(found: Found) -> DataFrame:
+    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; of a run in stages also ``stage`` and ``via_id``,
+    the row that ``distance`` is to if a later stage has dropped that one for ``kept_id``."""
+    ids = found.prints.select(ORDER, "id")
+    kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
+    few = found.groups.join(kept, "kept_order")
+    dropped = found.dropped.join(ids, ORDER)
+    joined = join_few(dropped, few, "kept_order", found.group_count)
+    columns = ("id", "kept_id", "distance", "similarity", "reason")
+    if found.config.stages:
+        return _with_via(joined, ids).select(*columns, "stage", "via_id")
+    if found.references is None:
+        return joined.select(*columns)
+    # Names from elsewhere are stored as strings; they get the ids' type back where all of them can.
+    known = found.references.named(dropped.where("reference is not null")).select(*columns)
+    known = as_ids(known, "kept_id", found.prints.schema["id"].dataType)
+    kind = known.schema["kept_id"].dataType
+    return joined.select(*columns).withColumn("kept_id", F.col("kept_id").cast(kind)).unionByName(known)
+
+
+def _with_via(dropped: DataFrame, ids: DataFrame) -> DataFrame:
+    """Adds ``via_id``; null where ``via_order`` is."""
+    direct, moved = dropped.where("via_order is null"), dropped.where("via_order is not null")
+    few = keepers(moved, "via_order")
+    named = few.join(ids.select(F.col(ORDER).alias("via_order"), F.col("id").alias("via_id")), "via_order")
+    moved = join_few(moved.drop("size"), named, "via_order", few.count())
+    return direct.unionByName(moved, allowMissingColumns=True)
+
+
+def errors(found: Found) -> DataFrame:
+    """``id``, ``position``, ``error``, ``message``: one row for every unreadable image."""
+    each = failed(found.prints).select("id", F.explode("errors").alias("e"))
+    return each.select("id", "e.position", "e.error", "e.message")
+
+
+def hashes(found: Found) -> DataFrame:
+    """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes`` and, for embeddings, ``embedding``: one row
+    for every row."""
+    columns = ["id", imagehash().alias("imagehash"), "texthash", "width", "height", "bytes"]
+    if not found.config.is_embedding:
+        return found.prints.select(*columns)
+    prints = found.prints
+    if found.vectors is not None:
+        prints = prints.join(found.vectors, ORDER, "left")
+    return to_arrays(prints.select(*columns, "vector"))
+
+
+def imagehash() -> Column:
+    """Null where there is nothing to compare."""
+    return F.when(F.col("images") > 0, F.col("imagehash"))
+
+
+def pairs(found: Found, count: int) -> DataFrame:
+    """One kept and dropped row of each of the ``count`` largest groups, largest first.
+
+    Columns: ``kept`` and ``dropped`` (structs of ``id``, ``hash``, ``text``, ``path``), ``distance``,
+    ``reason``, ``group_size``. The dropped row is the group's first in input order.
+    """
+    largest = found.groups.orderBy(F.desc("size"), "kept_order").limit(count)
+    largest = largest.select("kept_order", (F.col("size") + 1).alias("group_size"))
+    # Every group has rows that were compared with the very row that is kept.
+    direct = found.dropped.where("via_order is null") if found.config.stages else found.dropped
+    # A broadcast of so few keeps the other rows of the largest groups where they are.
+    first = direct.join(F.broadcast(largest.select("kept_order")), "kept_order")
+    first = first.groupBy("kept_order").agg(F.min(ORDER).alias(ORDER))
+    chosen = largest.join(first, "kept_order").join(found.dropped.drop("kept_order"), ORDER)
+    wanted = chosen.select(ORDER).unionByName(chosen.select(F.col("kept_order").alias(ORDER)))
+    shown = _shown_rows(found, wanted)
+    kept = shown.select(F.col(ORDER).alias("kept_order"), F.col("row").alias("kept"))
+    dropped = shown.select(ORDER, F.col("row").alias("dropped"))
+    joined = chosen.join(kept, "kept_order").join(dropped, ORDER)
+    columns = ("kept", "dropped", "distance", "reason", "group_size")
+    return joined.orderBy(F.desc("group_size"), "kept_order").select(*columns)
+
+
+def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
+    """``order`` and a struct of what pairs/ shows of a row: a second, narrow reading of a few rows."""
+    frame, config = with_order(found), found.config
+    text = col(config.text_col).cast("string") if config.text_col else F.lit(None).cast("string")
+    rows = frame.select(F.col(ROW).alias(ORDER), text.alias("text"), _paths(found).alias("path"))
+    hashes_too = found.prints.select(ORDER, "id", imagehash().alias("hash"))
+    # A broadcast of a few numbers, so that neither reading is shuffled.
+    wanted = F.broadcast(wanted.distinct())
+    joined = rows.join(wanted, ORDER).join(hashes_too.join(wanted, ORDER), ORDER)
+    return joined.select(ORDER, F.struct("id", "hash", "text", "path").alias("row"))
+
+
+def _paths(found: Found) -> Column:
+    """The row's own file for a folder of images, else the paths its image column holds, if it holds any."""
+    from pyspark.sql.types import ArrayType, StringType, StructType
+
+    from imgdedup_spark.read.columns import image_column
+
+    if found.source.format == "images":
+        return F.col("path")
+    name = image_column(found.source.schema, found.config)
+    none = F.lit(None).cast("string")
+    if name is None:
+        return none
+    kind = found.source.schema[name].dataType
+    column = col(name)
+    if isinstance(kind, ArrayType):
+        if isinstance(kind.elementType, StringType):
+            return F.concat_ws(", ", F.transform(column, _short))
+        if isinstance(kind.elementType, StructType) and "path" in kind.elementType.fieldNames():
+            return F.concat_ws(", ", column["path"])
+        return none
+    if isinstance(kind, StructType) and "path" in kind.fieldNames():
+        return column["path"].cast("string")
+    return _short(column) if isinstance(kind, StringType) else none
+
+
+def _short(path: Column) -> Column:
+    """A picture written into the column itself is no path: its beginning says what it is."""
+    return F.when(F.length(path) <= 1024, path).otherwise(F.concat(F.substring(path, 1, 64), F.lit("…")))
+
+
+def kept(found: Found, part: DataFrame | None = None) -> DataFrame:
+    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` a few more.
+
+    Args:
+        part: some of the source's rows, with ``PLACE``; None for all.
+    """
+    names = emitted_names(found)
+    rows = without(found, found.gone.select(ORDER), found.dropped_count, part)
+    if names and found.source.in_pieces:
+        more = emitted(found).select(F.col(ORDER).alias(ROW), *names)
+        rows = rows.join(F.broadcast(more), ROW)
+    elif names:
+        rows = rows.join(emitted(found).select(F.col("id").alias(KEY), *names), key_column(found) == F.col(KEY))
+    return rows.select(*[col(name) for name in found.source.columns], *names)
+
+
+def emitted_names(found: Found) -> list[str]:
+    return emitted_columns(found.config) if found.config.emit_hashes else []
+
+
+def emitted(found: Found) -> DataFrame:
+    """``id``, ``order`` (and ``piece``) and what ``emit_hashes`` adds: one row for every row."""
+    rows = found.prints.select("id", *where_columns(found.prints), imagehash().alias("imagehash"), "texthash")
+    if found.highest is not None:
+        return rows.join(found.highest, ORDER, "left")
+    return rows.withColumn("max_similarity", F.lit(None).cast("double"))
+
+
+def as_ids(frame: DataFrame, column: str, kind: DataType) -> DataFrame:
+    """Ids from strings back to the type they had, if every one of them can be; else they stay strings."""
+    if isinstance(kind, StringType):
+        return frame
+    typed = F.expr(f"try_cast(`{column}` as {kind.simpleString()})")
+    lost = frame.where(F.col(column).isNotNull() & ~typed.cast("string").eqNullSafe(F.col(column)))
+    return frame if lost.limit(1).count() else frame.withColumn(column, typed)

@@ -1,0 +1,107 @@
+"""File systems that only Spark's JVM opens: Hadoop's own ``viewfs``, mounted on a local folder; the same under a name
+that nothing here knows, as a vendor's."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import conftest
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from imgdedup_spark.errors import JobError, UserError
+from imgdedup_spark.files import storage
+from imgdedup_spark.index.manifest import Index, Run
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.skipif(conftest.MODE != "classic", reason="Spark Connect gives no way to Hadoop's file systems"),
+]
+
+
+@pytest.fixture(params=["viewfs", "vendor"])
+def mounted(spark, tmp_path, request):
+    """A local folder, and its URL."""
+    name = f"mount{abs(hash(str(tmp_path)))}"
+    conf = spark.sparkContext._jsc.hadoopConfiguration()
+    conf.set("fs.vendor.impl", "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme")
+    conf.set("fs.viewfs.overload.scheme.target.vendor.impl", "org.apache.hadoop.fs.LocalFileSystem")
+    conf.set(f"fs.viewfs.mounttable.{name}.link./data", tmp_path.as_uri())
+    return tmp_path, f"{request.param}://{name}/data"
+
+
+def test_files_and_folders(mounted):
+    folder, root = mounted
+    uri = storage.join(root, "new", "é 1%20.txt")
+    assert not storage.exists(uri) and storage.is_empty_or_missing(root)
+    storage.write_text(uri, "one")
+    storage.write_text(uri, "two é")
+    assert (folder / "new" / "é 1%20.txt").read_text("utf-8") == storage.read_text(uri) == "two é"
+    assert storage.list_files(root) == [] and storage.list_files(root, recursive=True) == [uri]
+    [(name, changed)] = [one for one in storage.list_changes(root) if not one[0].endswith(".crc")]
+    assert name == "new/é 1%20.txt" and abs(changed - (folder / name).stat().st_mtime) < 1
+    storage.move_files(storage.join(root, "new"), storage.join(root, "other"))
+    assert storage.list_files(storage.join(root, "other")) == [storage.join(root, "other", "é 1%20.txt")]
+    storage.delete(root + "/other")
+    storage.delete(root + "/other")
+    assert not (folder / "other").exists()
+    with pytest.raises(OSError, match=r"does not exist|FileNotFound"):
+        storage.read_text(uri)
+    opened, path = storage.open_fs(root)
+    with pytest.raises(FileNotFoundError):
+        opened.get_file_info(fs.FileSelector(path + "/nowhere"))
+    with pytest.raises(UserError):
+        storage.check_workers(root)
+    with pytest.raises(UserError, match=r"cannot be opened|needs a library"):
+        storage.exists("nosuchscheme://here/x")
+
+
+@pytest.mark.parametrize(("mounted", "kind"), [("viewfs", "parquet"), ("vendor", "jsonl")], indirect=["mounted"])
+def test_the_job_gives_the_same_there(run, photos, mounted, kind):
+    """Two days with an index, the second again; all of it on the mounted file system, and all on the local one."""
+    folder, root = mounted
+    days = ["ABACD", "BEFDE"]
+    for number, day in enumerate(days):
+        rows = {"id": [f"{number}{place}" for place in range(5)], "image": [photos[letter] for letter in day]}
+        if kind == "parquet":
+            pq.write_table(pa.table(rows), folder / f"{number}.parquet")
+        else:
+            lines = [
+                json.dumps({"id": row_id, "image": base64.b64encode(image).decode()})
+                for row_id, image in zip(rows["id"], rows["image"], strict=True)
+            ]
+            (folder / f"{number}.jsonl").write_text("\n".join(lines) + "\n")
+    found = []
+    for where, index in ((root, storage.join(root, "index-there")), (str(folder), str(folder / "index-here"))):
+        here = []
+        for number in (0, 1, 1):
+            name = f"out-{len(found)}-{number}"
+            config = ("--index", index, "--run-id", f"day{number}", "--id-col", "id", "--threshold", 4)
+            run_into(run, f"{where}/{number}.{kind}", f"{where}/{name}", *config)
+            result = conftest.Result(folder / name)
+            reasons = sorted((row["id"], row["kept_id"], row["reason"]) for row in result.table("duplicates"))
+            here.append((result.kept, reasons, result.summary["rows_kept"]))
+        found.append(here)
+    assert found[0] == found[1]
+    assert found[0][1] == found[0][2]
+    assert [row["id"] for row in found[0][0][0]] == ["00", "01", "03", "04"]
+    assert found[0][1][1] == [("10", "01", "in_index"), ("13", "04", "in_index"), ("14", "11", "same_hash")]
+    states = [Index(storage.join(root, "index-there")).read(), Index(str(folder / "index-here")).read()]
+    assert [[(one.run, one.rows) for one in state.runs] for state in states] == [[("day0", 4), ("day1", 2)]] * 2
+
+
+def run_into(run, source, target, *options):
+    """``run`` writes into a folder of the test's own; this one anywhere."""
+    run(source, "--output", target, "--overwrite", *options)
+
+
+def test_a_second_commit_is_refused(mounted):
+    index = Index(storage.join(mounted[1], "index"))
+    before = index.read()
+    index.commit(before, before.with_run(Run("a", "data/run=a/x", 0, True), {}))
+    with pytest.raises(JobError, match="another run"):
+        index.commit(before, before.with_run(Run("b", "data/run=b/x", 0, True), {}))
+    assert [run.run for run in index.read().runs] == ["a"]
