@@ -8,16 +8,16 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.hash.encoder import check_models
+from imgdedup_spark.hash.stage import prints_of
+from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.index.manifest import Index
-from imgdedup_spark.index.references import gather
-from imgdedup_spark.index.spec import check_spec
+from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec, validate
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
-from imgdedup_spark.pipeline import Clock
 from imgdedup_spark.read.frames import frame_source
 from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
@@ -112,14 +112,11 @@ def deduplicate(
     clock = Clock()
     addition = None
     if index is not None:
-        state = Index(index).read()
-        check_spec(state, config, f"index {index}")
-        addition = begin(Index(index), state, run_id)
-    earlier = None if addition is None else (addition.index, addition.others)
-    references = gather(df.sparkSession, config, [(path, path) for path in against], None, earlier, work.stage)
-    found = find_in_stages(frame_source(df, config.id_col), config, work, clock, references)
+        addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
+    past = Past([(path, path) for path in against], index=addition.past if addition else None)
+    found = find_in_stages(frame_source(df, config.id_col, work.stage), config, work, clock, past)
     if addition is not None:
-        addition.commit(addition.write(found, work.stage), found)
+        addition.add(found, work.stage)
     return DedupResult(found, clock, work)
 
 

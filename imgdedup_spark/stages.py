@@ -11,29 +11,25 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.fingerprints import fingerprint
-from imgdedup_spark.hash.listing import Rest
-from imgdedup_spark.hash.measure import measured, stop_on_errors
-from imgdedup_spark.hash.prints import count_prints, failed, tally
-from imgdedup_spark.hash.store import PrintStore, hash_rows
-from imgdedup_spark.index.references import References
+from imgdedup_spark.hash.prints import Prints, failed, tally
+from imgdedup_spark.hash.stage import Rest, prints_of
+from imgdedup_spark.hash.store import PrintStore
+from imgdedup_spark.index.references import NOTHING, Past
+from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
-from imgdedup_spark.keep.rows import ROW, without
-from imgdedup_spark.pipeline import Clock, find_duplicates, highest_of, keep, match
-from imgdedup_spark.read.columns import check_columns
-from imgdedup_spark.read.order import ORDER, where_columns
-from imgdedup_spark.read.source import ID, PLACE, Source
+from imgdedup_spark.keep.rank import ranked
+from imgdedup_spark.match.decide import decide
+from imgdedup_spark.pipeline import find_duplicates, highest_of, look
+from imgdedup_spark.read.source import ORDER, Source, where_columns
 from imgdedup_spark.spark.joins import join_few
-from imgdedup_spark.spark.settings import picture_settings, small_shuffles
+from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
-
-_PLACE = PLACE + "_again"
 
 
 def find_in_stages(
@@ -41,90 +37,66 @@ def find_in_stages(
     config: DedupConfig,
     work: Workspace,
     clock: Clock,
-    references: References | None = None,
+    past: Past = NOTHING,
     store: PrintStore | None = None,
 ) -> Found:
     """``pipeline.find_duplicates``, for a run of one stage (its arguments, its errors) or of several."""
     if not config.stages:
-        return find_duplicates(source, config, work, clock, references, store)
-    names, steps = config.step_names, config.steps
+        return find_duplicates(source, config, work, clock, past, store)
+    names, steps = config.step_names, [prints_of(step) for step in config.steps]
     if source.columns:
         # All of them before the work of the first.
         for step in steps:
-            check_columns(source.schema, step)
-    found = find_duplicates(source, steps[0], work, clock, references, store)
+            step.check(source.schema)
+    found = find_duplicates(source, steps[0].config, work, clock, past, store)
     dropped = found.dropped.withColumn("stage", F.lit(1)).withColumn("via_order", F.lit(None).cast("bigint"))
-    vectors = found.prints.select(ORDER, "vector") if steps[0].is_embedding else None
-    found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan}, vectors=vectors)
+    found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan})
     for number, step in enumerate(steps[1:], 2):
         found = _next(found, step, number, work, clock, store)
     return found
 
 
 def _next(
-    found: Found, step: DedupConfig, number: int, work: Workspace, clock: Clock, store: PrintStore | None
+    found: Found, step: Prints, number: int, work: Workspace, clock: Clock, store: PrintStore | None
 ) -> Found:
-    spark = found.prints.sparkSession
-    found = replace(found, prints=work.cut(found.prints), dropped=work.cut(found.dropped))
-    with clock.stage(f"hash {number}") as entry, picture_settings(spark, step):
-        raw, reused = _hash_rest(found, step, work, store)
-        raw, counts, step = measured(raw, step)
-        entry |= {"rows": sum(one["rows"] for one in counts), **reused}
-    stop_on_errors(raw, step)
-    with small_shuffles(spark, clock.stages["hash"]["rows"]):
+    placed = replace(found.placed, prints=work.cut(found.prints))
+    found = replace(found, placed=placed, dropped=work.cut(found.dropped))
+    rest = _rest(found, work)
+    step = replace(step, config=replace(step.config, id_col=placed.left_id_col))
+    hashed = look(found.source, step, work, clock, store=store, rest=rest, name=f"hash {number}")
+    with small_shuffles(found.prints.sparkSession, found.rows_in):
         with clock.stage(f"match {number}") as entry:
-            prints = _numbered(raw, found)
-            rows, decided = match(prints, step, work)
+            prints = placed.renumbered(hashed.frame)
+            rows = ranked(hashed.prints.keyed(prints), step.config, work.stage)
+            decided = decide(rows, hashed.prints, work.stage)
             entry["rows"] = decided.count
         with clock.stage(f"keep {number}") as entry:
-            new, count = keep(rows, decided, step, work)
-            entry["rows"] = count
+            new = work.stage("dropped", dropped_rows(rows, decided, hashed.prints))
+            entry["rows"] = count = new.count()
             dropped = work.stage("dropped", _joined(found, new.withColumn("stage", F.lit(number))))
         found = _with_errors(found, prints, work)
         return replace(
             found,
+            kind=hashed.prints,
             dropped=dropped,
             dropped_count=found.dropped_count + count,
             plan={**found.plan, found.config.step_names[number - 1]: decided.plan},
             highest=highest_of(rows, decided),
-            vectors=prints.select(ORDER, "vector") if step.is_embedding else None,
+            # The first stage's prints have no place for them.
+            vectors=prints.select(ORDER, "vector") if "vector" in prints.columns else None,
         )
 
 
-def _hash_rest(
-    found: Found, step: DedupConfig, work: Workspace, store: PrintStore | None
-) -> tuple[DataFrame, dict[str, Any]]:
-    """Fingerprints of the rows that are neither dropped nor unreadable. Their ``id`` is the row's ``order`` where rows
-    are in pieces, which cannot be told from some of the rows alone."""
-    source = found.source
+def _rest(found: Found, work: Workspace) -> Rest:
+    """The rows that are neither dropped nor unreadable."""
     bad = failed(found.prints)
     out = work.stage("out", found.dropped.select(ORDER).unionByName(bad.select(ORDER)))
     digest = out.agg(F.count(F.lit(1)).alias("rows"), F.expr(f"bit_xor(xxhash64({ORDER}))").alias("all")).collect()[0]
-
-    def rest_of(part: Source) -> Source:
-        frame = part.frame
-        if not source.in_pieces:
-            return replace(part, frame=without(found, out, digest["rows"]))
-        frame = without(found, out, digest["rows"], frame.withColumn(_PLACE, F.col(PLACE)))
-        frame = frame.withColumnRenamed(_PLACE, PLACE).withColumnRenamed(ROW, ID)
-        return replace(part, frame=frame, in_pieces=False)
-
-    if source.in_pieces:
-        step = replace(step, id_col=None)
-    if store is None:
-        return work.stage("fingerprints", fingerprint(rest_of(source), step)), {}
     # What is left depends on the stages before, and its numbers on which files there are.
-    files = [(piece.input, piece.uri, piece.ordinal) for piece in found.pieces]
-    name = hashlib.sha256(json.dumps([files, digest["rows"], digest["all"]]).encode()).hexdigest()
-    return hash_rows(source, step, store, work.stage, Rest(rest_of, name))
-
-
-def _numbered(raw: DataFrame, found: Found) -> DataFrame:
-    """Adds ``order``."""
-    raw = raw.drop(PLACE)
-    if found.source.in_pieces:
-        return raw.withColumnRenamed("id", ORDER)
-    return raw.join(found.prints.select("id", ORDER), "id").drop("id")
+    text = json.dumps([found.placed.files, digest["rows"], digest["all"]])
+    return Rest(
+        lambda part: found.placed.left(out, digest["rows"], part), hashlib.sha256(text.encode()).hexdigest()
+    )
 
 
 def _joined(found: Found, new: DataFrame) -> DataFrame:
@@ -142,11 +114,12 @@ def _joined(found: Found, new: DataFrame) -> DataFrame:
 
 
 def _with_errors(found: Found, prints: DataFrame, work: Workspace) -> Found:
-    """With what a later stage could not read in the first one's fingerprints."""
+    """With what a later stage could not read in the first one's prints."""
     bad = failed(prints).select(ORDER, F.col("errors").alias("more"))
     if bad.limit(1).count() == 0:
         return found
     errors = F.coalesce("more", "errors")
     joined = found.prints.join(bad, ORDER, "left").withColumn("errors", errors).drop("more")
     staged = work.stage("prints", joined)
-    return replace(found, prints=staged, tallies=tally(count_prints(staged)))
+    tallies = tally(Source.count(found.source, staged, *prints_of(found.config.steps[0]).aggregates()))
+    return replace(found, placed=replace(found.placed, prints=staged), tallies=tallies)

@@ -84,7 +84,6 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
         work = HashPictures(
             Hasher([spec], self.getOrDefault(self.decode), DEFAULT_MAX_PIXELS),
             PictureReader(PathRules((root,), bool(root))),
-            True,
         )
         hashed = F.pandas_udf(_hash_series(work, _arrow_type(kind)), StringType())
         return dataset.withColumn(self.getOutputCol(), hashed(col(name)))

@@ -1,16 +1,35 @@
-"""What a print consists of, and what one look at all of them tells."""
+"""Prints: what is left of a row once its pictures have been looked at, and what rows are compared by.
+
+Columns of a print besides the row's place and id:
+
+- ``imagehash``: lower-case hex, the pictures' hashes one after another; null where a picture is unreadable
+- ``vector``: in the place of hashes, if rows are compared by embeddings (see ``vectors``); ``imagehash`` is null then
+- ``verify0``, ``verify1``, …: the same for each ``--verify``
+- ``images``: how many pictures the row has
+- ``texthash``: MD5 of the normalised text, hex; null without a text
+- ``width``, ``height``: of the row's first picture, upright, in pixels
+- ``bytes``, ``pixels``: of all the row's pictures together
+- ``errors``: array of (position, error, message), empty where all is well
+- ``term0``, ``term1``, …: the row's own columns that ``--keep`` sorts by
+"""
 
 from __future__ import annotations
 
+import string
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BinaryType, IntegerType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, FloatType, IntegerType, LongType, StringType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.read.order import count_rows
+from imgdedup_spark.errors import JobError
+from imgdedup_spark.kernels.hamming.table import Part
+from imgdedup_spark.read.columns import check_columns, col, row_terms
+from imgdedup_spark.read.source import ID, PLACE, Source
 
 ERROR_TYPE = StructType(
     [
@@ -19,8 +38,6 @@ ERROR_TYPE = StructType(
         StructField("message", StringType()),
     ]
 )
-
-
 MEASURED = [
     StructField("images", IntegerType()),
     StructField("width", IntegerType()),
@@ -30,59 +47,186 @@ MEASURED = [
     StructField("errors", ArrayType(ERROR_TYPE)),
 ]
 
+# What `ignore_non_character` drops: digits, white space and punctuation of every script, and the ASCII
+# punctuation that Unicode counts among the symbols.
+_NON_CHARACTER = r"[\p{Nd}\s\u0085\p{Z}\p{P}" + "".join("\\" + c for c in string.punctuation) + "]+"
 
-REMEMBERED = [StructField("digest", BinaryType()), StructField("known", IntegerType())]
 
+@dataclass(frozen=True)
+class Prints(ABC):
+    """What the rows of a run are compared by. Which subclass it is, is decided once, from the options.
 
-def hash_columns(count: int) -> list[str]:
-    return ["imagehash", *(f"verify{i}" for i in range(count - 1))]
+    Attributes:
+        config: the options.
+        size: what only the data tell: hex digits of a ready hash, numbers in an embedding; None while it is not known
+            or does not matter.
+    """
+
+    config: DedupConfig
+    size: int | None = None
+
+    #: Whether a library that runs models makes them.
+    uses_models: ClassVar[bool] = False
+    #: How the search calls a key.
+    item: ClassVar[str]
+    #: Whether few keys are looked up among many by sending the few to all tasks.
+    looked_up: ClassVar[bool] = True
+    #: What ``emit_hashes`` adds to the rows kept.
+    emitted: ClassVar[tuple[str, ...]] = ("imagehash", "texthash")
+
+    def check(self, schema: StructType) -> None:
+        """Raises:
+        UserError: a column that an option names is missing, of a type the option cannot use, or in the way.
+        """
+        check_columns(schema, self.config, self.emitted)
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns that make up a row's key."""
+
+    @property
+    def batch_rows(self) -> int | None:
+        """Least rows of a batch of pictures; None where no picture is looked at."""
+        return 1
+
+    @abstractmethod
+    def make(self, source: Source) -> DataFrame:
+        """One print for each row of the source (lazy).
+
+        Raises:
+            UserError: a column is missing or of a wrong type.
+        """
+
+    @abstractmethod
+    def signature(self) -> list[Any]:
+        """Of all that makes the columns, for JSON."""
+
+    @abstractmethod
+    def index_spec(self) -> dict[str, Any]:
+        """What another run's prints must have been made with to be comparable with these."""
+
+    @abstractmethod
+    def sizes(self) -> Column:
+        """The size of one picture's print, from the columns of a row's print."""
+
+    def sized(self, fewest: int, most: int) -> Prints:
+        """These prints, known to be of sizes in this range; (0, 0) for no prints."""
+        return self
+
+    @abstractmethod
+    def measured(self, frame: DataFrame, counts: Sequence[Row], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
+        """Prints that can be compared, and these prints with their size.
+
+        Args:
+            counts: of the frame (``AGGREGATES``).
+            known: fewest and most of the references' sizes; (0, 0) without any.
+
+        Raises:
+            UserError: they cannot be compared, with each other or with the references.
+        """
+
+    @abstractmethod
+    def _key(self) -> Column: ...
+
+    @abstractmethod
+    def key_bytes(self, images: int) -> int:
+        """Bytes of the key of a row with so many pictures, without the text."""
+
+    @abstractmethod
+    def is_near(self) -> bool:
+        """Whether keys that are not equal may match."""
+
+    def parts(self, images: int) -> list[Part]:
+        """The hashes that make up the key of a row with so many pictures; for hashes alone."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def outcome(self, is_same: Column) -> dict[str, Column]:
+        """``distance``, ``similarity`` and ``reason`` of a dropped row, from ``distance``.
+
+        Args:
+            is_same: whether the keys are equal.
+        """
+
+    @abstractmethod
+    def index_fields(self) -> list[StructField]:
+        """The columns of ``columns`` as other tools can read them."""
+
+    def readable(self, frame: DataFrame) -> DataFrame:
+        """The frame with ``columns`` as ``index_fields`` has them."""
+        return frame
+
+    def comparable(self, frame: DataFrame) -> DataFrame:
+        """The other way round."""
+        return frame
+
+    @property
+    def can_pack(self) -> bool:
+        """Whether keys are hashes of known length and nothing else."""
+        return False
+
+    def has_key(self) -> Column:
+        """Whether a row without errors has something to compare."""
+        some = F.col("images") > 0
+        if self.config.text_col:
+            some = some | F.col("texthash").isNotNull()
+        return some | F.lit(True) if self.config.missing == "duplicates" else some
+
+    def key(self) -> Column:
+        """The key (binary): what of a row must be equal, or near, for two rows to match."""
+        key = self._key()
+        if self.config.text_col:
+            # The last byte tells a key with a text from one without, so that no hash can pass for a text.
+            text = F.when(F.col("texthash").isNull(), F.unhex(F.lit("00")))
+            key = F.concat(key, text.otherwise(F.unhex(F.concat("texthash", F.lit("01")))))
+        return key
+
+    def keyed(self, frame: DataFrame) -> DataFrame:
+        """Adds ``key``, and leaves out the rows that belong to no group: unreadable ones, and those with nothing to
+        compare."""
+        return frame.where((F.size("errors") == 0) & self.has_key()).withColumn("key", self.key())
+
+    def aggregates(self) -> list[Column]:
+        """What is counted of prints: ``images``, ``errors`` (rows that have some), and the ``fewest`` and ``most`` of
+        their sizes (null without any)."""
+        size = F.when(F.col("images") > 0, self.sizes())
+        return [
+            F.sum("images").alias("images"),
+            F.count(F.when(F.size("errors") > 0, 1)).alias("errors"),
+            F.min(size).alias("fewest"),
+            F.max(size).alias("most"),
+        ]
 
 
 @dataclass(frozen=True)
 class Tally:
     """How much there is of one input."""
 
-    rows: int
-    images: int
-    rows_with_errors: int
-
-
-def count_prints(prints: DataFrame, in_pieces: bool = False) -> list[Row]:
-    """What one look at the fingerprints tells, by piece or by input (see ``places.count_rows``): ``rows``, ``images``,
-    ``errors`` (rows that have some), and the ``fewest`` and ``most`` hex digits of a hash (null without any)."""
-    digits = F.length(F.when(F.col("images") > 0, F.col("imagehash")))
-    return count_rows(
-        prints,
-        in_pieces,
-        F.sum("images").alias("images"),
-        F.count(F.when(F.size("errors") > 0, 1)).alias("errors"),
-        F.min(digits).alias("fewest"),
-        F.max(digits).alias("most"),
-    )
+    rows: int = 0
+    images: int = 0
+    rows_with_errors: int = 0
 
 
 def tally(counts: Iterable[Row]) -> dict[int | None, Tally]:
     """By number of the input; None where rows do not know theirs.
 
     Args:
-        counts: of ``count_prints``.
+        counts: of ``Source.count`` with ``Prints.aggregates``.
     """
     found: dict[int | None, Tally] = {}
     for one in counts:
-        so_far = found.get(one["input"], Tally(0, 0, 0))
+        so_far = found.get(one["input"], Tally())
         found[one["input"]] = Tally(
             so_far.rows + one["rows"], so_far.images + one["images"], so_far.rows_with_errors + one["errors"]
         )
     return found
 
 
-def lengths_of(counts: Iterable[Row]) -> list[int]:
-    """Hex digits of hashes, the extremes among them; none without any hash.
-
-    Args:
-        counts: of ``count_prints``.
-    """
-    return [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
+def size_range(counts: Iterable[Row]) -> tuple[int, int]:
+    """The fewest and the most of the prints' sizes; (0, 0) without any."""
+    sizes = [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
+    return (min(sizes), max(sizes)) if sizes else (0, 0)
 
 
 def failed(prints: DataFrame) -> DataFrame:
@@ -90,6 +234,45 @@ def failed(prints: DataFrame) -> DataFrame:
     return prints.where(F.size("errors") > 0)
 
 
-def key_parts(config: DedupConfig) -> Sequence[str]:
-    """The columns of hashes (or embeddings) that make up a row's key."""
-    return ["vector"] if config.is_embedding else hash_columns(len(config.specs))
+def stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:
+    """Raises:
+    JobError: ``on_error`` is ``fail`` and a picture is unreadable.
+    """
+    if config.on_error != "fail":
+        return
+    bad = failed(prints)
+    first = bad.select("errors").limit(1).collect()
+    if first:
+        error = first[0]["errors"][0]
+        raise JobError(
+            f"{bad.count()} rows have unreadable images, one of them: {error['error']}: {error['message']}; "
+            "--on-error keep or drop goes on without them"
+        )
+
+
+def other_columns(source: Source, config: DedupConfig) -> list[Column]:
+    """What a print has of a row besides its pictures: id, place, text and the terms of ``--keep``."""
+    columns = [F.col(name) for name in (PLACE,) if name in source.frame.columns]
+    if config.id_col:
+        columns.insert(0, col(config.id_col).alias("id"))
+    elif ID in source.frame.columns:
+        columns.insert(0, F.col(ID).alias("id"))
+    terms = [_term(name, source).alias(f"term{i}") for i, name in enumerate(row_terms(config))]
+    return [*columns, _texthash(config).alias("texthash"), *terms]
+
+
+def _term(name: str, source: Source) -> Column:
+    """A column that ``--keep`` sorts by. NaN is no number, as null is no value."""
+    is_float = isinstance(source.schema[name].dataType, FloatType | DoubleType)
+    return F.nanvl(col(name), F.lit(None)) if is_float else col(name)
+
+
+def _texthash(config: DedupConfig) -> Column:
+    if not config.text_col:
+        return F.lit(None).cast("string")
+    text = col(config.text_col).cast("string")
+    if "lowercase" in config.text_normalize:
+        text = F.lower(text)
+    if "ignore_non_character" in config.text_normalize:
+        text = F.regexp_replace(text, _NON_CHARACTER, "")
+    return F.md5(F.encode(text, "UTF-8"))

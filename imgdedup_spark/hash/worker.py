@@ -1,4 +1,4 @@
-"""The worker's side of hashing: Arrow batches of pictures in, batches of hashes out."""
+"""The worker's side of hashing: Arrow batches of pictures in, batches of prints out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from imgdedup_spark.files.parquet_column import ColumnReader
-from imgdedup_spark.hash.remembered import Recalled, RememberingHasher
 from imgdedup_spark.kernels.pictures.decode import Bytes
 from imgdedup_spark.kernels.pictures.reader import PictureReader, Pictures
 from imgdedup_spark.read.source import PLACE
@@ -17,64 +16,58 @@ from imgdedup_spark.read.source import PLACE
 #: Pictures given as paths are read in portions of about this size, so that a batch of paths to large files
 #: does not fill a worker.
 CHUNK_BYTES = 32 << 20
+_ERROR = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
 
 
 class PictureHasher(Protocol):
-    """What makes prints of pictures: a ``hashes.Hasher``, or an ``embeddings.models.Embedder``."""
+    """What makes prints of pictures: a ``hashes.Hasher``, or an ``encoders.Embedder``."""
 
     def hash_batch(self, pictures: Sequence[Bytes]) -> Any: ...
 
 
 class HashPictures:
-    """The worker's side: Arrow batches with an ``image`` column → the same rows with hashes instead.
-
-    With a ``column`` reader the batches have no images, but ``PLACE``, where they are read.
+    """Arrow batches with an ``image`` column → the same rows with prints instead.
 
     Args:
-        names: of the columns of hashes.
-        nothing: what a row without images has in them: an empty string, or no bytes.
+        names: of the columns of hashes that the hasher makes.
+        binary: whether those are bytes; else strings.
+        column: reads pictures by ``PLACE``, if the batches have no images.
     """
 
     def __init__(
         self,
         hasher: PictureHasher,
         reader: PictureReader,
-        one_root: bool,
-        column: ColumnReader | None = None,
         names: Sequence[str] = ("imagehash",),
-        nothing: str | bytes = "",
+        binary: bool = False,
+        column: ColumnReader | None = None,
     ) -> None:
-        self.hasher = hasher
-        self.reader = reader
-        self.one_root = one_root
-        self.column = column
-        self.names = tuple(names)
-        self.nothing = nothing
+        self.hasher, self.reader, self.column = hasher, reader, column
+        self.names, self.binary = tuple(names), binary
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield self.hash(batch)
 
     def hash(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = Rows(batch.num_rows, self.names, self.nothing)
+        rows = Rows(batch.num_rows, self.names, self.binary)
         inputs = None
-        if PLACE in batch.schema.names and not self.one_root:
+        if PLACE in batch.schema.names and len(self.reader.rules.roots) > 1:
             inputs = np.asarray(batch.column(PLACE).field("input"))
         portions = [(0, batch.column("image"))] if self.column is None else self.column.read(batch.column(PLACE))
         for first, images in portions:
             here = None if inputs is None else inputs[first : first + len(images)]
             for pictures in self.reader.read_chunks(images, here, CHUNK_BYTES):
                 rows.add(pictures, first, self.hasher)
-        names = [name for name in batch.schema.names if name != "image"]
-        columns = {name: batch.column(name) for name in names}
-        return pa.RecordBatch.from_pydict({**columns, **rows.columns(isinstance(self.hasher, RememberingHasher))})
+        columns = {name: batch.column(name) for name in batch.schema.names if name != "image"}
+        return pa.RecordBatch.from_pydict({**columns, **rows.columns()})
 
 
 class Rows:
     """Gathers the pictures of a batch into its rows."""
 
-    def __init__(self, count: int, names: Sequence[str], nothing: str | bytes) -> None:
-        self.names, self.nothing = names, nothing
+    def __init__(self, count: int, names: Sequence[str], binary: bool) -> None:
+        self.names, self.binary = names, binary
         self.hashes: list[list[list[Any]]] = [[[] for _ in range(count)] for _ in names]
         self.images = np.zeros(count, np.int32)
         self.width = np.zeros(count, np.int32)
@@ -82,8 +75,6 @@ class Rows:
         self.bytes = np.zeros(count, np.int64)
         self.pixels = np.zeros(count, np.int64)
         self.errors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
-        self.known = np.zeros(count, np.int32)
-        self.digests: list[bytes | None] = [None] * count
 
     def add(self, pictures: Pictures, first: int, hasher: PictureHasher) -> None:
         """Args:
@@ -102,10 +93,6 @@ class Rows:
             for one, value in zip(rows, found, strict=True):
                 if value is not None:
                     gathered[one].append(value)
-        if isinstance(prints, Recalled):
-            np.add.at(self.known, rows, prints.known)
-            for one, digest in zip(rows, prints.digests, strict=True):
-                self.digests[one] = digest
         np.add.at(self.images, row, 1)
         np.add.at(self.bytes, row, pictures.size)
         np.add.at(self.pixels, rows, prints.width.astype(np.int64) * prints.height)
@@ -115,23 +102,18 @@ class Rows:
         self.width[rows[fresh][::-1]] = prints.width[fresh][::-1]
         self.height[rows[fresh][::-1]] = prints.height[fresh][::-1]
 
-    def columns(self, remembers: bool = False) -> dict[str, pa.Array]:
-        failed = [bool(errors) for errors in self.errors]
+    def columns(self) -> dict[str, pa.Array]:
+        """The rows' hashes, what was measured of their pictures, and their errors."""
         made: dict[str, pa.Array] = {}
-        kind = pa.string() if isinstance(self.nothing, str) else pa.binary()
+        nothing, kind = (b"", pa.binary()) if self.binary else ("", pa.string())
         for name, gathered in zip(self.names, self.hashes, strict=True):
-            values = [None if bad else self.nothing.join(parts) for bad, parts in zip(failed, gathered, strict=True)]
-            made[name] = pa.array(values, kind)
+            rows = zip(self.errors, gathered, strict=True)
+            made[name] = pa.array([None if errors else nothing.join(parts) for errors, parts in rows], kind)
         none = self.width == 0
         made["images"] = pa.array(self.images)
         made["width"] = pa.array(self.width, mask=none)
         made["height"] = pa.array(self.height, mask=none)
         made["bytes"] = pa.array(self.bytes)
         made["pixels"] = pa.array(self.pixels, mask=none)
-        error = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
-        made["errors"] = pa.array(self.errors, pa.list_(error))
-        if remembers:
-            several = (self.images != 1) | np.array(failed, bool)
-            made["digest"] = pa.array(self.digests, pa.binary(), mask=several)
-            made["known"] = pa.array(self.known)
+        made["errors"] = pa.array(self.errors, pa.list_(_ERROR))
         return made

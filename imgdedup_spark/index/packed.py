@@ -11,12 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
-from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.keys import code, hex_digits
-from imgdedup_spark.hash.prints import key_parts
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.kernels.arrow import BLOCK_HASHES, block_batch, fixed_bytes
 
 #: ``images``, which all hashes of the row have; ``rows``, how many they are; int64 ``positions`` within what the run
@@ -29,22 +26,14 @@ PACKED = "images int, rows int, positions binary, codes binary"
 ROW_GROUPS = {"parquet.block.size": "4194304", "parquet.page.size.row.check.min": "1"}
 
 
-def can_pack(config: DedupConfig) -> bool:
-    """Whether keys are hashes of known length and nothing else."""
-    if config.is_embedding or config.text_col is not None:
-        return False
-    return all(hex_digits(config, name) is not None for name in key_parts(config))
-
-
-def pack(rows: DataFrame, config: DedupConfig) -> DataFrame:
+def pack(rows: DataFrame, kind: Prints) -> DataFrame:
     """``PACKED``, of the rows with images.
 
     Args:
         rows: ``position``, ``images`` and the hash columns.
-        config: one that ``can_pack``.
+        kind: one that ``can_pack``.
     """
-    key: Column = F.concat(*[code(name, hex_digits(config, name)) for name in key_parts(config)])
-    slim = rows.where("images > 0").select("images", "position", key.alias("code"))
+    slim = rows.where("images > 0").select("images", "position", kind.key().alias("code"))
     return slim.mapInArrow(_pack, PACKED)
 
 

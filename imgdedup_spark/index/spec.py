@@ -7,18 +7,9 @@ from typing import Any
 
 from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
-from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.hash.encoder import encoder_spec
-from imgdedup_spark.hash.prints import key_parts
-from imgdedup_spark.hash.vectors import ARRAY
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.index.manifest import State
-from imgdedup_spark.kernels.encoders.models import identity
-from imgdedup_spark.kernels.hashes import HashSpec
-
-#: In the place of a model's name: nobody knows which one made them.
-READY_VECTORS = "(ready vectors)"
-
 
 _SAID = {
     "method": "hashes by {}",
@@ -30,33 +21,19 @@ _SAID = {
 }
 
 
-def fingerprint_spec(config: DedupConfig) -> dict[str, Any]:
-    """What two runs must have in common for their fingerprints to be comparable."""
-    spec: dict[str, Any] = {"text": config.text_col is not None, "text_normalize": sorted(config.text_normalize)}
-    if config.is_embedding:
-        model = READY_VECTORS if config.embedding_col else identity(encoder_spec(config).model)
-        return {**spec, "method": config.method, "model": model}
-    if config.hash_col:
-        return {**spec, "method": "ready hashes"}
-    return {
-        **spec,
-        "method": _named(config.spec),
-        "decode": config.decode,
-        "verify": [_named(verify.spec) for verify in config.verifies],
-    }
+def fingerprint_spec(kind: Prints) -> dict[str, Any]:
+    """What two runs must have in common for their prints to be comparable."""
+    text = {"text": kind.config.text_col is not None, "text_normalize": sorted(kind.config.text_normalize)}
+    return {**text, **kind.index_spec()}
 
 
-def _named(spec: HashSpec) -> str:
-    return f"{spec.method} of {spec.bits} bits" if spec.bits is not None else spec.method
-
-
-def check_spec(state: State, config: DedupConfig, where: str) -> None:
+def check_spec(state: State, kind: Prints, where: str) -> None:
     """Raises:
     UserError: the index was made with other options, so that its fingerprints cannot be compared with this run's.
     """
     if state.spec is None:
         return
-    mine = fingerprint_spec(config)
+    mine = fingerprint_spec(kind)
     for name, said in _SAID.items():
         theirs, ours = _shown(state.spec.get(name)), _shown(mine.get(name))
         if theirs != ours:
@@ -74,16 +51,12 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def index_schema(config: DedupConfig) -> StructType:
+def index_schema(kind: Prints) -> StructType:
     """The columns of the index's Parquet files. ``position`` is a row's number within what its run added."""
-    hashes = [StructField(name, StringType()) for name in key_parts(config)]
-    if config.is_embedding:
-        # Arrays, which every reader of Parquet understands.
-        hashes = [StructField("embedding", ARRAY)]
     return StructType(
         [
             StructField("id", StringType()),
-            *hashes,
+            *kind.index_fields(),
             StructField("texthash", StringType()),
             StructField("images", IntegerType()),
             StructField("width", IntegerType()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,10 +10,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.prints import Tally, failed
+from imgdedup_spark.hash.prints import Prints, Tally, failed
 from imgdedup_spark.index.references import References
-from imgdedup_spark.read.order import PIECE, PlacedPiece
-from imgdedup_spark.read.source import Source
+from imgdedup_spark.read.source import ORDER, Placed, Source
 from imgdedup_spark.spark.joins import keepers
 
 
@@ -21,41 +21,49 @@ class Found:
     """What a run knows once every row is decided.
 
     Attributes:
-        prints: one fingerprint a row, with ``id`` and ``order`` (see ``fingerprints``).
+        placed: the source, and one print a row, with ``id`` and ``order``.
+        kind: what the rows were compared by (of a run in stages: in the last one).
+        config: the run's options.
         tallies: how much there is of each input (None: of inputs unknown).
         rows: ``order`` and ``rank`` of the rows that were compared.
-        dropped: ``order`` (and ``piece`` and ``input``, as far as they are known), ``kept_order``, ``reference``
-            (one of the two, the other is null), ``distance``, ``similarity``, ``reason``; one row for each duplicate.
-            Of a run in stages also ``stage`` and ``via_order`` (see ``stages``).
+        dropped: one row for each duplicate (``keep.drop``). Of a run in stages also ``stage`` and ``via_order`` (see
+            ``stages``).
         dropped_count: how many those are.
-        pieces: the files' pieces, where the source has them.
         plan: how near-duplicates were searched.
         references: what was there before the run.
         highest: ``order`` and ``max_similarity``, if asked for.
         vectors: ``order`` and ``vector``, where ``prints`` has no vectors of its own.
     """
 
-    source: Source
+    placed: Placed
+    kind: Prints
     config: DedupConfig
-    prints: DataFrame
-    tallies: dict[int | None, Tally]
+    tallies: Mapping[int | None, Tally]
     rows: DataFrame
     dropped: DataFrame
     dropped_count: int
-    pieces: list[PlacedPiece]
     plan: dict[str, Any]
     references: References | None = None
     highest: DataFrame | None = None
     vectors: DataFrame | None = None
 
+    @property
+    def source(self) -> Source:
+        return self.placed.source
+
+    @property
+    def prints(self) -> DataFrame:
+        return self.placed.prints
+
     @cached_property
     def gone(self) -> DataFrame:
-        """``order`` (and ``piece``) of every row that does not stay."""
-        columns = ["order", PIECE] if self.source.in_pieces else ["order"]
-        orders = self.dropped.select(*columns)
-        if self.config.on_error == "drop":
-            orders = orders.unionByName(failed(self.prints).select(*columns))
-        return orders
+        """``order`` of every row that does not stay."""
+        orders = self.dropped.select(ORDER)
+        return orders.unionByName(failed(self.prints).select(ORDER)) if self.config.on_error == "drop" else orders
+
+    @property
+    def rows_in(self) -> int:
+        return sum(one.rows for one in self.tallies.values())
 
     @property
     def dropped_on_error(self) -> int:
@@ -67,7 +75,7 @@ class Found:
     @property
     def kept_count(self) -> int:
         """How many rows stay."""
-        return sum(one.rows for one in self.tallies.values()) - self.dropped_count - self.dropped_on_error
+        return self.rows_in - self.dropped_count - self.dropped_on_error
 
     @cached_property
     def groups(self) -> DataFrame:

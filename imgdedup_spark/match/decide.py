@@ -1,46 +1,80 @@
-"""Matching: which rows have a twin, and which of the twins comes first.
-
-Rows of equal keys are collapsed by an aggregation that combines on the map side, so that a blank image repeated
-ten million times is no hot key; near-duplicates are then searched among the distinct keys only. What comes out,
-``decided``, has one row for each distinct key that has something to drop:
-
-- ``key``; ``first``, the rank of its earliest row; ``size``, how many rows have it
-- ``keeper``, the rank of the row that stands for it (its own ``first``, or a near row's); ``distance`` in bits, or
-  1 − cosine (null where there are no embeddings to compare: rows without images)
-- ``is_reference``, whether ``keeper`` is the rank of a reference: a row that was there before this run
-"""
+"""Matching: which rows have a twin, and which of the twins comes first."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from functools import reduce
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.keys import short
-from imgdedup_spark.match.decided import Decided
+from imgdedup_spark.hash.prints import Prints
+from imgdedup_spark.index.references import References
+from imgdedup_spark.match.decided import Decided, short
 from imgdedup_spark.match.equal import alone, decide_equal
 from imgdedup_spark.spark.workspace import Stage
 
-if TYPE_CHECKING:
-    from imgdedup_spark.index.references import References
 
+def decide(rows: DataFrame, prints: Prints, stage: Stage, references: References | None = None) -> Decided:
+    """Decides about every distinct key.
 
-def decide(rows: DataFrame, config: DedupConfig, stage: Stage, references: References | None = None) -> Decided:
-    """Args:
-    rows: ``key``, ``rank`` (bigint, unique, smaller stays) and ``images``.
-    references: rows that come before all of these.
+    Args:
+        rows: ``key``, ``rank`` (bigint, unique, smaller stays) and ``images``.
+        prints: what they are compared by.
+        stage: freezes a DataFrame.
+        references: rows that come before all of these.
     """
-    if config.threshold or config.is_embedding:
-        from imgdedup_spark.match.near import decide_near
-
-        return decide_near(rows, config, stage, references)
-    groups = rows.groupBy(short(F.col("key")).alias("key")).agg(
-        F.min("rank").alias("first"), F.count(F.lit(1)).alias("size")
-    )
+    if prints.is_near():
+        return _decide_near(rows, prints, stage, references)
+    first, size = F.min("rank").alias("first"), F.count(F.lit(1)).alias("size")
+    groups = rows.groupBy(short(F.col("key")).alias("key")).agg(first, size)
     if references is None:
         decided = stage("decided", alone(groups))
     else:
-        decided = stage("decided", decide_equal(stage("groups", groups), references.keyed(config)))
+        decided = stage("decided", decide_equal(stage("groups", groups), references.keyed(prints)))
     return Decided(decided, decided.count())
+
+
+def _decide_near(rows: DataFrame, prints: Prints, stage: Stage, references: References | None) -> Decided:
+    # Only here: a run that finds equal keys needs none of it.
+    from imgdedup_spark.match.near import search_of
+
+    search = search_of(prints, stage, references)
+    first, size = F.min("rank").alias("first"), F.count(F.lit(1)).alias("size")
+    groups = stage("groups", rows.groupBy("key", "images").agg(first, size))
+    known = None if references is None else references.keyed(prints)
+    # Only rows of equally many images can match.
+    counts = {row["images"]: row["count"] for row in groups.groupBy("images").count().collect()}
+    started = time.perf_counter()
+    decided, plans, highest = [], {}, []
+    for images, count in sorted(counts.items()):
+        here = groups.where(F.col("images") == images)
+        known_here = None if known is None else known.where(F.col("images") == images)
+        # Without an image there is nothing to be near to: equal texts alone match.
+        if images == 0:
+            equal = here.select(short(F.col("key")).alias("key"), "first", "size")
+            decided.append(search.of_texts(alone(equal) if known_here is None else decide_equal(equal, known_here)))
+            continue
+        found, plans[images] = search(here.withColumnRenamed("first", "rank"), count, known_here, images)
+        joined = here.join(found, "first")
+        if "max_similarity" in found.columns:
+            # The search knows nothing of the copies that it stands for.
+            best = F.when(F.col("size") > 1, 1.0).otherwise(F.col("max_similarity"))
+            highest.append(joined.select("first", best.alias("max_similarity")))
+        decided.append(
+            joined.where("size > 1 or is_reference or keeper != first").select(
+                short(F.col("key")).alias("key"), "first", "size", "keeper", "distance", "is_reference"
+            )
+        )
+    frame = stage("decided", reduce(DataFrame.unionByName, decided or [alone(groups)]))
+    plan = _plan(plans, round(time.perf_counter() - started, 3))
+    return Decided(frame, frame.count(), plan, reduce(DataFrame.unionByName, highest) if highest else None)
+
+
+def _plan(plans: dict[int, dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """For summary.json: the search's own words and how long it took; where there are several numbers of images, the
+    words for each, as they are decided together."""
+    if len(plans) == 1:
+        return {**next(iter(plans.values())), "seconds": seconds}
+    return {f"{images} images": plan for images, plan in plans.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.hash.keys import short
+from imgdedup_spark.match.decided import short
 from imgdedup_spark.spark.joins import BROADCAST_KEYS
 
 

@@ -72,9 +72,14 @@ def is_image_type(kind: DataType) -> bool:
     return isinstance(kind, BinaryType | StringType | NullType)
 
 
-def check_columns(schema: StructType, config: DedupConfig) -> None:
-    """Raises:
-    UserError: a column that an option names is missing, or of a type the option cannot use.
+def check_columns(schema: StructType, config: DedupConfig, emitted: Sequence[str]) -> None:
+    """Checks the columns that the options name.
+
+    Args:
+        emitted: columns that ``emit_hashes`` adds.
+
+    Raises:
+        UserError: one is missing, of a type the option cannot use, or has the name of one to add.
     """
     if config.id_col:
         kind = _column_type(schema, config.id_col, "--id-col")
@@ -96,18 +101,13 @@ def check_columns(schema: StructType, config: DedupConfig) -> None:
             raise UserError(
                 f"--embedding-col {config.embedding_col}: expected {VECTOR_TYPES}; found {kind.simpleString()}"
             )
-    taken = set(emitted_columns(config)) & set(schema.fieldNames())
+    taken = set(emitted) & set(schema.fieldNames())
     if config.emit_hashes and taken:
         raise UserError(f"--emit-hashes: the input already has a column `{min(taken)}`")
     for name in row_terms(config):
         kind = _column_type(schema, name, f"--keep {config.keep!r}")
         if isinstance(kind, MapType):
             raise UserError(f"--keep {config.keep!r}: column {name} of type {kind.simpleString()} has no order")
-
-
-def emitted_columns(config: DedupConfig) -> list[str]:
-    """What ``emit_hashes`` adds to the rows kept."""
-    return ["imagehash", "texthash", *(["max_similarity"] if config.is_embedding else [])]
 
 
 def named_columns(config: DedupConfig) -> list[str]:

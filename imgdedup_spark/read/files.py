@@ -1,128 +1,242 @@
-"""Reading: inputs of any kind become one DataFrame whose rows know where they stand.
-
-A row's *place* is the struct column ``PLACE``: which input, which file, which piece of it (Spark's file split)
-and which row. It is what makes ids and the input order independent of partitions; ``places`` turns it into them.
-Where a row's id is known while reading, and is not a column of the user's, it is the column ``ID``.
+"""Sources whose rows lie in files: which part of a file a row is in, and its number there, make its id and its place in
+the input order. The list of parts is found after hashing, on the small table: so no extra pass over the data.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any, ClassVar, TypeVar
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from imgdedup_spark.errors import UserError
-from imgdedup_spark.read.folders import IMAGE_ENDINGS, read_images
-from imgdedup_spark.read.frames import resolves
-from imgdedup_spark.read.source import Root, Source, first_line, plain_path, root_of, united
+from imgdedup_spark.errors import JobError, UserError, first_line
+from imgdedup_spark.files.shares import Share
+from imgdedup_spark.files.storage import from_spark
+from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.listing import Listing, list_states, plain_path
+from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
+from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW, FileState, Placed, Source, few
+from imgdedup_spark.spark.workspace import Stage
 
-PARQUET_ENDINGS = frozenset({"parquet", "pq"})
+log = logging.getLogger("imgdedup")
+
+S = TypeVar("S", bound="FileSource")
+
+#: Scans in one plan. Each costs the driver some milliseconds, and a plan of thousands costs minutes.
+MAX_SCANS = 200
+
+# Names that no column of a user's has.
+_PART_SCHEMA = "__p_input int, __p_file string, __p_start bigint, __p_ordinal bigint, __p_base bigint, __p_name string"
 
 
-JSONL_ENDINGS = frozenset({"jsonl", "ndjson", "json"})
+@dataclass(frozen=True)
+class FileSource(Source):
+    """Rows of files that Spark reads by itself. ``PLACE`` tells the ``input``, the ``file`` (percent-encoded URI),
+    ``start`` and ``length`` of the part of it that one task reads, and the ``row``.
+
+    Attributes:
+        partitioned: whether folders named ``key=value`` add columns that the files themselves do not have.
+        absolute: whether ``row`` is the row's number in its file; else it ascends within the part.
+        scanner: Spark's name of what reads single files again; None where a table format alone knows how.
+    """
+
+    partitioned: bool = False
+    absolute: bool = False
+    scanner: str | None = None
+
+    divisible: ClassVar[bool] = True
+    #: Whether workers can copy rows as they are into files of the same kind.
+    copied: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls: type[S], frames: Sequence[DataFrame], **attributes: Any) -> S:
+        """One data set of several inputs.
+
+        Args:
+            frames: the rows of each input.
+            attributes: all but ``frame`` and ``columns``.
+
+        Raises:
+            UserError: the inputs' columns cannot be united.
+        """
+        one = cls(frames[0], (), **attributes)
+        # Columns first: `*` would not include the hidden `_metadata`, which must be resolved on the scan itself.
+        placed = [frame.select("*", one._place(index)) for index, frame in enumerate(frames)]
+        try:
+            frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), placed)
+            columns = tuple(name for name in frame.columns if name != PLACE)
+        except AnalysisException as error:
+            raise UserError(f"--input: the inputs' columns do not go together: {first_line(error)}") from None
+        return replace(one, frame=frame, columns=columns)
+
+    def _place(self, index: int) -> Column:
+        # Rows of one part are read by one task, in order, so `monotonically_increasing_id` ascends within it.
+        row = F.col("_metadata.row_index") if self.absolute else F.monotonically_increasing_id()
+        return F.struct(
+            F.lit(index).alias("input"),
+            F.col("_metadata.file_path").alias("file"),
+            F.col("_metadata.file_block_start").alias("start"),
+            F.col("_metadata.file_block_length").alias("length"),
+            row.alias("row"),
+        ).alias(PLACE)
+
+    def scan(self, index: int, uris: Iterable[str]) -> DataFrame:
+        """Some files of one input, with ``PLACE``, as ``frame`` has them."""
+        assert self.scanner is not None
+        # Braces and stars in a file's own name are no glob.
+        paths = [re.sub(r"([][{}*?\\])", r"\\\1", plain_path(uri)) for uri in uris]
+        reader = self.frame.sparkSession.read.format(self.scanner).schema(self.schema)
+        if self.partitioned:
+            reader = reader.option("basePath", self.roots[index].folder)
+        return reader.load(paths).select("*", self._place(index))
+
+    def file_states(self) -> list[FileState]:
+        if self.scanner is None:
+            return []
+        return [one for index, path in enumerate(self.inputs) for one in list_states(self._spark, index, path)]
+
+    def only(self, files: Sequence[FileState]) -> FileSource:
+        numbers = sorted({one.input for one in files})
+        scans = [self.scan(number, [one.uri for one in files if one.input == number]) for number in numbers]
+        return replace(self, frame=reduce(DataFrame.unionByName, scans))
+
+    def count(self, prints: DataFrame, *more: Column) -> list[Row]:
+        """``rows`` of each part (``input``, ``file``, ``start``, ``length``), ``first``, their smallest mark, and more
+        aggregates."""
+        place = F.col(PLACE)
+        if PLACE not in prints.columns:
+            return super().count(prints, *more)
+        by = [place[part].alias(part) for part in ("input", "file", "start", "length")]
+        first = F.min(place["row"]).alias("first")
+        return prints.groupBy(*by).agg(F.count(F.lit(1)).alias("rows"), first, *more).collect()
+
+    def placed(self, prints: DataFrame, counts: Sequence[Row], id_col: str | None, stage: Stage) -> PlacedInFiles:
+        parts = find_parts(counts, self.inputs, [root.folder for root in self.roots], absolute=self.absolute)
+        prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
+        return PlacedInFiles(self, self.numbered(prints, parts, ORDER, None if id_col else "id"), id_col, parts)
+
+    def numbered(self, frame: DataFrame, parts: Sequence[FilePart], order: str, row_id: str | None = None) -> DataFrame:
+        """The frame without ``PLACE``, with a row's number in input order and, if asked for, its id."""
+        on = ["input", "file"] if self.absolute else ["input", "file", "start"]
+        rows = dict.fromkeys(
+            (one.input, one.uri, 0 if self.absolute else one.start, one.ordinal, one.base, one.name) for one in parts
+        )
+        table = frame.sparkSession.createDataFrame(list(rows), schema=_PART_SCHEMA)
+        place = F.col(PLACE)
+        # A broadcast because the rows may hold pictures, which no shuffle should carry; a line a file is small.
+        joined = frame.join(F.broadcast(table), [F.col(f"__p_{part}") == place[part] for part in on])
+        row = place["row"] - F.col("__p_base")
+        made = [(F.shiftleft(F.col("__p_ordinal"), ROW_BITS) + row).alias(order)]
+        if row_id is not None:
+            made.append(F.concat("__p_name", F.lit("#"), row).alias(row_id))
+        return joined.select(*[col(name) for name in frame.columns if name not in (PLACE, row_id)], *made)
+
+    @property
+    def _spark(self) -> SparkSession:
+        return self.frame.sparkSession
 
 
-#: Data sources whose files can be read one by one; a table format's cannot.
-PLAIN_FORMATS = frozenset({"csv", "orc", "avro", "text", "json", "parquet"})
+@dataclass(frozen=True)
+class PlacedInFiles(Placed):
+    """Attributes:
+    parts: all parts of files that hold rows, in input order.
+    """
+
+    source: FileSource
+    parts: Sequence[FilePart]
+
+    def rows(self, part: DataFrame | None = None) -> DataFrame:
+        """As ``Placed.rows``; of some of the source's rows, if given."""
+        frame = self.source.frame if part is None else part
+        return self.source.numbered(frame, self._parts_of(frame), ROW)
+
+    def _parts_of(self, frame: DataFrame) -> Sequence[FilePart]:
+        """The parts in which another reading of (some of) the same files finds its rows. Spark cuts files by the total
+        size of what it reads, so they may be others; the rows' numbers in the files are the same.
+
+        Raises:
+            JobError: there are files that were not there before.
+        """
+        if self.source.absolute:
+            return self.parts
+        folders = [root.folder for root in self.source.roots]
+        again = find_parts(self.source.count(frame.select(PLACE)), self.source.inputs, folders, absolute=False)
+        ordinals = {(one.input, one.uri): one.ordinal for one in self.parts}
+        try:
+            return [replace(one, ordinal=ordinals[one.input, one.uri]) for one in again]
+        except KeyError as error:
+            raise JobError(f"{error.args[0][1]} was not there before: did the input change during the run?") from None
+
+    def without(self, gone: DataFrame, count: int, part: DataFrame | None = None) -> DataFrame:
+        return self.rows(part).join(few(gone.withColumnRenamed(ORDER, ROW), count), ROW, "left_anti")
+
+    def _with(self, rows: DataFrame, emitted: DataFrame, names: Sequence[str]) -> DataFrame:
+        return rows.join(F.broadcast(emitted.select(F.col(ORDER).alias(ROW), *names)), ROW)
+
+    def kept_in_order(self, gone: DataFrame, count: int, emitted: DataFrame | None = None) -> DataFrame:
+        if self.source.scanner is None or len(self.parts) < 2:
+            return self.kept(gone, count, emitted)
+        runs = runs_of_files(self.parts)
+        if len(runs) > MAX_SCANS:
+            log.warning("kept/ is not in input order: the files' sizes go up and down too often for Spark to keep it")
+            return self.kept(gone, count, emitted)
+        scans = [replace(self.source, frame=self.source.scan(run[0].input, [one.uri for one in run])) for run in runs]
+        return reduce(
+            DataFrame.unionByName, [replace(self, source=scan).kept(gone, count, emitted) for scan in scans]
+        )
+
+    def shares(self, kind: str) -> list[tuple[int, Share]] | None:
+        if not self.source.copied or kind != self.source.format or self.source.partitioned:
+            return None
+        return [
+            (one.ordinal, Share(from_spark(one.uri), one.first_row, one.rows, one.start, one.length))
+            for one in self.parts
+        ]
+
+    def left(self, out: DataFrame, count: int, part: Source | None = None) -> Source:
+        """As ``Placed.left``. The rows' ``ID`` is their ``order`` here, which some of them alone would not tell."""
+        source = self.source if part is None else part
+        again = "__imgdedup_place_again"
+        frame = self.without(out, count, source.frame.withColumn(again, F.col(PLACE)))
+        frame = frame.withColumnRenamed(again, PLACE).withColumnRenamed(ROW, "__imgdedup_id")
+        return Source(frame, source.columns, roots=source.roots)
+
+    def renumbered(self, prints: DataFrame) -> DataFrame:
+        return prints.drop(PLACE).withColumnRenamed("id", ORDER)
+
+    @property
+    def files(self) -> list[tuple[int, str, int]]:
+        return [(one.input, one.uri, one.ordinal) for one in self.parts]
+
+    @property
+    def left_id_col(self) -> None:
+        return None
 
 
-COMPRESSED = frozenset({"gz", "bz2", "zst", "lz4", "snappy", "deflate"})
+def of_listing(listing: Listing) -> dict[str, Any]:
+    """The attributes of a source that its listing tells."""
+    return {"inputs": listing.inputs, "roots": listing.roots, "partitioned": listing.partitioned}
 
 
-def read_source(spark: SparkSession, inputs: Sequence[str], input_format: str | None) -> Source:
-    """Reads several files, folders or globs as one data set, in the order given.
+def load(spark: SparkSession, kind: str, paths: Sequence[str], schema: StructType | None = None) -> DataFrame:
+    """Files as Spark's own reader of this kind reads them.
 
     Raises:
-        UserError: an input matches no file, the format cannot be told or is unknown, or columns disagree.
+        UserError: Spark cannot.
     """
-    if input_format is not None and input_format not in ("parquet", "jsonl", "images"):
-        return _read_by_name(spark, inputs, input_format)
-    listings = [_list_files(spark, path) for path in inputs]
-    kind = input_format or _format_of(inputs, listings)
-    if kind == "images":
-        return read_images(spark, inputs)
-    roots = tuple(root_of(path, files[0]) for path, files in zip(inputs, listings, strict=True))
-    partitioned = any(
-        "=" in part for files in listings for uri in files[:1] for part in plain_path(uri).split("/")[:-1]
-    )
-    if kind == "parquet":
-        frames = [_load(spark, "parquet", [path]) for path in inputs]
-        return united(frames, kind, inputs, roots, numbered=True, partitioned=partitioned, read_as="parquet")
-    # One schema for all of them: each input alone might infer other types for the same column.
-    schema = _load(spark, "json", list(inputs)).schema
-    frames = [_load(spark, "json", [path], schema) for path in inputs]
-    return united(frames, kind, inputs, roots, numbered=False, partitioned=partitioned, read_as="json")
-
-
-def _list_files(spark: SparkSession, path: str) -> list[str]:
-    try:
-        reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-        files = reader.load(path).inputFiles()
-    except AnalysisException as error:
-        if "PATH_NOT_FOUND" in str(error) or "does not exist" in str(error):
-            raise UserError(f"--input {path}: matches no file") from None
-        raise UserError(f"--input {path}: {first_line(error)}") from None
-    if not files:
-        raise UserError(f"--input {path}: matches no file")
-    return files
-
-
-def _ending(uri: str) -> str:
-    parts = plain_path(uri).rpartition("/")[2].lower().split(".")
-    if len(parts) > 2 and parts[-1] in COMPRESSED:
-        parts.pop()
-    return parts[-1] if len(parts) > 1 else ""
-
-
-def _format_of(inputs: Sequence[str], listings: Sequence[Sequence[str]]) -> str:
-    found: Counter[str] = Counter()
-    for path, files in zip(inputs, listings, strict=True):
-        endings = {_ending(uri) for uri in files}
-        kinds = {
-            "parquet": endings & PARQUET_ENDINGS,
-            "jsonl": endings & JSONL_ENDINGS,
-            "images": endings & IMAGE_ENDINGS,
-        }
-        here = [kind for kind, some in kinds.items() if some]
-        if not here:
-            shown = ", ".join(sorted(f".{one}" for one in endings if one)[:5]) or "no ending"
-            raise UserError(f"--input {path}: cannot tell the format from {shown}; say it with --input-format")
-        found.update(here)
-    if len(found) > 1:
-        raise UserError(f"--input holds {' and '.join(sorted(found))} files; say with --input-format which to read")
-    return next(iter(found))
-
-
-def _load(spark: SparkSession, kind: str, paths: list[str], schema: StructType | None = None) -> DataFrame:
     reader = spark.read.format(kind)
     if schema is not None:
         reader = reader.schema(schema)
     try:
-        frame = reader.load(paths)
+        frame = reader.load(list(paths))
         frame.schema  # noqa: B018 - Spark Connect finds out here what classic Spark finds out above
     except AnalysisException as error:
         raise UserError(f"--input {' '.join(paths)}: {first_line(error)}") from None
     return frame
-
-
-def _read_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Source:
-    frames = []
-    for path in inputs:
-        try:
-            frame = spark.read.format(name).load(path)
-            frame.schema  # noqa: B018 - Spark Connect reads lazily
-        except Exception as error:
-            # A missing data source is a Java exception of one kind in one version and another in the next.
-            raise UserError(f"--input-format {name}: {first_line(error)}") from None
-        frames.append(frame)
-    roots = tuple(Root(path.rstrip("/"), path) for path in inputs)
-    if all(resolves(frame, "_metadata.file_block_start") for frame in frames):
-        numbered = all(resolves(frame, "_metadata.row_index") for frame in frames)
-        read_as = name if name in PLAIN_FORMATS else None
-        return united(frames, name, inputs, roots, numbered=numbered, read_as=read_as)
-    frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
-    return Source(frame, tuple(frame.columns), name, tuple(inputs), roots)

@@ -1,81 +1,68 @@
-"""Folders of picture files."""
+"""Folders of picture files: a row is a file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
+from typing import ClassVar
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imgdedup_spark.errors import UserError
-from imgdedup_spark.read.source import ID, PLACE, Root, Source, plain_path, prefixes, root_of
+from imgdedup_spark.read.listing import Listing, all_files, folder_state
+from imgdedup_spark.read.order import prefixes
+from imgdedup_spark.read.source import ID, ORDER, PLACE, FileState, Placed, Source
 
-#: Endings that a folder of images is searched for. Formats that cannot be decoded here are among them on
-#: purpose: such a picture must show up in errors/, not vanish.
-IMAGE_ENDINGS = frozenset(
-    [
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "png",
-        "webp",
-        "gif",
-        "bmp",
-        "dib",
-        "tif",
-        "tiff",
-        "ppm",
-        "pgm",
-        "pbm",
-        "pnm",
-        "ico",
-        "jp2",
-        "j2k",
-        "jpx",
-        "avif",
-        "tga",
-        "mpo",
-        "heic",
-        "heif",
-        "jxl",
-    ]
+#: Endings that a folder is searched for. Formats that cannot be decoded here are among them on purpose: such a picture
+#: must show up in errors/, not vanish.
+ENDINGS = frozenset(
+    "jpg jpeg jpe jfif png webp gif bmp dib tif tiff ppm pgm pbm pnm ico jp2 j2k jpx avif tga mpo heic heif jxl".split()
 )
 
 
-def read_images(spark: SparkSession, inputs: Sequence[str]) -> Source:
-    listings = []
-    anycase = ["".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in one) for one in sorted(IMAGE_ENDINGS)]
-    pattern = "*.{" + ",".join(anycase) + "}"
-    frames, roots = [], []
-    for index, path in enumerate(inputs):
-        reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true").option("pathGlobFilter", pattern)
-        frame = reader.load(path)
-        files = frame.inputFiles()
-        if not files:
-            raise UserError(f"--input {path}: holds no image files (looked for .{', .'.join(sorted(IMAGE_ENDINGS))})")
-        roots.append(root_of(path, files[0]))
-        listings.append(files)
-        # No pieces here: a folder may hold as many files as another data set has rows, too many for one list.
-        path_here = F.regexp_replace("path", "^file:/+", "/")
-        name = F.substring(path_here, len(roots[-1].folder.rstrip("/")) + 2, 1 << 20)
+class PictureFolders(Source):
+    """Rows of ``path`` and, to be hashed, ``image``."""
+
+    native: ClassVar[str] = "jsonl"
+    unique_ids: ClassVar[bool] = True
+
+    def file_states(self) -> list[FileState]:
+        spark = self.frame.sparkSession
+        return [folder_state(spark, index, path) for index, path in enumerate(self.inputs)]
+
+    def shown_path(self) -> Column:
+        return F.col("path")
+
+    def placed(self, *arguments, **how) -> PlacedPictures:  # type: ignore[no-untyped-def]
+        return PlacedPictures(**vars(super().placed(*arguments, **how)))
+
+
+class PlacedPictures(Placed):
+    """Placed rows of which paths alone are written."""
+
+    def kept_in_order(self, gone: DataFrame, count: int, emitted: DataFrame | None = None) -> DataFrame:
+        # Paths alone: a sort of them is cheap, and the pictures stay where they are.
+        stay = self.prints.select(ORDER, "id").join(gone, ORDER, "left_anti")
+        if emitted is not None:
+            stay = stay.join(emitted.drop("id"), ORDER)
+        rows = self.source.frame.select("path", F.col(ID).alias("id")).join(stay, "id")
+        return rows.orderBy(ORDER).drop("id", ORDER)
+
+
+def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
+    """One data set of several inputs.
+
+    Raises:
+        UserError: one of them holds no pictures.
+    """
+    listing, frames = Listing.of(spark, listing.inputs, sorted(ENDINGS)), []
+    heads = prefixes(listing.inputs) if listing.names_clash else [""] * len(listing.inputs)
+    for index, (path, root, head) in enumerate(zip(listing.inputs, listing.roots, heads, strict=True)):
+        # No parts here: a folder may hold as many files as another data set has rows, too many for one list.
+        file = F.regexp_replace("path", "^file:/+", "/")
+        name = F.substring(file, len(root.folder.rstrip("/")) + 2, 1 << 20)
         place = F.struct(F.lit(index).alias("input"), name.alias("file"), F.lit(0).cast("long").alias("row"))
-        frames.append(frame.select(path_here.alias("path"), F.col("content").alias("image"), place.alias(PLACE)))
-    heads = prefixes(inputs) if _clash(listings, roots) else [""] * len(inputs)
-    named = [
-        frame.withColumn(ID, F.concat(F.lit(head), F.col(PLACE)["file"], F.lit("#0")))
-        for frame, head in zip(frames, heads, strict=True)
-    ]
-    frame = reduce(DataFrame.unionByName, named)
-    return Source(frame, ("path",), "images", tuple(inputs), tuple(roots), numbered=True)
-
-
-def _clash(listings: Sequence[Sequence[str]], roots: Sequence[Root]) -> bool:
-    """Whether two inputs have files of the same name."""
-    if len(listings) == 1:
-        return False
-    names = [
-        {plain_path(uri)[len(root.folder) :] for uri in files} for files, root in zip(listings, roots, strict=True)
-    ]
-    return len(set().union(*names)) < sum(map(len, names))
+        frame = all_files(spark, path, sorted(ENDINGS))
+        frame = frame.select(file.alias("path"), F.col("content").alias("image"), place.alias(PLACE))
+        frames.append(frame.withColumn(ID, F.concat(F.lit(head), F.col(PLACE)["file"], F.lit("#0"))))
+    united = reduce(DataFrame.unionByName, frames)
+    return PictureFolders(united, ("path",), "images", listing.inputs, listing.roots)

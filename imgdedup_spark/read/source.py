@@ -1,24 +1,36 @@
-"""A source: rows that know where they stand."""
+"""A source: rows to deduplicate, of any kind; and those rows placed: each with its id and its number in the input.
+
+A row's *place* is the struct column ``PLACE``: which input, which file, which part of it, and which row. It is what
+makes ids and the input order independent of partitions. Where a row's id is known while reading, and is not a column of
+the user's, it is the column ``ID``.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StructType
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.parquet_column import ColumnReader
+from imgdedup_spark.files.shares import Share
+from imgdedup_spark.read.columns import col
+from imgdedup_spark.spark.joins import BROADCAST_KEYS
+from imgdedup_spark.spark.workspace import Stage
 
+# Beside the user's columns, ours have names that no column of a user's has.
 PLACE = "__imgdedup_place"
-
-
 ID = "__imgdedup_id"
+#: A row's number in input order, beside the user's columns; and beside ours.
+ROW = "__imgdedup_order"
+ORDER = "order"
+INPUT = "input"
+_KEY = "__imgdedup_key"
 
 
 @dataclass(frozen=True)
@@ -37,117 +49,184 @@ class Root:
 
 
 @dataclass(frozen=True)
+class FileState:
+    """A file that prints can be stored for: of which input, percent-encoded URI, bytes, milliseconds since 1970."""
+
+    input: int
+    uri: str
+    size: int
+    time: int
+
+
+@dataclass(frozen=True)
 class Source:
-    """The rows to deduplicate.
+    """Rows whose ids are one of their columns, or ``ID``. Kinds whose files are known are subclasses.
 
     Attributes:
         frame: the user's columns, and ``PLACE`` and ``ID`` where they are known.
         columns: the user's columns, in their order.
-        format: ``parquet``, ``jsonl``, ``images`` or a Spark data source's name; ``frame`` for a DataFrame.
-        inputs: the inputs as the user wrote them.
+        format: what ``--input-format`` calls it; ``frame`` for a DataFrame.
+        inputs: the inputs as the user wrote them; none for a DataFrame.
         roots: where each input lies.
-        in_pieces: places name file pieces, from which ids and order are computed.
-        numbered: rows of a file are numbered by the file itself (Parquet), not by their place in a piece.
-        partitioned: folders named ``key=value`` add columns that the files themselves do not have.
-        read_as: the Spark data source that reads single files again; None if there are none to read.
     """
 
     frame: DataFrame
     columns: tuple[str, ...]
-    format: str
-    inputs: tuple[str, ...] = ("",)
+    format: str = "frame"
+    inputs: tuple[str, ...] = ()
     roots: tuple[Root, ...] = (Root("", ""),)
-    in_pieces: bool = False
-    numbered: bool = False
-    partitioned: bool = False
-    read_as: str | None = None
+
+    #: What the rows that stay are written as unless somebody says otherwise.
+    native: ClassVar[str] = "parquet"
+    #: Whether ids cannot repeat.
+    unique_ids: ClassVar[bool] = False
+    #: Whether ``only`` can read some of the files again.
+    divisible: ClassVar[bool] = False
 
     @property
     def schema(self) -> StructType:
         """Of everything that can be read from a row, for the checks at the door."""
         return self.frame.drop(PLACE, ID).schema
 
+    def column_reader(self, column: str) -> ColumnReader | None:
+        """What reads pictures in the workers themselves; None where Spark must bring them."""
+        return None
 
-def plain_path(uri: str) -> str:
-    """A file as people write it, from how Spark lists it: ``file:/tmp/a%20b`` → ``/tmp/a b``."""
-    return storage.absolute(storage.from_spark(uri))
+    def file_states(self) -> list[FileState]:
+        """What prints can be stored for, in input order; none where a table format alone knows its files."""
+        return []
+
+    def only(self, files: Sequence[FileState]) -> Source:
+        """The rows of some of the files."""
+        raise NotImplementedError
+
+    def shown_path(self) -> Column | None:
+        """The row's own file, if it is one; else None."""
+        return None
+
+    def count(self, prints: DataFrame, *more: Column) -> list[Row]:
+        """``rows`` of each ``input`` (null where rows do not know theirs), and more aggregates."""
+        if INPUT in prints.columns:
+            of = F.col(INPUT)
+        else:
+            of = F.col(PLACE)["input"] if PLACE in prints.columns else F.lit(None).cast("int")
+        return prints.groupBy(of.alias(INPUT)).agg(F.count(F.lit(1)).alias("rows"), *more).collect()
+
+    def placed(self, prints: DataFrame, counts: Sequence[Row], id_col: str | None, stage: Stage) -> Placed:
+        """The prints with ``id``, ``order`` and, where it is known, ``input``; without their place.
+
+        Args:
+            prints: have ``PLACE`` and/or ``id``.
+            counts: of the prints (``count``).
+            id_col: the user's column that is the id; None if there is none.
+            stage: freezes a DataFrame; what is numbered by sorting must not be numbered twice.
+
+        Raises:
+            UserError: ids repeat or are null, so that they name no row.
+        """
+        has_place = PLACE in prints.columns
+        if has_place:
+            prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
+        if not self.unique_ids:
+            _check_ids(prints, id_col)
+        if not has_place and isinstance(prints.schema["id"].dataType, LongType | IntegerType | ShortType | ByteType):
+            return Placed(self, prints.withColumn(ORDER, F.col("id").cast("long")), id_col)
+        terms = [F.col(PLACE)[part] for part in ("input", "file", "row")] if has_place else []
+        ordered = prints.orderBy(*terms, "id").drop(PLACE).withColumn(ORDER, F.monotonically_increasing_id())
+        return Placed(self, stage("ordered", ordered), id_col)
 
 
-def root_of(path: str, listed: str) -> Root:
-    """Args:
-    path: an input as the user wrote it: a file, a folder or a glob.
-    listed: one of its files, as Spark lists it.
+@dataclass(frozen=True)
+class Placed:
+    """A source whose rows have numbers: ``prints`` know them, and ``rows`` of another reading get them again.
+
+    Attributes:
+        prints: one print a row, with ``id``, ``order`` and maybe ``input``.
+        id_col: the user's column that is the id; None if there is none.
     """
-    file = plain_path(listed)
-    stem = re.split(r"[*?\[{]", path, maxsplit=1)[0]
-    is_glob = stem != path
-    if is_glob:
-        stem = stem[: stem.rfind("/") + 1] or "."
-    base = ""
-    if storage.is_local(file):
-        stem = storage.absolute(stem)
-    elif storage.is_local(stem):
-        # A path on the cluster's default file system: what Spark lists has its scheme and authority.
-        scheme, authority, _ = storage.split_uri(file)
-        base = file[: file.index("//") + 2] + authority if "//" in file else f"{scheme}:"
-        inner = "/" + stem.strip("/")
-        end = file.find(inner + "/", len(base)) if not file.endswith(inner) else len(file) - len(inner)
-        stem = file[: end + len(inner)] if end >= 0 else file.rpartition("/")[0]
-    stem = stem.rstrip("/") or "/"
-    if file == stem:
-        return Root(file.rpartition("/")[0] or "/", file, base)
-    return Root(stem, file if is_glob else stem, base)
+
+    source: Source
+    prints: DataFrame
+    id_col: str | None
+
+    def rows(self) -> DataFrame:
+        """The source's rows again, each with its number in ``ROW``, without ``PLACE``."""
+        numbers = self.prints.select(F.col("id").alias(_KEY), F.col(ORDER).alias(ROW))
+        return self.source.frame.drop(PLACE).join(numbers, self._key == F.col(_KEY)).drop(_KEY)
+
+    def without(self, gone: DataFrame, count: int) -> DataFrame:
+        """The source's rows but those whose ``order`` is in ``gone``.
+
+        Args:
+            count: rows of ``gone``, about.
+        """
+        ids = gone.join(self.prints.select(ORDER, F.col("id").alias(_KEY)), ORDER).select(_KEY)
+        return self.source.frame.join(few(ids, count), self._key == F.col(_KEY), "left_anti")
+
+    def kept(self, gone: DataFrame, count: int, emitted: DataFrame | None = None) -> DataFrame:
+        """Exactly the user's columns, of the rows that stay, and what is emitted besides.
+
+        Args:
+            gone: see ``without``.
+            emitted: ``id``, ``order`` and columns to add, one row for every row.
+        """
+        rows = self.without(gone, count)
+        names = [] if emitted is None else [name for name in emitted.columns if name not in ("id", ORDER)]
+        if emitted is not None:
+            rows = self._with(rows, emitted, names)
+        return rows.select(*[col(name) for name in self.source.columns], *names)
+
+    def _with(self, rows: DataFrame, emitted: DataFrame, names: Sequence[str]) -> DataFrame:
+        return rows.join(emitted.select(F.col("id").alias(_KEY), *names), self._key == F.col(_KEY))
+
+    def kept_in_order(self, gone: DataFrame, count: int, emitted: DataFrame | None = None) -> DataFrame:
+        """``kept``, such that Spark writes the rows in input order where that can be had without a shuffle of them."""
+        return self.kept(gone, count, emitted)
+
+    def shares(self, kind: str) -> list[tuple[int, Share]] | None:
+        """All parts of files, each behind its file's number in input order, if rows can be copied from them into files
+        of this kind as they are; None if Spark must write them."""
+        return None
+
+    def left(self, out: DataFrame, count: int, part: Source | None = None) -> Source:
+        """A source of the rows (of ``part``, or all) whose ``order`` is not in ``out``; ``renumbered`` knows them."""
+        return Source(self.without(out, count), self.source.columns, roots=self.source.roots)
+
+    def renumbered(self, prints: DataFrame) -> DataFrame:
+        """Prints of what was ``left``, with the ``order`` that the rows have here, and without ``id``."""
+        return prints.drop(PLACE).join(self.prints.select("id", ORDER), "id").drop("id")
+
+    @property
+    def files(self) -> list[tuple[int, str, int]]:
+        """(input, URI, number in input order) of the files that rows' numbers depend on."""
+        return []
+
+    @property
+    def left_id_col(self) -> str | None:
+        """The user's column that is the id of what was ``left``."""
+        return self.id_col
+
+    @property
+    def _key(self) -> Column:
+        return col(self.id_col) if self.id_col else F.col(ID)
 
 
-def _place(index: int, row: Column | None) -> Column:
-    """A row's place. Without row numbers of its own, a row is numbered by its order in a file's split: rows of
-    one split are read by one task, in order, so `monotonically_increasing_id` ascends within it."""
-    return F.struct(
-        F.lit(index).alias("input"),
-        F.col("_metadata.file_path").alias("file"),
-        F.col("_metadata.file_block_start").alias("start"),
-        F.col("_metadata.file_block_length").alias("length"),
-        (F.monotonically_increasing_id() if row is None else row).alias("row"),
-    ).alias(PLACE)
+def few(numbers: DataFrame, count: int) -> DataFrame:
+    """Broadcast if they are few. What they are joined to may hold pictures, which no shuffle should carry."""
+    return F.broadcast(numbers) if count <= BROADCAST_KEYS * 20 else numbers
 
 
-def united(
-    frames: Sequence[DataFrame],
-    kind: str,
-    inputs: Sequence[str],
-    roots: tuple[Root, ...],
-    *,
-    numbered: bool,
-    partitioned: bool = False,
-    read_as: str | None = None,
-) -> Source:
-    row = F.col("_metadata.row_index") if numbered else None
-    # Columns first: `*` would not include the hidden `_metadata`, which must be resolved on the scan itself.
-    placed = [frame.select("*", _place(index, row)) for index, frame in enumerate(frames)]
-    try:
-        frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), placed)
-        columns = tuple(name for name in frame.columns if name != PLACE)
-    except AnalysisException as error:
-        raise UserError(f"--input: the inputs' columns do not go together: {first_line(error)}") from None
-    return Source(frame, columns, kind, tuple(inputs), roots, True, numbered, partitioned, read_as)
+def _check_ids(prints: DataFrame, id_col: str | None) -> None:
+    bad = prints.groupBy("id").count().where("id is null or count > 1").limit(1).collect()
+    if bad:
+        value, rows = bad[0]["id"], bad[0]["count"]
+        what = "is null in some rows" if value is None else f"has the value {value!r} in {rows} rows"
+        raise UserError(f"--id-col {id_col}: an id must name one row, and it {what}")
 
 
-def scan(source: Source, index: int, uris: Sequence[str]) -> DataFrame:
-    """Some files of one input, with ``PLACE``, as ``source.frame`` has them."""
-    assert source.read_as is not None
-    # Braces and stars in a file's own name are no glob.
-    paths = [re.sub(r"([][{}*?\\])", r"\\\1", plain_path(uri)) for uri in uris]
-    reader = source.frame.sparkSession.read.format(source.read_as).schema(source.schema)
-    if source.partitioned:
-        reader = reader.option("basePath", source.roots[index].folder)
-    frame = reader.load(paths)
-    return frame.select("*", _place(index, F.col("_metadata.row_index") if source.numbered else None))
-
-
-def prefixes(inputs: Sequence[str]) -> list[str]:
-    """What tells files of the same name in several inputs apart: the input as given, numbered if given twice."""
-    stems = [re.split(r"[*?\[{]", path, maxsplit=1)[0].rstrip("/") for path in inputs]
-    return [f"{stem}/" if stems.count(stem) == 1 else f"{stem}[{index}]/" for index, stem in enumerate(stems)]
+def where_columns(rows: DataFrame) -> list[str]:
+    """The columns that say where a row stands, as far as they are there."""
+    return [name for name in (ORDER, INPUT) if name in rows.columns]
 
 
 def on_same_file_system(path: str, source: Source) -> str:
@@ -158,6 +237,8 @@ def on_same_file_system(path: str, source: Source) -> str:
     return f"{bases[0]}/{path.lstrip('/')}"
 
 
-def first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def or_nulls(source: Source, names: Sequence[str]) -> Source:
+    """The source; with these columns, all null, if it has neither columns nor rows: a quiet day is no mistake."""
+    if source.columns or source.frame.limit(1).count():
+        return source
+    return replace(source, frame=source.frame.select("*", *[F.lit(None).alias(one) for one in names]))

@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.utils import is_remote
 from pyspark.util import inheritable_thread_target
 
-from imgdedup_spark.config.dedup import DedupConfig
 
 #: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
 #: slower; below about 64 the cost of a batch itself begins to show.
@@ -83,18 +82,15 @@ def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:
     return [call.result() for call in calls]
 
 
-def picture_settings(spark: SparkSession, config: DedupConfig | None = None) -> contextlib.AbstractContextManager[None]:
+def picture_settings(spark: SparkSession, rows: int | None = 1) -> contextlib.AbstractContextManager[None]:
     """Batches bounded for pictures, while a stage that moves them runs.
 
     Args:
-        config: what the pictures are read for; None if they are only copied.
+        rows: least rows of a batch; None if no picture is moved.
     """
-    rows = PICTURE_BATCH_ROWS
-    if config is not None and config.is_embedding:
-        if config.embedding_col:
-            return contextlib.nullcontext()
-        # A model's batch is filled from one Arrow batch.
-        rows = max(rows, config.batch_size)
+    if rows is None:
+        return contextlib.nullcontext()
+    rows = max(rows, PICTURE_BATCH_ROWS)
     return settings(
         spark,
         {

@@ -11,13 +11,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import JobError
-from imgdedup_spark.hash.prints import key_parts
-from imgdedup_spark.hash.vectors import numbers_in_vector, to_arrays
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.index.manifest import Index, Run, State
-from imgdedup_spark.index.packed import ROW_GROUPS, can_pack, pack
-from imgdedup_spark.index.spec import fingerprint_spec, index_schema
+from imgdedup_spark.index.packed import ROW_GROUPS, pack
+from imgdedup_spark.index.spec import check_spec, fingerprint_spec, index_schema
 from imgdedup_spark.keep.found import Found
-from imgdedup_spark.read.order import INPUT
+from imgdedup_spark.read.source import INPUT
 from imgdedup_spark.spark.joins import number
 from imgdedup_spark.spark.workspace import Stage
 
@@ -40,9 +39,26 @@ class Addition:
     earlier: tuple[str, ...] = ()
 
     @property
-    def others(self) -> State:
+    def past(self) -> tuple[Index, State]:
         """What the run is compared with: the index without what this run has added to it before."""
-        return self.before.without(self.run)
+        return self.index, self.before.without(self.run)
+
+    def resumed(self, run: str, tokens: Sequence[str]) -> Addition:
+        """The same as another attempt at a run that was killed."""
+        return replace(self, run=run, earlier=tuple(tokens))
+
+    def add(self, found: Found, stage: Stage, *, distinct: bool = True) -> Run:
+        """Writes and commits what the run adds.
+
+        Args:
+            distinct: whether ``found`` has left one row of each key.
+
+        Raises:
+            JobError: another run has changed the index since ``before`` was read.
+        """
+        added = self.write(found, stage, distinct=distinct)
+        self.commit(added, found)
+        return added
 
     @property
     def folder(self) -> str:
@@ -54,24 +70,22 @@ class Addition:
         Args:
             distinct: whether ``found`` has left one row of each key.
         """
-        config = found.config
-        schema = index_schema(config)
+        kind = found.kind
         rows = found.rows.join(found.dropped.select("order"), "order", "left_anti")
         numbered, count = number(_columns(found, rows), "rank", "position", stage)
         uri = self.index.path(self.folder)
         if count:
             named = numbered.withColumn("run", F.lit(self.run))
-            named = to_arrays(named) if config.is_embedding else named
-            named.select(*schema.fieldNames()).write.mode("overwrite").parquet(uri)
-        length = numbers_in_vector() if config.is_embedding else F.length("imagehash")
-        agg = numbered.where("images > 0").agg(F.min(length).alias("low"), F.max(length).alias("high")).collect()[0]
-        digits = (agg["low"] or 0, agg["high"] or 0)
-        if config.hash_col:
-            config = replace(config, ready_bits=4 * digits[0] if digits[0] == digits[1] > 0 else None)
+            columns = index_schema(kind).fieldNames()
+            kind.readable(named).select(*columns).write.mode("overwrite").parquet(uri)
+        size = kind.sizes()
+        sizes = numbered.where("images > 0").agg(F.min(size).alias("low"), F.max(size).alias("high")).collect()[0]
+        digits = (sizes["low"] or 0, sizes["high"] or 0)
+        kind = kind.sized(*digits)
         packed = ""
-        if count and can_pack(config):
+        if count and kind.can_pack:
             packed = self.index.packed_folder(self.token)
-            blocks = pack(numbered, config).withColumn("run", F.lit(self.run))
+            blocks = pack(numbered, kind).withColumn("run", F.lit(self.run))
             blocks.write.options(**ROW_GROUPS).mode("overwrite").parquet(self.index.path(packed))
         return Run(self.run, self.folder, count, distinct, digits, packed)
 
@@ -80,7 +94,7 @@ class Addition:
         JobError: another run has changed the index since ``before`` was read.
         """
         try:
-            self.index.commit(self.before, self.before.with_run(added, fingerprint_spec(found.config)))
+            self.index.commit(self.before, self.before.with_run(added, fingerprint_spec(found.kind)))
         except JobError:
             self.index.discard(self.run, self.token)
             raise
@@ -89,14 +103,20 @@ class Addition:
             self.index.discard(self.run, token)
 
 
-def begin(index: Index, state: State, run: str | None, earlier: Sequence[str] = ()) -> Addition:
-    """One attempt at a run that adds to the index.
+def begin(index: Index, kind: Prints, run: str | None, where: str) -> Addition:
+    """A run that adds to the index.
 
     Args:
         run: its id; None for a new one.
+        where: how the caller has named the index.
+
+    Raises:
+        UserError: the index was made with other options.
     """
+    state = index.read()
+    check_spec(state, kind, where)
     run = run or f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-    return Addition(index, run, uuid.uuid4().hex, state, tuple(earlier))
+    return Addition(index, run, uuid.uuid4().hex, state)
 
 
 def _columns(found: Found, rows: DataFrame) -> DataFrame:
@@ -110,7 +130,7 @@ def _columns(found: Found, rows: DataFrame) -> DataFrame:
         prints, source = prints.join(F.broadcast(table), INPUT), F.col("source")
     elif len(names) > 1:
         source = F.lit(" ".join(names)).alias("source")
-    hashes = key_parts(found.config)
+    hashes = found.kind.columns
     measured = ("texthash", "images", "width", "height", "bytes")
     slim = prints.select("order", F.col("id").cast("string").alias("id"), *hashes, *measured, source)
     return slim.join(rows.select("order", "rank"), "order").drop("order")

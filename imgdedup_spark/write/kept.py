@@ -1,17 +1,15 @@
 """Writing ``kept/``: the rows that stay, exactly as they were, in input order, and no picture in a shuffle.
 
-Parquet and JSON lines that stay what they are are copied piece by piece (``copying``): faster than through
-Spark, and true to what Spark does not model (a file's own metadata, the spelling of a JSON number). Everything
-else is written by Spark.
+Rows that stay in files of their kind are copied by the workers, share by share: faster than through Spark, and true to
+what Spark does not model (a file's own metadata, the spelling of a JSON number). Everything else is written by Spark.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
-from functools import reduce
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,59 +18,51 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import CopyMismatch, JobError, UserError
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.copying import copy_pieces
-from imgdedup_spark.files.parquet import write_empty_parquet
-from imgdedup_spark.files.pieces import Piece
+from imgdedup_spark.files.json_lines import copy_json_lines
+from imgdedup_spark.files.parquet import copy_parquet, write_empty_parquet
+from imgdedup_spark.files.shares import Share, grouped
 from imgdedup_spark.keep.found import Found
-from imgdedup_spark.read.order import PIECE, ROW_BITS, PlacedPiece, runs_of_files
-from imgdedup_spark.read.source import ID, scan
+from imgdedup_spark.read.order import ROW_BITS
 from imgdedup_spark.spark.settings import picture_settings
 from imgdedup_spark.write import tables
 from imgdedup_spark.write.output import Output
 
 log = logging.getLogger("imgdedup")
 
-
 #: A file of kept/ holds the kept rows of about this many bytes of input: large enough for any reader, …
 FILE_BYTES = 128 << 20
-
-
 #: … and less where there is little, so that all cores have something to write.
 LEAST_FILE_BYTES, FEWEST_FILES = 16 << 20, 8
 
 
-#: Scans in one plan. Each costs the driver some milliseconds, and a plan of thousands costs minutes.
-MAX_SCANS = 200
-
-
 def write_kept(found: Found, output: Output, output_format: str | None) -> None:
-    """Args:
+    """Writes ``kept/``; without a row it holds a file without rows.
+
+    Args:
         output_format: ``parquet`` or ``jsonl``; None for the input's.
 
     Raises:
         JobError: another number of rows came out; the input changed under the job.
     """
-    if not found.source.columns:
-        return
-    native = "jsonl" if found.source.format in ("jsonl", "images") else "parquet"
-    kind = output_format or native
-    written = _by_copying(found, output) if _can_copy(found, kind, output.folder) else None
-    if kind == "parquet" == found.source.format and not found.pieces and not found.source.partitioned:
-        written = _empty(found, output)
-    if written is None:
+    kind = output_format or found.source.native
+    shares = found.placed.shares(kind)
+    written = None
+    if shares is not None and _workers_can_copy(shares, output.folder):
+        written = _by_copying(found, output, kind, shares)
+    if written is None and found.source.columns:
         written = _by_spark(found, output, kind)
-    if written != found.kept_count:
+    if not written and kind == "jsonl":
+        storage.write_text(output.part("kept", "part-00000.jsonl"), "")
+    if (written or 0) != found.kept_count:
         raise JobError(
             f"kept/ has {written} rows and should have {found.kept_count}: did the input change during the run?"
         )
 
 
-def _can_copy(found: Found, kind: str, folder: str) -> bool:
-    source = found.source
-    if source.format != kind or source.partitioned or not found.pieces:
-        return False
+def _workers_can_copy(shares: Sequence[tuple[int, Share]], folder: str) -> bool:
     try:
-        storage.check_workers(storage.from_spark(found.pieces[0].uri))
+        for _, share in shares[:1]:
+            storage.check_workers(share.uri)
         storage.check_workers(folder)
     except UserError as error:
         log.info("kept/ is written by Spark: %s", error)
@@ -80,26 +70,11 @@ def _can_copy(found: Found, kind: str, folder: str) -> bool:
     return True
 
 
-def files_of(pieces: Sequence[PlacedPiece]) -> list[list[PlacedPiece]]:
-    """Consecutive pieces that go to one file of kept/."""
-    total = sum(piece.length for piece in pieces)
-    target = min(FILE_BYTES, max(LEAST_FILE_BYTES, total // FEWEST_FILES))
-    files: list[list[PlacedPiece]] = []
-    room = 0
-    for piece in pieces:
-        if not files or piece.length > room:
-            files.append([])
-            room = target
-        files[-1].append(piece)
-        room -= piece.length
-    return files
-
-
 @dataclass(frozen=True)
 class CopyFiles:
-    """The worker's side: a row of ``file``, ``pieces``, ``gone`` and maybe ``extra`` → a file, and a row of counts."""
+    """The worker's side: a row of ``file``, ``shares``, ``gone`` and maybe ``extra`` → a file, and a row of counts."""
 
-    kind: Literal["parquet", "jsonl"]
+    kind: str
     folder: str
     emitted: tuple[str, ...]
 
@@ -111,73 +86,82 @@ class CopyFiles:
                 )
 
     def copy(self, task: dict[str, Any]) -> dict[str, Any]:
-        placed = [tuple(one.values()) for one in task["pieces"]]
-        pieces = [Piece(*one[1:]) for one in placed]
         gone = np.asarray(task["gone"] or [], np.int64)
-        schema = pa.schema([("order", pa.int64()), *((name, tables.EMITTED_TYPES[name]) for name in self.emitted)])
-        extra = pa.Table.from_pylist(task["extra"], schema) if self.emitted else None
-        dropped: dict[int, np.ndarray] = {}
+        extra = None
+        if self.emitted:
+            schema = pa.schema([("order", pa.int64()), *_fields(self.emitted)])
+            extra = pa.Table.from_pylist(task["extra"], schema)
+        shares: list[Share] = []
+        dropped: list[np.ndarray] = []
         more: list[pa.Table] = []
-        for index, (piece, (ordinal, *_)) in enumerate(zip(pieces, placed, strict=True)):
-            low = (ordinal << ROW_BITS) + piece.first_row
-            here = gone[(gone >= low) & (gone < low + piece.rows)]
-            dropped[index] = here - (ordinal << ROW_BITS)
+        for one in task["shares"]:
+            base = one.pop("ordinal") << ROW_BITS
+            shares.append(Share(**one))
+            low, rows = base + one["first_row"], one["rows"]
+            dropped.append(gone[(gone >= low) & (gone < low + rows)] - base)
             if extra is not None:
-                orders = extra.column("order").to_numpy()
-                start = int(np.searchsorted(orders, low))
-                more.append(extra.slice(start, piece.rows).select(self.emitted))
-        name = f"part-{task['file']:05d}.{self.kind}"
+                start = int(np.searchsorted(extra.column("order").to_numpy(), low))
+                more.append(extra.slice(start, rows).select(self.emitted))
+        copy = copy_parquet if self.kind == "parquet" else copy_json_lines
+        out = storage.join(self.folder, f"part-{task['file']:05d}.{self.kind}")
         try:
-            done = copy_pieces(
-                self.kind, pieces, dropped, storage.join(self.folder, name), more if extra is not None else None
-            )
+            return {"rows": copy(shares, dropped, out, more or None), "problem": None}
         except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
-        return {"rows": sum(done.rows_out), "problem": None}
 
 
-def _by_copying(found: Found, output: Output) -> int | None:
+def _fields(emitted: Sequence[str]) -> list[tuple[str, pa.DataType]]:
+    return [(name, tables.EMITTED_TYPES[name]) for name in emitted]
+
+
+def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[int, Share]]) -> int | None:
     """The number of rows written; None if something cannot be copied as it is."""
     spark = found.prints.sparkSession
-    files = files_of(found.pieces)
-    plan = [(number, [(piece.ordinal, *astuple(piece)[:5]) for piece in group]) for number, group in enumerate(files)]
-    part = "struct<ordinal:bigint,uri:string,start:bigint,length:bigint,first_row:bigint,rows:bigint>"
-    tasks = spark.createDataFrame(plan, f"file int, pieces array<{part}>")
-    where = spark.createDataFrame(
-        [(piece.number, number) for number, group in enumerate(files) for piece in group], f"{PIECE} int, file int"
-    )
-    # A line a piece: broadcast, so that only numbers of rows are shuffled, to the file they belong to.
-    gone = found.gone.join(F.broadcast(where), PIECE).groupBy("file").agg(F.collect_list("order").alias("gone"))
-    tasks = tasks.join(gone, "file", "left")
-    emitted = tables.emitted_names(found)
-    if emitted:
-        row = F.struct("order", *emitted)
-        rows = (
-            tables.emitted(found)
-            .join(F.broadcast(where), PIECE)
-            .groupBy("file")
-            .agg(F.sort_array(F.collect_list(row)).alias("extra"))
-        )
-        tasks = tasks.join(rows, "file", "left")
-    kind: Literal["parquet", "jsonl"] = "parquet" if found.source.format == "parquet" else "jsonl"
-    work = CopyFiles(kind, output.part("kept"), tuple(emitted))
-    done = tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
-    problems = [one["problem"] for one in done if one["problem"]]
-    if problems:
-        log.warning("kept/ is written by Spark, because %s", problems[0])
-        storage.delete(output.part("kept"))
-        return None
-    return sum(one["rows"] for one in done)
+    emitted = found.kind.emitted if found.config.emit_hashes else ()
+    target = min(FILE_BYTES, max(LEAST_FILE_BYTES, sum(share.length for _, share in shares) // FEWEST_FILES))
+    files = list(grouped(shares, lambda one: one[1].length, target))
+    written = 0
+    if files:
+        plan = [(file, [{"ordinal": n, **asdict(share)} for n, share in group]) for file, group in enumerate(files)]
+        share = "struct<ordinal:bigint,uri:string,first_row:bigint,rows:bigint,start:bigint,length:bigint>"
+        tasks = spark.createDataFrame(plan, f"file int, shares array<{share}>")
+        gone = _of_files(found.gone, files).groupBy("file").agg(F.collect_list("order").alias("gone"))
+        tasks = tasks.join(gone, "file", "left")
+        if emitted:
+            rows = F.sort_array(F.collect_list(F.struct("order", *emitted))).alias("extra")
+            tasks = tasks.join(_of_files(tables.emitted(found), files).groupBy("file").agg(rows), "file", "left")
+        work = CopyFiles(kind, output.part("kept"), emitted)
+        done = tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
+        problems = [one["problem"] for one in done if one["problem"]]
+        if problems:
+            log.warning("kept/ is written by Spark, because %s", problems[0])
+            storage.delete(output.part("kept"))
+            return None
+        written = sum(one["rows"] for one in done)
+    if not written and kind == "parquet":
+        return _empty(found, output, emitted)
+    return written
 
 
-def _empty(found: Found, output: Output) -> int | None:
-    """No rows, with the schema and metadata of the input's one file; None if it is not one, or cannot be read here."""
-    files = found.source.frame.inputFiles()
-    extra = tables.emitted_names(found)
-    if len(files) != 1 or any(tables.EMITTED_TYPES[name] != pa.string() for name in extra):
-        return None
+def _of_files(rows: DataFrame, files: Sequence[Sequence[tuple[int, Share]]]) -> DataFrame:
+    """Adds ``file``, the number of the output file that a row's ``order`` belongs to."""
+    ranges = [
+        (ordinal, (ordinal << ROW_BITS) + share.first_row, share.rows, file)
+        for file, group in enumerate(files)
+        for ordinal, share in group
+    ]
+    table = rows.sparkSession.createDataFrame(ranges, "ordinal bigint, low bigint, rows bigint, file int")
+    here = (F.col("order") >= F.col("low")) & (F.col("order") < F.col("low") + F.col("rows"))
+    # A line a share: broadcast, so that only numbers of rows are shuffled, to the file they belong to.
+    joined = rows.withColumn("ordinal", F.shiftright("order", ROW_BITS)).join(F.broadcast(table), "ordinal")
+    return joined.where(here).drop("ordinal", "low", "rows")
+
+
+def _empty(found: Found, output: Output, emitted: Sequence[str]) -> int | None:
+    """No rows, with the schema and metadata of the first input file; None if it cannot be read here."""
+    uri = storage.from_spark(found.source.frame.inputFiles()[0])
     try:
-        write_empty_parquet(files[0], output.part("kept", "part-00000.parquet"), extra)
+        write_empty_parquet(uri, output.part("kept", "part-00000.parquet"), pa.schema(_fields(emitted)))
     except (CopyMismatch, UserError, OSError) as error:
         log.info("kept/ is written by Spark: %s", error)
         return None
@@ -186,7 +170,8 @@ def _empty(found: Found, output: Output) -> int | None:
 
 def _by_spark(found: Found, output: Output, kind: str) -> int:
     spark = found.prints.sparkSession
-    rows = _in_order(found)
+    emitted = tables.emitted(found) if found.config.emit_hashes else None
+    rows = found.placed.kept_in_order(found.gone, found.dropped_count, emitted)
     with picture_settings(spark):
         writer = rows.write.mode("overwrite")
         if kind == "parquet":
@@ -195,21 +180,3 @@ def _by_spark(found: Found, output: Output, kind: str) -> int:
             writer.option("ignoreNullFields", "false").json(output.part("kept"))
     back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json").load(output.part("kept"))
     return back.count()
-
-
-def _in_order(found: Found) -> DataFrame:
-    """The kept rows such that Spark writes them in input order."""
-    source = found.source
-    if source.format == "images":
-        # Paths alone: a sort of them is cheap, and the pictures stay where they are.
-        row_id = F.col(ID).alias("id")
-        stay = found.prints.select("order", "id").join(found.gone.select("order"), "order", "left_anti")
-        return source.frame.select("path", row_id).join(stay, "id").orderBy("order").select("path")
-    if source.read_as is None or len(found.pieces) < 2:
-        return tables.kept(found)
-    runs = runs_of_files(found.pieces)
-    if len(runs) > MAX_SCANS:
-        log.warning("kept/ is not in input order: the files' sizes go up and down too often for Spark to keep it")
-        return tables.kept(found)
-    scans = [scan(source, run[0].input, [piece.uri for piece in run]) for run in runs]
-    return reduce(DataFrame.unionByName, [tables.kept(found, scan) for scan in scans])

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.hash.prints import Tally
 from imgdedup_spark.keep.found import Found
-from imgdedup_spark.read.order import INPUT
+from imgdedup_spark.read.source import INPUT
 from imgdedup_spark.versions import versions
 
 
@@ -36,7 +36,7 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "plan": found.plan,
         "stages": dict(stages),
         "config": dataclasses.asdict(found.config),
-        "versions": versions(models=found.config.is_embedding),
+        "versions": versions(models=found.kind.uses_models),
     }
 
 
@@ -55,12 +55,12 @@ def _distances(found: Found) -> dict[str, Any]:
 
 def _inputs(found: Found) -> dict[str, Any]:
     """The counts by input, where rows know which one they come from."""
-    if INPUT not in found.prints.columns or found.source.format == "frame":
+    if INPUT not in found.prints.columns or not found.source.inputs:
         return {}
     dropped = {row[INPUT]: row["count"] for row in found.dropped.groupBy(INPUT).count().collect()}
     entries = []
     for number, name in enumerate(found.source.inputs):
-        here = found.tallies.get(number, Tally(0, 0, 0))
+        here = found.tallies.get(number, Tally())
         gone, errors = dropped.get(number, 0), here.rows_with_errors if found.config.on_error == "drop" else 0
         entry = {"input": name, "rows_in": here.rows, "rows_kept": here.rows - gone - errors, "rows_dropped": gone}
         entries.append(entry | ({"rows_dropped_on_error": errors} if errors else {}))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, StringType
+from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
 from imgdedup_spark.hash.prints import failed
-from imgdedup_spark.hash.vectors import to_arrays
 from imgdedup_spark.keep.found import Found
-from imgdedup_spark.keep.rows import KEY, ROW, key_column, with_order, without
-from imgdedup_spark.read.columns import col, emitted_columns
-from imgdedup_spark.read.order import ORDER, where_columns
+from imgdedup_spark.read.columns import col, image_column
+from imgdedup_spark.read.source import ORDER, ROW
 from imgdedup_spark.spark.joins import join_few, keepers
 
 #: What ``emit_hashes`` may add to the rows kept.
@@ -58,12 +56,10 @@ def hashes(found: Found) -> DataFrame:
     """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes`` and, for embeddings, ``embedding``: one row
     for every row."""
     columns = ["id", imagehash().alias("imagehash"), "texthash", "width", "height", "bytes"]
-    if not found.config.is_embedding:
-        return found.prints.select(*columns)
     prints = found.prints
     if found.vectors is not None:
         prints = prints.join(found.vectors, ORDER, "left")
-    return to_arrays(prints.select(*columns, "vector"))
+    return found.kind.readable(prints.select(*columns, *[name for name in found.kind.columns if name == "vector"]))
 
 
 def imagehash() -> Column:
@@ -96,7 +92,7 @@ def pairs(found: Found, count: int) -> DataFrame:
 
 def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
     """``order`` and a struct of what pairs/ shows of a row: a second, narrow reading of a few rows."""
-    frame, config = with_order(found), found.config
+    frame, config = found.placed.rows(), found.config
     text = col(config.text_col).cast("string") if config.text_col else F.lit(None).cast("string")
     rows = frame.select(F.col(ROW).alias(ORDER), text.alias("text"), _paths(found).alias("path"))
     hashes_too = found.prints.select(ORDER, "id", imagehash().alias("hash"))
@@ -107,19 +103,15 @@ def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
 
 
 def _paths(found: Found) -> Column:
-    """The row's own file for a folder of images, else the paths its image column holds, if it holds any."""
-    from pyspark.sql.types import ArrayType, StringType, StructType
-
-    from imgdedup_spark.read.columns import image_column
-
-    if found.source.format == "images":
-        return F.col("path")
+    """The row's own file, if it is one, else the paths that its image column holds, if it holds any."""
+    own = found.source.shown_path()
+    if own is not None:
+        return own
     name = image_column(found.source.schema, found.config)
     none = F.lit(None).cast("string")
     if name is None:
         return none
-    kind = found.source.schema[name].dataType
-    column = col(name)
+    kind, column = found.source.schema[name].dataType, col(name)
     if isinstance(kind, ArrayType):
         if isinstance(kind.elementType, StringType):
             return F.concat_ws(", ", F.transform(column, _short))
@@ -136,32 +128,20 @@ def _short(path: Column) -> Column:
     return F.when(F.length(path) <= 1024, path).otherwise(F.concat(F.substring(path, 1, 64), F.lit("…")))
 
 
-def kept(found: Found, part: DataFrame | None = None) -> DataFrame:
-    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` a few more.
-
-    Args:
-        part: some of the source's rows, with ``PLACE``; None for all.
-    """
-    names = emitted_names(found)
-    rows = without(found, found.gone.select(ORDER), found.dropped_count, part)
-    if names and found.source.in_pieces:
-        more = emitted(found).select(F.col(ORDER).alias(ROW), *names)
-        rows = rows.join(F.broadcast(more), ROW)
-    elif names:
-        rows = rows.join(emitted(found).select(F.col("id").alias(KEY), *names), key_column(found) == F.col(KEY))
-    return rows.select(*[col(name) for name in found.source.columns], *names)
-
-
-def emitted_names(found: Found) -> list[str]:
-    return emitted_columns(found.config) if found.config.emit_hashes else []
+def kept(found: Found) -> DataFrame:
+    """Exactly the source's columns, of the rows that stay; with ``emit_hashes`` a few more."""
+    more = emitted(found) if found.config.emit_hashes else None
+    return found.placed.kept(found.gone, found.dropped_count, more)
 
 
 def emitted(found: Found) -> DataFrame:
-    """``id``, ``order`` (and ``piece``) and what ``emit_hashes`` adds: one row for every row."""
-    rows = found.prints.select("id", *where_columns(found.prints), imagehash().alias("imagehash"), "texthash")
+    """``id``, ``order`` and what ``emit_hashes`` adds: one row for every row."""
+    rows = found.prints.select("id", ORDER, imagehash().alias("imagehash"), "texthash")
     if found.highest is not None:
-        return rows.join(found.highest, ORDER, "left")
-    return rows.withColumn("max_similarity", F.lit(None).cast("double"))
+        rows = rows.join(found.highest, ORDER, "left")
+    elif "max_similarity" in found.kind.emitted:
+        rows = rows.withColumn("max_similarity", F.lit(None).cast("double"))
+    return rows.select("id", ORDER, *found.kind.emitted)
 
 
 def as_ids(frame: DataFrame, column: str, kind: DataType) -> DataFrame:

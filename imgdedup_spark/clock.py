@@ -1,0 +1,31 @@
+"""How long the stages of a run take."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+log = logging.getLogger("imgdedup")
+
+
+@dataclass
+class Clock:
+    """Times the stages, for the log and summary.json."""
+
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Times the body, and tells what it puts into the entry."""
+        entry: dict[str, Any] = {}
+        started = time.perf_counter()
+        yield entry
+        self.stages[name] = {"seconds": round(time.perf_counter() - started, 3), **entry}
+        shown = ", ".join(
+            f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in entry.items()
+        )
+        log.info("%s: %.1f s%s", name, self.stages[name]["seconds"], f", {shown}" if shown else "")

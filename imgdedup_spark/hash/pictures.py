@@ -1,0 +1,41 @@
+"""Prints of pictures: what of a source goes to the workers, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql.types import DataType, NullType, StructField, StructType
+
+from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.hash.prints import MEASURED, other_columns
+from imgdedup_spark.hash.worker import HashPictures, PictureHasher
+from imgdedup_spark.kernels.pictures.paths import PathRules
+from imgdedup_spark.kernels.pictures.reader import PictureReader
+from imgdedup_spark.read.columns import col, image_column
+from imgdedup_spark.read.source import Source
+
+
+def hash_pictures(
+    source: Source, config: DedupConfig, hasher: PictureHasher, columns: Sequence[str], kind: DataType
+) -> DataFrame:
+    """One print for each row of the source (lazy).
+
+    Args:
+        hasher: makes ``columns`` of type ``kind`` (strings or binary) of each picture.
+
+    Raises:
+        UserError: the image column is missing or of a wrong type.
+    """
+    image = image_column(source.schema, config)
+    assert image is not None
+    pictures = col(image)
+    if isinstance(source.schema[image].dataType, NullType):
+        pictures = pictures.cast("binary")
+    reader = source.column_reader(image)
+    frame = source.frame.select(*other_columns(source, config), *([] if reader else [pictures.alias("image")]))
+    roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
+    rules = PathRules(roots, config.image_root is not None)
+    work = HashPictures(hasher, PictureReader(rules), columns, kind.typeName() == "binary", reader)
+    fields = [one for one in frame.schema.fields if one.name != "image"]
+    return frame.mapInArrow(work, StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED]))

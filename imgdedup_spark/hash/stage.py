@@ -1,0 +1,151 @@
+"""The hash stage: a source in, prints of all its rows out. No image leaves this stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial, reduce
+
+from pyspark.sql import DataFrame, Row, SparkSession
+
+from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
+from imgdedup_spark.hash.prints import Prints, Tally, stop_on_errors, tally
+from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
+from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
+from imgdedup_spark.read.source import Source
+from imgdedup_spark.spark.settings import parallelism, picture_settings
+from imgdedup_spark.spark.workspace import Stage
+
+#: A group of stored prints is about so many splits for each core: seldom enough that cores wait for the last split of
+#: a group, and often enough that a killed run loses little (2 GB a core, some minutes).
+WAVES = 16
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """What the hash stage returns.
+
+    Attributes:
+        frame: one print a row, with ``PLACE`` and/or ``id``; see ``prints`` for its columns.
+        prints: what rows are compared by, with what only the data tell.
+        counts: how many they are, as ``Source.count`` has them.
+        files_reused: files whose prints were stored.
+    """
+
+    frame: DataFrame
+    prints: Prints
+    counts: Sequence[Row]
+    files_reused: int = 0
+    tallies: dict[int | None, Tally] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return sum(one.rows for one in self.tallies.values())
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The rows of a source that are still to be looked at.
+
+    Attributes:
+        of: a source of all or some of the files → what of it is left.
+        name: tells one such rest from another.
+    """
+
+    of: Callable[[Source], Source]
+    name: str
+
+
+def prints_of(config: DedupConfig) -> Prints:
+    """What rows are compared by, from the options of a run (or of one stage)."""
+    if config.is_embedding:
+        return ReadyVectors(config) if config.embedding_col else Vectors(config)
+    return ReadyHashes(config) if config.hash_col else Hashes(config)
+
+
+def hash_rows(
+    source: Source,
+    prints: Prints,
+    stage: Stage,
+    *,
+    store: PrintStore | None = None,
+    rest: Rest | None = None,
+    known: tuple[int, int] = (0, 0),
+) -> Hashed:
+    """Hashes the rows of a source.
+
+    Args:
+        stage: freezes a DataFrame of whose files nothing is known.
+        store: where prints are kept for another run; None to keep none.
+        rest: only these rows; None for all.
+        known: fewest and most of the references' sizes of prints (``Prints.measured``).
+
+    Raises:
+        UserError: a column that the options name is missing or of a wrong type, or prints cannot be compared.
+        JobError: ``on_error`` is ``fail`` and a picture is unreadable.
+    """
+    with picture_settings(source.frame.sparkSession, prints.batch_rows):
+        frame, reused = _stored(source, prints, stage, store, rest)
+        # What is left of a source is in no parts.
+        count = source.count if rest is None else partial(Source.count, source)
+        counts = count(frame, *prints.aggregates())
+        measured, prints = prints.measured(frame, counts, known)
+        if measured is not frame:
+            counts = count(measured, *prints.aggregates())
+    stop_on_errors(measured, prints.config)
+    return Hashed(measured, prints, counts, reused, tally(counts))
+
+
+def _stored(
+    source: Source, prints: Prints, stage: Stage, store: PrintStore | None, rest: Rest | None
+) -> tuple[DataFrame, int]:
+    """Prints, read back from where they are stored, and how many files needed no hashing."""
+    spark = source.frame.sparkSession
+    left = rest.of if rest else lambda whole: whole
+    plain = prints.make(left(source))
+    states = [] if store is None else source.file_states()
+    if store is None or not states:
+        return stage("fingerprints", plain), 0
+    schema = plain.schema
+    files = [stored_file(one, source, prints, rest.name if rest else None) for one in states]
+    groups = store.groups()
+    if source.divisible:
+        found, missing = find_files(groups, files)
+        frames = [group.read_as(pairs, spark, schema) for group, pairs in found]
+        portions = _split(spark, missing)
+    else:
+        same = [group for group in groups if group.files == tuple(files)][:1]
+        found, missing = [(group, {}) for group in same], [] if same else files
+        frames = [group.read(spark, schema) for group in same]
+        portions = [] if same else [files]
+    by_file = dict(zip(files, states, strict=True))
+    for some in portions:
+        part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
+        groups.append(store.add(prints.make(left(part)), some))
+        frames.append(groups[-1].read(spark, schema))
+    store.sweep(groups, {group.folder for group, _ in found})
+    return reduce(DataFrame.unionByName, frames), len(files) - len(missing)
+
+
+def _split(spark: SparkSession, files: Sequence[File]) -> list[list[File]]:
+    """Consecutive files in groups of bounded size."""
+    most = WAVES * _bytes(str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m")))
+    if sum(file[3] for file in files) > most:
+        most *= parallelism(spark)
+    groups: list[list[File]] = []
+    room = 0
+    for file in files:
+        if not groups or file[3] > room:
+            groups.append([])
+            room = most
+        groups[-1].append(file)
+        room -= file[3]
+    return groups
+
+
+def _bytes(setting: str) -> int:
+    """A size as Spark writes it: ``134217728``, ``134217728b``, ``128m``, ``128MB``."""
+    text = setting.strip().lower().removesuffix("b")
+    power = "kmgt".find(text[-1:]) + 1 if text[-1:] else 0
+    return int(text[:-1]) << (10 * power) if power else int(text)
