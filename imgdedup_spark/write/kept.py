@@ -1,7 +1,7 @@
 """Writing ``kept/``: the rows that stay, exactly as they were, in input order, and no picture in a shuffle.
 
-Parquet and JSON lines that stay what they are are copied piece by piece (``copying``): faster than through
-Spark, and true to what Spark does not model (a file's own metadata, the spelling of a JSON number). Everything
+Parquet and JSON lines that stay what they are are copied share by share (``files``): faster than through Spark, and
+true to what Spark does not model (a file's own metadata, the spelling of a JSON number). Everything
 else is written by Spark.
 """
 
@@ -20,9 +20,9 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import CopyMismatch, JobError, UserError
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.copying import copy_pieces
-from imgdedup_spark.files.parquet import write_empty_parquet
-from imgdedup_spark.files.pieces import Piece
+from imgdedup_spark.files.json_lines import copy_json_lines
+from imgdedup_spark.files.parquet import copy_parquet, write_empty_parquet
+from imgdedup_spark.files.shares import Share, grouped
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.order import PIECE, ROW_BITS, PlacedPiece, runs_of_files
 from imgdedup_spark.read.source import ID, scan
@@ -84,15 +84,7 @@ def files_of(pieces: Sequence[PlacedPiece]) -> list[list[PlacedPiece]]:
     """Consecutive pieces that go to one file of kept/."""
     total = sum(piece.length for piece in pieces)
     target = min(FILE_BYTES, max(LEAST_FILE_BYTES, total // FEWEST_FILES))
-    files: list[list[PlacedPiece]] = []
-    room = 0
-    for piece in pieces:
-        if not files or piece.length > room:
-            files.append([])
-            room = target
-        files[-1].append(piece)
-        room -= piece.length
-    return files
+    return list(grouped(pieces, lambda piece: piece.length, target))
 
 
 @dataclass(frozen=True)
@@ -111,29 +103,26 @@ class CopyFiles:
                 )
 
     def copy(self, task: dict[str, Any]) -> dict[str, Any]:
-        placed = [tuple(one.values()) for one in task["pieces"]]
-        pieces = [Piece(*one[1:]) for one in placed]
         gone = np.asarray(task["gone"] or [], np.int64)
         schema = pa.schema([("order", pa.int64()), *((name, tables.EMITTED_TYPES[name]) for name in self.emitted)])
         extra = pa.Table.from_pylist(task["extra"], schema) if self.emitted else None
-        dropped: dict[int, np.ndarray] = {}
+        shares: list[Share] = []
+        dropped: list[np.ndarray] = []
         more: list[pa.Table] = []
-        for index, (piece, (ordinal, *_)) in enumerate(zip(pieces, placed, strict=True)):
-            low = (ordinal << ROW_BITS) + piece.first_row
-            here = gone[(gone >= low) & (gone < low + piece.rows)]
-            dropped[index] = here - (ordinal << ROW_BITS)
+        for piece in task["pieces"]:
+            base = piece.pop("ordinal") << ROW_BITS
+            shares.append(Share(**{**piece, "uri": storage.from_spark(piece["uri"])}))
+            low, rows = base + piece["first_row"], piece["rows"]
+            dropped.append(gone[(gone >= low) & (gone < low + rows)] - base)
             if extra is not None:
-                orders = extra.column("order").to_numpy()
-                start = int(np.searchsorted(orders, low))
-                more.append(extra.slice(start, piece.rows).select(self.emitted))
-        name = f"part-{task['file']:05d}.{self.kind}"
+                start = int(np.searchsorted(extra.column("order").to_numpy(), low))
+                more.append(extra.slice(start, rows).select(self.emitted))
+        copy = copy_parquet if self.kind == "parquet" else copy_json_lines
+        out = storage.join(self.folder, f"part-{task['file']:05d}.{self.kind}")
         try:
-            done = copy_pieces(
-                self.kind, pieces, dropped, storage.join(self.folder, name), more if extra is not None else None
-            )
+            return {"rows": copy(shares, dropped, out, more or None), "problem": None}
         except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
-        return {"rows": sum(done.rows_out), "problem": None}
 
 
 def _by_copying(found: Found, output: Output) -> int | None:
@@ -177,7 +166,7 @@ def _empty(found: Found, output: Output) -> int | None:
     if len(files) != 1 or any(tables.EMITTED_TYPES[name] != pa.string() for name in extra):
         return None
     try:
-        write_empty_parquet(files[0], output.part("kept", "part-00000.parquet"), extra)
+        write_empty_parquet(storage.from_spark(files[0]), output.part("kept", "part-00000.parquet"), extra)
     except (CopyMismatch, UserError, OSError) as error:
         log.info("kept/ is written by Spark: %s", error)
         return None
