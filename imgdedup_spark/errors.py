@@ -46,3 +46,8 @@ class JobError(Exception):
 
 class CopyMismatch(Exception):
     """The file does not hold the rows that Spark read there, or holds what cannot be copied as it is."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type's name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip()

@@ -1,10 +1,15 @@
-"""JSON lines files: which lines are rows, and how rows are copied byte for byte."""
+"""Copies the rows that are kept from shares of JSON lines files, byte for byte and without Spark.
+
+Which lines are in a share, and which lines are rows, follows Hadoop (``LineRecordReader``) and Spark: a line that
+begins at the very start of a share is the one's before it, lines of white space are no rows, and a compressed file is
+one share. Where Spark may have found other rows than here, ``CopyMismatch`` lets the caller have Spark write them.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,12 +18,10 @@ import pyarrow as pa
 
 from imgdedup_spark.errors import CopyMismatch, UserError
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.pieces import Piece
-from imgdedup_spark.files.storage import size_of
+from imgdedup_spark.files.shares import Share, kept_masks
 
-# Bytes of JSON lines read at once.
-_BLOCK_BYTES = 8 << 20
-
+# Bytes read or written at once.
+_BLOCK_BYTES = 1 << 20
 
 # What Hadoop decompresses by file ending, and pyarrow's names for it. None: formats that only Hadoop reads.
 _CODECS = {
@@ -31,128 +34,83 @@ _CODECS = {
     ".lzo": None,
 }
 
-
 _JSON_SPACE = b" \t\r\n"
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# JSON lines --------------------------------------------------------------------------
+
 def copy_json_lines(
-    pieces: Sequence[Piece], kept: Sequence[np.ndarray], out_uri: str, extra: Sequence[pa.Table] | None
+    shares: Sequence[Share], dropped: Sequence[np.ndarray], out_uri: str, extra: Sequence[pa.Table] | None = None
 ) -> int:
-    output: pa.NativeFile | None = None
-    with ExitStack() as stack:
-        for index, piece in enumerate(pieces):
-            more = None if extra is None else extra[index].to_pylist()
-            for text in _kept_lines(piece, kept[index], more):
-                if output is None:
-                    output = stack.enter_context(storage.open_output(out_uri))
-                output.write(text)
-    return 0 if output is None else size_of(out_uri)
+    """Writes the rows of ``shares`` that are not dropped to one uncompressed file, in order; returns how many.
+
+    Args:
+        dropped: for each share the numbers **in the file** of the rows to leave out, in any order.
+        out_uri: plain URI. The file appears there whole or not at all; if no row is kept there is none.
+        extra: for each share a table with a row for each row of it, put behind the row's own fields.
+
+    Raises:
+        CopyMismatch: the shares do not hold so many rows, or may hold other rows to Spark. Nothing is written.
+        UserError: a row has a field of the name of one in ``extra``.
+        OSError: a file cannot be read or does not decompress: Hadoop's .lz4, for one, is not everybody else's.
+    """
+    kept = kept_masks(shares, dropped)
+    rows = int(sum(mask.sum() for mask in kept))
+    if rows:
+        with storage.open_output(out_uri) as stream, pa.BufferedOutputStream(stream, _BLOCK_BYTES) as output:
+            for index, (share, mask) in enumerate(zip(shares, kept, strict=True)):
+                for line in _kept_lines(share, mask, None if extra is None else extra[index].to_pylist()):
+                    output.write(line)
+    return rows
 
 
-def _kept_lines(piece: Piece, kept: np.ndarray, extra: list[dict[str, Any]] | None) -> Iterator[bytes]:
-    """The kept lines, many at a time. Raises CopyMismatch where rows and lines do not match."""
-    row = 0
-    for block, starts, ends in _line_blocks(piece):
-        is_row = _are_rows(piece, block, starts, ends)
-        rows = int(is_row.sum())
-        if row + rows > piece.rows:
-            raise CopyMismatch(f"{piece.uri}: more than the {piece.rows} rows from byte {piece.start}")
-        take = is_row.copy()
-        take[is_row] = kept[row : row + rows]
-        view = memoryview(block)
-        if extra is None:
-            # Neighbours go as one stretch of bytes: where `take` turns true and where it turns false again.
-            turns = np.flatnonzero(np.diff(np.concatenate([[0], take.view(np.int8), [0]])))
-            lines: list[bytes | memoryview] = [
-                view[starts[a] : ends[b - 1]] for a, b in zip(turns[::2], turns[1::2], strict=True)
-            ]
-        else:
-            numbers = row + np.cumsum(is_row) - 1
-            lines = [_with_fields(bytes(view[starts[i] : ends[i]]), extra[numbers[i]]) for i in np.flatnonzero(take)]
-        if lines:
-            yield b"".join(lines)
-        row += rows
-    if row != piece.rows:
-        raise CopyMismatch(f"{piece.uri}: {row} rows from byte {piece.start} where Spark read {piece.rows}")
-
-
-def _are_rows(piece: Piece, block: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(lines,) bool, false for lines of white space. Raises CopyMismatch where a line can be several rows."""
-    if block.count(b"\r", 0, ends[-1]) != block.count(b"\r\n", 0, ends[-1]):
-        raise CopyMismatch(f"{piece.uri}: carriage returns inside of lines, which Hadoop takes for line ends")
-    first = np.frombuffer(block, np.uint8)[starts]
-    is_row = np.ones(len(starts), bool)
-    arrays = bool((first == ord("[")).any())
-    for line in np.flatnonzero(np.isin(first, np.frombuffer(_JSON_SPACE, np.uint8))):
-        text = block[starts[line] : ends[line]].lstrip(_JSON_SPACE)
-        is_row[line] = bool(text)
-        arrays |= text.startswith(b"[")
-    if arrays:
-        raise CopyMismatch(f"{piece.uri}: a line holds a JSON array, whose elements are rows to Spark")
-    return is_row
-
-
-def _line_blocks(piece: Piece) -> Iterator[tuple[bytes, np.ndarray, np.ndarray]]:
-    """The piece's lines: blocks of bytes with the starts and ends (past the line feed) of lines in them."""
-    uri = storage.from_spark(piece.uri)
-    opened, path = storage.open_fs(uri)
-    ending = PurePosixPath(path).suffix
-    limit: float = piece.start + piece.length
-    if ending not in _CODECS:
-        with opened.open_input_file(path) as stream:
-            stream.seek(piece.start)
-            yield from _lines(piece, stream, limit)
+def _kept_lines(share: Share, kept: np.ndarray, extra: list[dict[str, Any]] | None) -> Iterator[bytes]:
+    if not kept.any():
         return
-    codec = _CODECS[ending]
-    if codec is None or piece.start > 0 or limit < size_of(uri):
-        raise CopyMismatch(f"{piece.uri}: compressed in a way that only Hadoop reads")
-    try:
-        with opened.open_input_stream(path, compression=codec) as stream:
-            yield from _lines(piece, stream, float("inf"))
-    except OSError as error:  # Hadoop's .lz4, for one, is not everybody else's
-        raise CopyMismatch(f"{piece.uri}: does not decompress: {error}") from error
+    wanted = kept.tolist()
+    row = -1
+    for row, line in enumerate(_rows(share)):
+        if row == share.rows:
+            break
+        if wanted[row]:
+            yield line if extra is None else _with_fields(line, extra[row])
+    if row + 1 != share.rows:
+        raise CopyMismatch(f"{share.uri}: not the {share.rows} rows from byte {share.start} that Spark read")
 
 
-def _lines(piece: Piece, stream: pa.NativeFile, limit: float) -> Iterator[tuple[bytes, np.ndarray, np.ndarray]]:
-    """As ``_line_blocks``, from a stream at the piece's start; the last line begins by byte ``limit``."""
-    position = piece.start  # in the file, of the block's first byte
-    skipping = piece.start > 0  # the line under way, or one that begins here, is the previous piece's
-    rest, wanted, at_end = b"", _BLOCK_BYTES, False
-    while not at_end and position <= limit:
-        data = stream.read(wanted)
-        at_end = not data
-        block = rest + data if rest else data
-        if skipping:
-            skipping = b"\n" not in block
-            # A carriage return at the block's end may have its line feed in the next.
-            cut = len(block) - block.endswith(b"\r") if skipping else block.index(b"\n") + 1
-            if b"\r" in block[:cut].removesuffix(b"\r\n"):
-                raise CopyMismatch(f"{piece.uri}: carriage returns inside of lines")
-            position, block = position + cut, block[cut:]
-            if skipping:
-                rest = block
-                continue
-        if not block:
-            rest = block
-            continue
-        if at_end and not block.endswith(b"\n"):
-            block += b"\n"
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
-        if not len(ends):
-            # A line longer than the block: reading more each time keeps the joining linear.
-            rest, wanted = block, max(_BLOCK_BYTES, 2 * len(block))
-            continue
-        starts = np.concatenate([[0], ends[:-1]])
-        owned = int(np.searchsorted(starts, limit - position, side="right"))
-        if position == 0 and block.startswith(b"\xef\xbb\xbf"):
-            starts[0] = 3  # a byte order mark belongs to a file, not to its first line
-        if owned:
-            yield block, starts[:owned], ends[:owned]
-        if owned < len(starts):
-            return
-        rest, wanted = block[ends[-1] :], _BLOCK_BYTES
-        position += int(ends[-1])
+def _rows(share: Share) -> Iterator[bytes]:
+    """The share's lines that are rows, each with its line feed."""
+    for line in _lines(share):
+        text = line.lstrip(_JSON_SPACE)
+        if text.startswith(b"["):
+            raise CopyMismatch(f"{share.uri}: a line holds a JSON array, whose elements are rows to Spark")
+        if text:
+            yield line if line.endswith(b"\n") else line + b"\n"
+
+
+def _lines(share: Share) -> Iterator[bytes]:
+    opened, path = storage.open_fs(share.uri)
+    ending = PurePosixPath(path).suffix
+    end: float = share.start + share.length
+    if ending not in _CODECS:
+        stream = opened.open_input_file(path)
+        stream.seek(share.start)
+    elif _CODECS[ending] is None or share.start > 0 or end < opened.get_file_info(path).size:
+        raise CopyMismatch(f"{share.uri}: compressed in a way that only Hadoop reads")
+    else:
+        stream, end = opened.open_input_stream(path, compression=_CODECS[ending]), float("inf")
+    begin = share.start
+    with io.BufferedReader(stream, _BLOCK_BYTES) as lines:
+        for line in lines:
+            if begin > end:
+                return
+            if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+                raise CopyMismatch(f"{share.uri}: carriage returns inside of lines, which Hadoop takes for line ends")
+            if begin == 0:
+                yield line.removeprefix(_BYTE_ORDER_MARK)  # which belongs to the file, not to its first line
+            elif begin > share.start:
+                yield line
+            begin += len(line)
 
 
 def _with_fields(line: bytes, fields: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Parts of files as Spark reads them, and the copying of their rows."""
+"""Parts of files as Spark reads them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,3 @@ class Piece:
     length: int
     first_row: int
     rows: int
-
-
-@dataclass(frozen=True)
-class CopyResult:
-    """Rows read and rows written of each piece, and the bytes of the file (0: there is none)."""
-
-    rows_in: tuple[int, ...]
-    rows_out: tuple[int, ...]
-    bytes: int

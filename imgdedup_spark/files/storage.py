@@ -22,8 +22,7 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 from pyarrow import fs
 
-from imgdedup_spark.errors import UserError
-from imgdedup_spark.files import storage
+from imgdedup_spark.errors import UserError, first_line
 
 __all__ = [
     "LEFT_ALONE_SECONDS",
@@ -51,18 +50,14 @@ __all__ = [
 # Hadoop's names for what pyarrow calls s3.
 _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 
-
 # Web servers are no storage: nothing here fetches from them, even where fsspec could.
 _WEB = {"http", "https", "ftp", "ftps", "sftp"}
-
 
 # File systems whose rename is cheap and whole. The others, object stores, copy to rename.
 _RENAMING = {"file", "hdfs", "viewfs"}
 
-
 # As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
-
 
 #: What no run names is deleted when nothing in it has changed for a week: until then it may belong to a run at work.
 LEFT_ALONE_SECONDS = 7 * 24 * 3600
@@ -165,7 +160,7 @@ def _without_spark(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass  # not one of pyarrow's own: fsspec may know it
     except OSError as error:
-        raise UserError(f"{url} cannot be opened: {_first_line(error)}") from error
+        raise UserError(f"{url} cannot be opened: {first_line(error)}") from error
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
@@ -174,14 +169,10 @@ def _without_spark(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     try:
         opened, root = url_to_fs(url)
     except (ImportError, ValueError) as error:  # fsspec names the package to install
-        raise UnsupportedScheme(f"{scheme}:// cannot be opened: {_first_line(error)}") from error
+        raise UnsupportedScheme(f"{scheme}:// cannot be opened: {first_line(error)}") from error
     except Exception as error:  # each backend raises its own kinds
-        raise UserError(f"{url} cannot be opened: {_first_line(error)}") from error
+        raise UserError(f"{url} cannot be opened: {first_line(error)}") from error
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def join(uri: str, *names: str) -> str:
@@ -204,19 +195,20 @@ def is_empty_or_missing(uri: str) -> bool:
 
 def list_files(uri: str, recursive: bool = False) -> list[str]:
     """Plain URIs of the files in a folder, by name; none if the folder is missing."""
-    opened, path = open_fs(uri)
-    infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=recursive))
-    below = sorted(info.path[len(path) :].lstrip("/") for info in infos if info.is_file)
-    return [join(uri, name) for name in below]
+    return [join(uri, name) for name in sorted(_files_below(uri, recursive))]
 
 
 def list_changes(uri: str) -> list[tuple[str, float]]:
     """The files in a folder and all below it, by path relative to it, and when each was last changed (seconds since
     1970; infinity where the file system does not say)."""
+    return [(name, (info.mtime_ns or math.inf) / 1e9) for name, info in _files_below(uri, recursive=True).items()]
+
+
+def _files_below(uri: str, recursive: bool) -> dict[str, fs.FileInfo]:
+    """The files in a folder, by path relative to it; none if it is missing."""
     opened, path = open_fs(uri)
-    infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=True))
-    files = [info for info in infos if info.is_file]
-    return [(info.path[len(path) :].lstrip("/"), (info.mtime_ns or math.inf) / 1e9) for info in files]
+    infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=recursive))
+    return {info.path[len(path) :].lstrip("/"): info for info in infos if info.is_file}
 
 
 def delete(uri: str) -> None:
@@ -242,20 +234,19 @@ def move_files(source: str, target: str) -> None:
     """Moves all files below one folder to the same names below another, replacing those there."""
     opened, start = open_fs(source)
     _, end = open_fs(target)
-    infos = opened.get_file_info(fs.FileSelector(start, allow_not_found=True, recursive=True))
-    names = sorted(info.path[len(start) :].lstrip("/") for info in infos if info.is_file)
+    names = sorted(_files_below(source, recursive=True))
     for folder in sorted({name.rpartition("/")[0] for name in names}):
         opened.create_dir(f"{end}/{folder}".rstrip("/"), recursive=True)
 
-    def move(name: str) -> None:
-        to = f"{end}/{name}"
-        if opened.get_file_info(to).type == fs.FileType.File:
-            opened.delete_file(to)  # HDFS does not rename onto a file
-        opened.move(f"{start}/{name}", to)
-
     # An object store copies to move, which takes a while for each file and is nothing to wait for one by one.
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(move, names))
+        list(pool.map(lambda name: _replace(opened, f"{start}/{name}", f"{end}/{name}"), names))
+
+
+def _replace(opened: fs.FileSystem, source: str, target: str) -> None:
+    if opened.get_file_info(target).type == fs.FileType.File:
+        opened.delete_file(target)  # HDFS does not rename onto a file
+    opened.move(source, target)
 
 
 def read_text(uri: str) -> str:
@@ -296,15 +287,8 @@ def open_output(uri: str) -> Iterator[pa.NativeFile]:
         if scheme == "file":
             Path(temporary).replace(path)
         else:
-            if opened.get_file_info(path).type == fs.FileType.File:
-                opened.delete_file(path)  # HDFS does not rename onto a file
-            opened.move(temporary, path)
+            _replace(opened, temporary, path)
     except BaseException:
         if opened.get_file_info(temporary).type == fs.FileType.File:
             opened.delete_file(temporary)
         raise
-
-
-def size_of(uri: str) -> int:
-    opened, path = storage.open_fs(uri)
-    return int(opened.get_file_info(path).size)

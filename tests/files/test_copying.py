@@ -4,7 +4,6 @@ import decimal
 import gzip
 import json
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgdedup_spark.errors import CopyMismatch, UserError
-from imgdedup_spark.files import json_lines
-from imgdedup_spark.files import parquet as copying
-from imgdedup_spark.files.copying import copy_pieces
-from imgdedup_spark.files.parquet import owned_row_groups, write_empty_parquet
-from imgdedup_spark.files.pieces import CopyResult, Piece
+from imgdedup_spark.files import json_lines, parquet, storage
+from imgdedup_spark.files.json_lines import copy_json_lines
+from imgdedup_spark.files.parquet import copy_parquet, owned_row_groups, row_groups, shares_of, write_empty_parquet
+from imgdedup_spark.files.shares import Share, grouped
 
-
-def uri(path):
-    return "file:" + quote(str(path), safe="/é")
+NONE = np.array([], np.int64)
 
 
 def whole(path, rows, first_row=0):
-    return Piece(uri(path), 0, Path(path).stat().st_size, first_row, rows)
+    return Share(f"file:{path}", first_row, rows)
+
+
+def whole_text(path, rows):
+    return Share(f"file:{path}", 0, rows, 0, Path(path).stat().st_size)
 
 
 def awkward_table(rows=10):
@@ -83,11 +83,11 @@ def write(table, path, row_group_size=None, **options):
 
 
 def leaves(path):
-    """How each column is stored: types, levels, field ids (which `str` shows), codec, dictionary."""
+    """How each column is stored: types, levels, field ids (which `str` shows), codec."""
     file = pq.ParquetFile(path)
     group = file.metadata.row_group(0)
     columns = [group.column(i) for i in range(group.num_columns)]
-    return str(file.schema).split("\n", 1)[1], [(c.compression, c.has_dictionary_page) for c in columns]
+    return str(file.schema).split("\n", 1)[1], [c.compression for c in columns]
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ WRITERS = {
 def test_every_type_goes_through_as_it_is(tmp_path, out, options):
     path = tmp_path / "a b%20é#.parquet"
     write(awkward_table(), path, row_group_size=4, **options)
-    result = copy_pieces("parquet", [whole(path, 10)], {0: np.array([8, 0, 3])}, out)
+    assert copy_parquet([whole(path, 10)], [np.array([8, 0, 3])], out) == 7
     expected = pq.read_table(path)
     keep = [i for i in range(10) if i not in (0, 3, 8)]
     found = pq.read_table(out)
@@ -121,112 +121,126 @@ def test_every_type_goes_through_as_it_is(tmp_path, out, options):
     metadata = [{k: v for k, v in pq.read_metadata(p).metadata.items() if k != b"ARROW:schema"} for p in (out, path)]
     assert metadata[0] == metadata[1] != {}
     assert leaves(out) == leaves(path)
-    assert result == CopyResult((10,), (7,), Path(out).stat().st_size)
 
 
-def test_old_timestamps_stay_int96(tmp_path, out):
+def test_spark_s_old_timestamps_stay_int96_of_any_year(tmp_path, out):
     path = tmp_path / "a.parquet"
-    table = pa.table({"t": pa.array([0, -1, None, 10**18], pa.timestamp("ns")), "i": [1, 2, 3, 4]})
-    pq.write_table(table, path, use_deprecated_int96_timestamps=True, store_schema=False)
-    copy_pieces("parquet", [whole(path, 4)], {0: np.array([0])}, out)
-    assert pq.ParquetFile(out).schema.column(0).physical_type == "INT96"
-    assert pq.read_table(out).equals(pq.read_table(path).slice(1))
-
-
-@pytest.mark.parametrize("by_spark", [True, False])
-def test_old_timestamps_beyond_nanoseconds(tmp_path, out, by_spark):
-    path = tmp_path / "a.parquet"
-    years = [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 999999)]
-    metadata = {"org.apache.spark.version": "3.5.0"} if by_spark else {"x": "y"}
-    schema = pa.schema([("t", pa.timestamp("us"))], metadata=metadata)
+    times = [dt.datetime(1, 1, 1), None, dt.datetime(9999, 12, 31, 23, 59, 59, 999999)]
     options = {"use_deprecated_int96_timestamps": True, "store_schema": False}
-    write(pa.table([years], schema=schema), path, **options)
-    if by_spark:
-        copy_pieces("parquet", [whole(path, 2)], {}, out)
-        found = pq.ParquetFile(out, coerce_int96_timestamp_unit="us").read()
-        assert found["t"].to_pylist() == years
-    else:
-        with pytest.raises(CopyMismatch, match="out of bounds"):
-            copy_pieces("parquet", [whole(path, 2)], {}, out)
+    for metadata in ({"org.apache.spark.version": "3.5.0"}, {"x": "y"}):
+        schema = pa.schema([("t", pa.timestamp("us")), ("i", pa.int64())], metadata=metadata)
+        write(pa.table([times, [1, 2, 3]], schema=schema), path, **options)
+        if "x" in metadata:  # nanoseconds, maybe, which do not reach these years
+            with pytest.raises(CopyMismatch, match="INT96"):
+                copy_parquet([whole(path, 3)], [NONE], out + "2")
+        else:
+            copy_parquet([whole(path, 3)], [np.array([1])], out)
+            assert pq.ParquetFile(out).schema.column(0).physical_type == "INT96"
+            found = pq.ParquetFile(out, coerce_int96_timestamp_unit="us").read()
+            assert found["t"].to_pylist() == [times[0], times[2]]
 
 
 def test_what_pyarrow_would_store_differently_is_refused(tmp_path, out):
     path = tmp_path / "a.parquet"
-    types = [("old", pa.timestamp("us")), ("new", pa.timestamp("us"))]
-    pq.write_table(pa.table([[0], [0]], schema=pa.schema(types)), path)
-    source = copying._ParquetSource(uri(path))
-    # A file that has one of them as INT96 and the other not, which pyarrow cannot write.
-    source._int96 = ["old"]
-    with pytest.raises(CopyMismatch, match="INT96"):
-        source.writer_options(source.schema)
-
-
-def parquet_pieces(path, size):
-    """The file cut every `size` bytes, with the rows of each piece."""
-    metadata = pq.read_metadata(path)
-    pieces, row = [], 0
-    for start in range(0, Path(path).stat().st_size, size):
-        rows = sum(metadata.row_group(g).num_rows for g in owned_row_groups(metadata, start, size))
-        pieces.append(Piece(uri(path), start, size, row, rows))
-        row += rows
-    return pieces
+    pq.write_table(pa.table({"kind": ["x"]}), path, store_schema=False)
+    # Thrift for a column of strings, made one of an enumeration: bytes to pyarrow, strings to Spark.
+    string, enumeration = b"kind\x25\x00\x4c\x1c\x00\x00", b"kind\x25\x08\x4c\x4c\x00\x00"
+    assert string in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(string, enumeration))
+    with pytest.raises(CopyMismatch, match=r"column kind .*Enum.* would become"):
+        copy_parquet([whole(path, 1)], [NONE], out)
+    with pytest.raises(CopyMismatch, match=r"column kind .*Enum.* would become"):
+        write_empty_parquet(str(path), out)
+    path.write_bytes(b"PAR1 no Parquet PAR1")
+    with pytest.raises(CopyMismatch, match="cannot be copied"):
+        copy_parquet([whole(path, 1)], [NONE], out)
+    assert not list(Path(out).parent.glob("*"))
 
 
 @pytest.mark.parametrize("size", [100, 1000, 5000, 10**9])
-def test_each_row_group_is_in_one_piece(tmp_path, out, size):
-    path = tmp_path / "a.parquet"
+def test_each_row_group_is_in_one_share(tmp_path, out, size):
+    path = tmp_path / "a b%20é#.parquet"
     pq.write_table(awkward_table(100), path, row_group_size=9)
-    pieces = parquet_pieces(path, size)
-    assert sum(piece.rows for piece in pieces) == 100
-    dropped = {index: np.arange(p.first_row, p.first_row + p.rows)[::2] for index, p in enumerate(pieces)}
-    result = copy_pieces("parquet", pieces, dropped, out)
-    left = sorted(set(range(100)) - set(np.concatenate(list(dropped.values())).tolist()))
+    groups = row_groups(pq.read_metadata(path))
+    assert [group[:2] for group in groups] == [(first, min(9, 100 - first)) for first in range(0, 100, 9)]
+    shares = shares_of(str(path), size)
+    assert [share.first_row for share in shares] == [0, *np.cumsum([share.rows for share in shares[:-1]])]
+    assert sum(share.rows for share in shares) == 100
+    for share in shares:
+        held = [bytes_ for first, _, bytes_ in groups if share.first_row <= first < share.first_row + share.rows]
+        assert len(held) == 1 or sum(held) <= size
+    dropped = [np.arange(share.first_row, share.first_row + share.rows)[::2] for share in shares]
+    left = sorted(set(range(100)) - set(np.concatenate(dropped).tolist()))
+    assert copy_parquet(shares, dropped, out) == len(left)
     assert pq.read_table(out)["id"].to_pylist() == left
-    assert sum(result.rows_out) == len(left)
 
 
 def test_several_files_become_one_in_small_pieces_of_memory(tmp_path, out, monkeypatch):
-    monkeypatch.setattr(copying, "_BATCH_BYTES", 1000)
-    monkeypatch.setattr(copying, "_ROW_GROUP_BYTES", 5000)
-    monkeypatch.setattr(copying, "_WHOLE_GROUP_BYTES", 100)
+    monkeypatch.setattr(parquet, "_BATCH_BYTES", 1000)
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 5000)
+    monkeypatch.setattr(parquet, "_WHOLE_GROUP_BYTES", 100)
     paths = [tmp_path / f"{name}.parquet" for name in "ab"]
     for path in paths:
-        pq.write_table(awkward_table(50), path)
-    copy_pieces("parquet", [whole(path, 50) for path in paths], {1: np.array([0])}, out)
-    ids = pq.read_table(out)["id"].to_pylist()
-    assert ids == list(range(50)) + list(range(1, 50))
+        table = awkward_table(50)
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"name": path.name}), path)
+    assert copy_parquet([whole(path, 50) for path in paths], [NONE, np.array([0])], out) == 99
+    found = pq.read_table(out)
+    assert found["id"].to_pylist() == list(range(50)) + list(range(1, 50))
+    assert found.schema.equals(pq.read_schema(paths[0]), check_metadata=True)
     assert pq.read_metadata(out).num_row_groups > 2
 
 
-def test_rows_that_are_not_sparks_are_refused(tmp_path, out):
+def test_row_groups_of_no_kept_row_are_not_read(tmp_path, out, monkeypatch):
     path = tmp_path / "a.parquet"
-    pq.write_table(awkward_table(), path)
+    pq.write_table(awkward_table(40), path, row_group_size=10)
+    read = []
+    batches = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        pq.ParquetFile,
+        "iter_batches",
+        lambda file, rows, row_groups, **options: (
+            read.extend(row_groups) or batches(file, rows, row_groups=row_groups, **options)
+        ),
+    )
+    dropped = np.array([*range(10), *range(20, 30), 35])
+    assert copy_parquet([whole(path, 40)], [dropped], out) == 19
+    assert read == [1, 3]
+    assert pq.read_table(out)["id"].to_pylist() == sorted(set(range(40)) - set(dropped.tolist()))
+
+
+def test_rows_that_are_not_there_are_refused(tmp_path, out):
+    path = tmp_path / "a.parquet"
+    pq.write_table(awkward_table(20), path, row_group_size=10)
     other = tmp_path / "b.parquet"
     pq.write_table(pa.table({"x": [1]}), other)
-    for pieces, dropped in (
-        ([whole(path, 9)], {}),
-        ([whole(path, 11)], {}),
-        ([whole(path, 10, first_row=5)], {}),
-        ([whole(path, 10)], {0: np.array([10])}),
-        ([whole(path, 10)], {0: np.array([-1])}),
-        ([whole(path, 10), whole(other, 1)], {}),
+    for shares, *dropped in (
+        ([whole(path, 19)], NONE),
+        ([whole(path, 21)], NONE),
+        ([whole(path, 10, first_row=5)], NONE),
+        ([whole(path, 10, first_row=20)], NONE),
+        ([whole(path, 10)], [10]),
+        ([whole(path, 10, first_row=10)], [9]),
+        ([whole(path, 20)], [-1]),
+        ([whole(path, 20), whole(other, 1)], NONE, NONE),
     ):
         with pytest.raises(CopyMismatch):
-            copy_pieces("parquet", pieces, dropped, out)
+            copy_parquet(shares, dropped, out)
     assert {found.name for found in tmp_path.rglob("*") if found.is_file()} == {"a.parquet", "b.parquet"}
 
 
 def test_no_row_kept_no_file(tmp_path, out):
-    path = tmp_path / "a.parquet"
+    path = tmp_path / "a b%20é#.parquet"
     pq.write_table(awkward_table(), path)
-    result = copy_pieces("parquet", [whole(path, 10)], {0: np.arange(10)}, out)
-    assert result == CopyResult((10,), (0,), 0)
+    assert copy_parquet([whole(path, 10)], [np.arange(10)], out) == 0
     assert not Path(out).exists()
-    write_empty_parquet(uri(path), out, ["imagehash"])
+    write_empty_parquet(str(path), out, ["imagehash"])
     found = pq.read_table(out)
     assert found.num_rows == 0
     assert found.schema.names == [*awkward_table().schema.names, "imagehash"]
-    copy_pieces("parquet", [whole(out, 0)], {}, out + "2")
+    assert found.schema.metadata[b"\xc3\xa9"] == b"\xc3\xbc"
+    assert "imagehash" in json.loads(found.schema.metadata[b"huggingface"])["info"]["features"]
+    assert shares_of(out, 1) == []
+    assert copy_parquet([whole(out, 0)], [NONE], out + "2") == 0
 
 
 def test_extra_columns(tmp_path, out):
@@ -237,39 +251,50 @@ def test_extra_columns(tmp_path, out):
     metadata = {"org.apache.spark.sql.parquet.row.metadata": spark, "huggingface": features}
     schema = pa.schema([("i", pa.int64())], metadata=metadata)
     pq.write_table(pa.table([list(range(6))], schema=schema), path, row_group_size=2)
-    extra = pa.table({"imagehash": [f"h{i}" for i in range(6)], "texthash": [None, "t"] * 3})
-    copy_pieces("parquet", [whole(path, 6)], {0: np.array([1, 2, 3])}, out, [extra])
+    extra = pa.table({"imagehash": [f"h{i}" for i in range(6)], "texthash": [None, "t"] * 3, "score": [0.5] * 6})
+    copy_parquet([whole(path, 6)], [np.array([1, 2, 3])], out, [extra])
     found = pq.read_table(out)
     assert found.to_pydict() == {
         "i": [0, 4, 5],
         "imagehash": ["h0", "h4", "h5"],
         "texthash": [None, None, "t"],
+        "score": [0.5] * 3,
     }
     told = json.loads(found.schema.metadata[b"org.apache.spark.sql.parquet.row.metadata"])
-    assert [f["name"] for f in told["fields"]] == ["i", "imagehash", "texthash"]
-    assert "texthash" in json.loads(found.schema.metadata[b"huggingface"])["info"]["features"]
+    assert [f["name"] for f in told["fields"]] == ["i", "imagehash", "texthash", "score"]
+    assert told["fields"][3]["type"] == "double"
+    features = json.loads(found.schema.metadata[b"huggingface"])["info"]["features"]
+    assert [features[name]["dtype"] for name in ("texthash", "score")] == ["string", "float64"]
     with pytest.raises(UserError, match="imagehash"):
-        copy_pieces("parquet", [whole(out, 3)], {}, out + "2", [extra.slice(0, 3)])
+        copy_parquet([whole(out, 3)], [NONE], out + "2", [extra.slice(0, 3)])
+
+
+def test_items_are_grouped_by_size():
+    def groups(sizes):
+        return list(grouped(iter(sizes), lambda size: size, 10))
+
+    assert groups([]) == []
+    assert groups([4, 6, 1, 10, 11, 0, 5]) == [[4, 6], [1], [10], [11], [0, 5]]
 
 
 # JSON lines --------------------------------------------------------------------------
 
 
-def json_pieces(data, path, size):
-    """The file cut every `size` bytes, with the rows of each piece by the rule, looked at line by line."""
+def json_shares(data, path, size):
+    """The file cut every `size` bytes, with the rows of each share by the rule, looked at line by line."""
     path.write_bytes(data)
     begins, at = [], 0
     for line in data.split(b"\n"):
         if line.strip(b" \t\r\xef\xbb\xbf"):
             begins.append(at)
         at += len(line) + 1
-    pieces, row = [], 0
+    shares, row = [], 0
     for start in range(0, len(data), size):
         rows = sum(start < b <= start + size or b == start == 0 for b in begins)
-        pieces.append(Piece(uri(path), start, size, row, rows))
+        shares.append(Share(f"file:{path}", row, rows, start, size))
         row += rows
     assert row == len(begins)
-    return pieces, [data[b:].split(b"\n")[0] + b"\n" for b in begins]
+    return shares, [data[b:].split(b"\n")[0] + b"\n" for b in begins]
 
 
 ODD_LINES = (
@@ -282,32 +307,29 @@ ODD_LINES = (
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 11, 30, 1000])
 def test_lines_go_through_byte_for_byte_whatever_the_split(tmp_path, out, monkeypatch, size, block):
     monkeypatch.setattr(json_lines, "_BLOCK_BYTES", block)
-    pieces, lines = json_pieces(ODD_LINES, tmp_path / "a b.jsonl", size)
+    shares, lines = json_shares(ODD_LINES, tmp_path / "a b%20é#.jsonl", size)
     lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-    result = copy_pieces("jsonl", pieces, {}, out)
+    assert copy_json_lines(shares, [NONE] * len(shares), out) == len(lines)
     assert Path(out).read_bytes() == b"".join(lines)
-    assert result.rows_out == tuple(piece.rows for piece in pieces)
-    for piece in pieces:  # each by itself, too
+    for share in shares:  # each by itself, too
         Path(out).unlink(missing_ok=True)
-        copy_pieces("jsonl", [piece], {}, out)
-        expected = b"".join(lines[piece.first_row : piece.first_row + piece.rows])
-        assert (Path(out).read_bytes() if piece.rows else b"") == expected
+        assert copy_json_lines([share], [NONE], out) == share.rows
+        expected = b"".join(lines[share.first_row : share.first_row + share.rows])
+        assert (Path(out).read_bytes() if share.rows else b"") == expected
 
 
 def test_lines_are_dropped_by_number(tmp_path, out):
     data = b"".join(b'{"i":%d}\n' % i for i in range(1000))
-    pieces, lines = json_pieces(data, tmp_path / "a.jsonl", 2000)
+    shares, lines = json_shares(data, tmp_path / "a.jsonl", 2000)
     rng = np.random.default_rng(0)
     gone = rng.random(1000) < 0.4
     numbers = np.flatnonzero(gone)
-    dropped = {
-        i: numbers[(numbers >= p.first_row) & (numbers < p.first_row + p.rows)][::-1] for i, p in enumerate(pieces)
-    }
-    copy_pieces("jsonl", pieces, dropped, out)
+    dropped = [numbers[(numbers >= one.first_row) & (numbers < one.first_row + one.rows)][::-1] for one in shares]
+    assert copy_json_lines(shares, dropped, out) == (~gone).sum()
     assert Path(out).read_bytes() == b"".join(np.array(lines, object)[~gone])
-    everything = {i: np.arange(p.first_row, p.first_row + p.rows) for i, p in enumerate(pieces)}
+    everything = [np.arange(one.first_row, one.first_row + one.rows) for one in shares]
     Path(out).unlink()
-    assert copy_pieces("jsonl", pieces, everything, out).bytes == 0
+    assert copy_json_lines(shares, everything, out) == 0
     assert not Path(out).exists()
 
 
@@ -317,12 +339,11 @@ def test_compressed_lines(tmp_path, out, ending):
     parts = [b'{"i":1}\n{"i":', b"2}\n"]  # two members, as `cat a.gz b.gz` makes them
     pack = {"gz": gzip.compress, "bz2": bz2.compress, "zst": lambda part: pa.compress(part, "zstd", True)}[ending]
     path.write_bytes(b"".join(pack(part) for part in parts))
-    copy_pieces("jsonl", [whole(path, 2)], {0: np.array([0])}, out)
+    share = whole_text(path, 2)
+    assert copy_json_lines([share], [np.array([0])], out) == 1
     assert Path(out).read_bytes() == b'{"i":2}\n'
-    piece = whole(path, 2)
-    half = Piece(piece.uri, 0, piece.length // 2, 0, 1)
     with pytest.raises(CopyMismatch):
-        copy_pieces("jsonl", [half], {}, out + "2")
+        copy_json_lines([Share(share.uri, 0, 1, 0, share.length // 2)], [NONE], out + "2")
 
 
 def test_lines_that_are_not_sparks_rows_are_refused(tmp_path, out):
@@ -336,11 +357,11 @@ def test_lines_that_are_not_sparks_rows_are_refused(tmp_path, out):
     ):
         path.write_bytes(data)
         with pytest.raises(CopyMismatch):
-            copy_pieces("jsonl", [whole(path, rows)], {}, out)
+            copy_json_lines([whole_text(path, rows)], [NONE], out)
     bad = tmp_path / "b.jsonl.gz"
     bad.write_bytes(b"not gzip")
-    with pytest.raises(CopyMismatch):
-        copy_pieces("jsonl", [whole(bad, 1)], {}, out)
+    with pytest.raises(OSError, match="incorrect header check"):
+        copy_json_lines([whole_text(bad, 1)], [NONE], out)
     assert not list(Path(out).parent.glob("*"))
 
 
@@ -348,7 +369,7 @@ def test_extra_fields_leave_the_rest_of_the_line_alone(tmp_path, out):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"b": 1.10, "a": null}\r\n\n{ } \nnot json\n{"a":1e400}')
     extra = pa.table({"imagehash": ["h0", None, None, 'é"'], "texthash": ["t", None, "x", "u"]})
-    copy_pieces("jsonl", [whole(path, 4)], {}, out, [extra])
+    copy_json_lines([whole_text(path, 4)], [NONE], out, [extra])
     lines = Path(out).read_bytes().decode("utf-8").split("\n")
     assert lines == [
         '{"b": 1.10, "a": null, "imagehash": "h0", "texthash": "t"}\r',
@@ -358,7 +379,7 @@ def test_extra_fields_leave_the_rest_of_the_line_alone(tmp_path, out):
         "",
     ]
     with pytest.raises(UserError, match="field imagehash already"):
-        copy_pieces("jsonl", [whole(out, 4)], {}, out + "2", [extra])
+        copy_json_lines([whole_text(out, 4)], [NONE], out + "2", [extra])
 
 
 # Spark's own pieces ------------------------------------------------------------------
@@ -390,14 +411,17 @@ def test_pieces_are_those_that_spark_reads(spark, tmp_path, out, kind, split_byt
     finally:
         for name, value in before.items():
             spark.conf.set(name, value)
-    pieces = [Piece(*row) for row in found]
-    assert split_bytes > 5000 or len(pieces) > 1
-    for piece in pieces:
-        numbers = np.arange(piece.first_row, piece.first_row + piece.rows)
-        dropped = {0: numbers[1:]}
-        copy_pieces(kind, [piece], dropped, out)
+    assert split_bytes > 5000 or len(found) > 1
+    for file, start, length, first_row, count in found:
+        share = Share(storage.from_spark(file), first_row, count, start, length)
+        if kind == "parquet":
+            groups = row_groups(pq.read_metadata(path))
+            owned = [groups[index] for index in owned_row_groups(pq.read_metadata(path), start, length)]
+            assert (owned[0][0], sum(rows for _, rows, _ in owned)) == (first_row, count)
+        copy = copy_parquet if kind == "parquet" else copy_json_lines
+        assert copy([share], [np.arange(first_row + 1, first_row + count)], out) == 1
         if kind == "parquet":
             rows = pq.read_table(out)["k"].to_pylist()
         else:
             rows = [json.loads(line)["k"] for line in Path(out).read_text().splitlines()]
-        assert rows == [piece.first_row]
+        assert rows == [first_row]
