@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from contextlib import nullcontext
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -28,8 +27,8 @@ from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
-from imgdedup_spark.write.output import STAGING, Output
 from imgdedup_spark.write.everything import write_output
+from imgdedup_spark.write.output import STAGING, Output
 
 log = logging.getLogger("imgdedup")
 

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -21,7 +18,7 @@ from imgdedup_spark.keep.rank import ranked
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.match.decided import Decided
 from imgdedup_spark.read.columns import named_columns
-from imgdedup_spark.read.source import ORDER, Placed, Source, or_nulls
+from imgdedup_spark.read.source import ORDER, Source, or_nulls
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
 
@@ -72,7 +69,7 @@ def find_duplicates(
     )
 
 
-def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Clock, store: PrintStore) -> Found:
+def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Clock, store: PrintStore | None) -> Found:
     """What there is to know of rows that are not compared: nothing is dropped.
 
     Raises:

@@ -56,9 +56,7 @@ def find_in_stages(
     return found
 
 
-def _next(
-    found: Found, step: Prints, number: int, work: Workspace, clock: Clock, store: PrintStore | None
-) -> Found:
+def _next(found: Found, step: Prints, number: int, work: Workspace, clock: Clock, store: PrintStore | None) -> Found:
     placed = replace(found.placed, prints=work.cut(found.prints))
     found = replace(found, placed=placed, dropped=work.cut(found.dropped))
     rest = _rest(found, work)
@@ -94,9 +92,7 @@ def _rest(found: Found, work: Workspace) -> Rest:
     digest = out.agg(F.count(F.lit(1)).alias("rows"), F.expr(f"bit_xor(xxhash64({ORDER}))").alias("all")).collect()[0]
     # What is left depends on the stages before, and its numbers on which files there are.
     text = json.dumps([found.placed.files, digest["rows"], digest["all"]])
-    return Rest(
-        lambda part: found.placed.left(out, digest["rows"], part), hashlib.sha256(text.encode()).hexdigest()
-    )
+    return Rest(lambda part: found.placed.left(out, digest["rows"], part), hashlib.sha256(text.encode()).hexdigest())
 
 
 def _joined(found: Found, new: DataFrame) -> DataFrame:

@@ -29,6 +29,8 @@ _ROW_GROUP_BYTES = 32 << 20
 # ones each column is streamed through a buffer, all buffers together of this size.
 _WHOLE_GROUP_BYTES = 16 << 20
 
+_NO_EXTRA = pa.schema([])
+
 
 def row_groups(metadata: pq.FileMetaData) -> list[tuple[int, int, int]]:
     """(number of its first row in the file, rows, compressed bytes) of each row group."""
@@ -39,32 +41,6 @@ def row_groups(metadata: pq.FileMetaData) -> list[tuple[int, int, int]]:
         found.append((first_row, group.num_rows, size))
         first_row += group.num_rows
     return found
-
-
-def shares_of(uri: str, bytes_wanted: int) -> list[Share]:
-    """A Parquet file cut between row groups into shares of at most so many bytes, or of one row group."""
-    with _open_input(uri) as stream:
-        groups = row_groups(pq.read_metadata(stream))
-    parts = grouped(groups, lambda group: group[2], bytes_wanted)
-    return [Share(uri, part[0][0], sum(rows for _, rows, _ in part)) for part in parts]
-
-
-def owned_row_groups(metadata: pq.FileMetaData, start: int, length: int) -> list[int]:
-    """The row groups that Spark reads in the piece of ``length`` bytes from byte ``start``.
-
-    A row group belongs to the piece that its middle lies in, where the row group begins at its first column's first
-    page and is as long as its compressed columns together (parquet-mr,
-    ``ParquetMetadataConverter.filterFileMetaDataByMidpoint``).
-    """
-    owned = []
-    for index, (_, _, size) in enumerate(row_groups(metadata)):
-        column = metadata.row_group(index).column(0)
-        begin, dictionary = column.data_page_offset, column.dictionary_page_offset
-        if dictionary is not None and dictionary < begin:
-            begin = dictionary
-        if start <= begin + size // 2 < start + length:
-            owned.append(index)
-    return owned
 
 
 def copy_parquet(
@@ -90,7 +66,7 @@ def copy_parquet(
         like = work[0][0].uri
         with _refusing(like), storage.open_output(out_uri) as stream:
             file = _open(like)
-            schema = with_extra(file.schema_arrow, extra[0].schema if extra else pa.schema([]))
+            schema = with_extra(file.schema_arrow, extra[0].schema if extra else _NO_EXTRA)
             with pq.ParquetWriter(stream, schema, **writer_options(file, like)) as writer:
                 for tables in grouped(_kept_tables(work, file), lambda table: table.nbytes, _ROW_GROUP_BYTES):
                     table = pa.concat_tables(tables)
@@ -98,15 +74,15 @@ def copy_parquet(
     return sum(int(mask.sum()) for _, mask, _ in work)
 
 
-def write_empty_parquet(like_uri: str, out_uri: str, extra: Sequence[str] = ()) -> None:
-    """Writes a file of no rows with the schema and metadata of another; ``extra`` names string columns to add.
+def write_empty_parquet(like_uri: str, out_uri: str, extra: pa.Schema = _NO_EXTRA) -> None:
+    """Writes a file of no rows with the schema and metadata of another; ``extra`` are columns to add.
 
     Raises:
         CopyMismatch, UserError: as ``copy_parquet``.
     """
     with _refusing(like_uri), storage.open_output(out_uri) as stream:
         file = _open(like_uri)
-        schema = with_extra(file.schema_arrow, pa.schema([(name, pa.string()) for name in extra]))
+        schema = with_extra(file.schema_arrow, extra)
         pq.ParquetWriter(stream, schema, **writer_options(file, like_uri)).close()
 
 

@@ -73,7 +73,7 @@ class Vectors(Prints):
     def measured(self, frame: DataFrame, counts: Sequence[Row], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
         """As ``Prints.measured``; embeddings of another length than most become errors."""
         extremes = {one for row in counts for one in (row["fewest"], row["most"]) if one is not None}
-        rows = {one: 1 for one in extremes}
+        rows = dict.fromkeys(extremes, 1)
         if len(extremes) > 1:
             usable = frame.where("images > 0 and vector is not null").groupBy(self.sizes().alias("size")).count()
             rows = {row["size"]: row["count"] for row in usable.collect()}

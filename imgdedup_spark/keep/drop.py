@@ -13,9 +13,7 @@ from imgdedup_spark.read.source import ORDER, where_columns
 from imgdedup_spark.spark.joins import join_few, keepers
 
 
-def dropped_rows(
-    rows: DataFrame, decided: Decided, prints: Prints, references: References | None = None
-) -> DataFrame:
+def dropped_rows(rows: DataFrame, decided: Decided, prints: Prints, references: References | None = None) -> DataFrame:
     """One row for each duplicate: ``order`` and maybe ``input``; ``kept_order``, the keeper's, or ``reference``, its
     rank, if it is one of those (the other is null); ``distance``, ``similarity`` (null for hashes), ``reason``.
 

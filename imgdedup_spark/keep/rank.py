@@ -5,8 +5,6 @@ For ``first`` that is the input order itself; any other rule costs one sort of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -25,7 +23,7 @@ def ranked(rows: DataFrame, config: DedupConfig, stage: Stage) -> DataFrame:
         rows: has ``order``, ``key`` and the columns that the rule sorts by (``hash.prints`` names them).
         stage: freezes the sorted rows: numbers from a sort must not be made twice.
     """
-    terms = {name: column for name, column in _terms(config)}
+    terms = _terms(config)
     slim = rows.select(*where_columns(rows), "key", "images", *terms)
     if not terms:
         return slim.withColumn(RANK, F.col(ORDER))
@@ -38,7 +36,7 @@ def by_input_order(config: DedupConfig) -> bool:
     return not config.keep_terms
 
 
-def _terms(config: DedupConfig) -> Sequence[tuple[str, Column]]:
+def _terms(config: DedupConfig) -> dict[str, Column]:
     """The columns that ``--keep`` sorts by before input order, and how. A row without a value is never preferred for
     it."""
     names = list(row_terms(config))
@@ -47,4 +45,4 @@ def _terms(config: DedupConfig) -> Sequence[tuple[str, Column]]:
         name = f"term{names.index(term.column)}" if term.column in names else term.column
         column = F.col(name)
         found.setdefault(name, column.desc_nulls_last() if term.descending else column.asc_nulls_last())
-    return list(found.items())
+    return found

@@ -15,7 +15,7 @@ from imgdedup_spark.match.by_cosine import first_come as by_cosine
 from imgdedup_spark.match.by_hash import first_come as by_hash
 from imgdedup_spark.spark.workspace import Stage
 
-#: For every key ``first``, ``keeper``, ``is_reference``, ``distance`` and, if asked for, ``max_similarity``; and a plan.
+#: ``first``, ``keeper``, ``is_reference``, ``distance`` and maybe ``max_similarity`` of every key; and a plan.
 Answer = tuple[DataFrame, dict[str, Any]]
 
 

@@ -188,9 +188,7 @@ class PlacedInFiles(Placed):
             log.warning("kept/ is not in input order: the files' sizes go up and down too often for Spark to keep it")
             return self.kept(gone, count, emitted)
         scans = [replace(self.source, frame=self.source.scan(run[0].input, [one.uri for one in run])) for run in runs]
-        return reduce(
-            DataFrame.unionByName, [replace(self, source=scan).kept(gone, count, emitted) for scan in scans]
-        )
+        return reduce(DataFrame.unionByName, [replace(self, source=scan).kept(gone, count, emitted) for scan in scans])
 
     def shares(self, kind: str) -> list[tuple[int, Share]] | None:
         if not self.source.copied or kind != self.source.format or self.source.partitioned:

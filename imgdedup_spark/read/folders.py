@@ -15,7 +15,7 @@ from imgdedup_spark.read.source import ID, ORDER, PLACE, FileState, Placed, Sour
 #: Endings that a folder is searched for. Formats that cannot be decoded here are among them on purpose: such a picture
 #: must show up in errors/, not vanish.
 ENDINGS = frozenset(
-    "jpg jpeg jpe jfif png webp gif bmp dib tif tiff ppm pgm pbm pnm ico jp2 j2k jpx avif tga mpo heic heif jxl".split()
+    "jpg jpeg jpe jfif png webp gif bmp dib tif tiff ppm pgm pbm pnm ico jp2 j2k jpx avif tga mpo heic heif jxl".split()  # noqa: SIM905
 )
 
 

@@ -67,9 +67,7 @@ def find_parts(
     return parts
 
 
-def _names(
-    files: set[tuple[int, str]], inputs: Sequence[str], folders: Sequence[str]
-) -> dict[tuple[int, str], str]:
+def _names(files: set[tuple[int, str]], inputs: Sequence[str], folders: Sequence[str]) -> dict[tuple[int, str], str]:
     """Files are named by their path below the input; where two inputs have the same name, by the input too."""
     short = {}
     for index, file in files:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.read.files import FileSource
@@ -35,8 +35,6 @@ def open_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Sourc
     if all(resolves(frame, "_metadata.file_block_start") for frame in frames):
         scanner = name if name in PLAIN_FORMATS else None
         absolute = all(resolves(frame, "_metadata.row_index") for frame in frames)
-        return FileSource.of(
-            frames, inputs=tuple(inputs), roots=roots, format=name, absolute=absolute, scanner=scanner
-        )
+        return FileSource.of(frames, inputs=tuple(inputs), roots=roots, format=name, absolute=absolute, scanner=scanner)
     frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
     return Source(frame, tuple(frame.columns), name, tuple(inputs), roots)

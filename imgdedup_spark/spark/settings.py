@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.utils import is_remote
 from pyspark.util import inheritable_thread_target
 
-
 #: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
 #: slower; below about 64 the cost of a batch itself begins to show.
 PICTURE_BATCH_ROWS = 64

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgdedup_spark.files.parquet import owned_row_groups
 from imgdedup_spark.files.parquet_column import ColumnReader
 
 
@@ -22,39 +21,46 @@ def file(tmp_path):
 
 
 def places(path, rows):
-    """(start, rows) pairs → the struct column that Spark would give, as batches of up to 25 rows."""
-    size = path.stat().st_size
+    """The struct column that Spark would give for these rows of the file, as batches of up to 25."""
     uri = f"file:{path}".replace(" ", "%20")
-    flat = [(uri, start, min(length, size - start), row) for start, length, numbers in rows for row in numbers]
-    for first in range(0, len(flat), 25):
-        part = flat[first : first + 25]
-        yield pa.StructArray.from_arrays(
-            [pa.array([one[index] for one in part]) for index in range(4)], names=["file", "start", "length", "row"]
-        )
+    for first in range(0, len(rows), 25):
+        part = rows[first : first + 25]
+        yield pa.StructArray.from_arrays([pa.array([uri] * len(part)), pa.array(part, pa.int64())], ["file", "row"])
 
 
-@pytest.mark.parametrize("split", [200, 1000, 1 << 30])
-def test_pieces_of_any_size(file, split):
+@pytest.mark.parametrize(
+    "rows",
+    [
+        list(range(500)),
+        list(range(300, 500)),  # a task begins within the file
+        list(range(100, 137)) + list(range(10, 40)),  # stretches in any order
+        [row for row in range(500) if row % 11],  # some rows are not asked for
+        [3, 2, 499, 0],
+    ],
+    ids=["whole", "end", "stretches", "gaps", "backwards"],
+)
+def test_rows_are_found_by_their_numbers(file, rows):
     path, values = file
-    metadata = pq.read_metadata(path)
-    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
-    rows = []
-    for start in range(0, path.stat().st_size, split):
-        numbers = [row for g in owned_row_groups(metadata, start, split) for row in range(starts[g], starts[g + 1])]
-        rows.append((start, split, numbers))
     reader = pickle.loads(pickle.dumps(ColumnReader("image")))
     found = []
     for place in places(path, rows):
         portions = list(reader.read(place))
         assert [first for first, _ in portions] == np.cumsum([0, *[len(part) for _, part in portions[:-1]]]).tolist()
         found += [value for _, part in portions for value in part.to_pylist()]
-    assert found == values
+    assert found == [values[row] for row in rows]
+
+
+def test_a_file_is_opened_once_for_rows_that_follow_one_another(file, monkeypatch):
+    path, _ = file
+    opened = []
+    real = pq.read_metadata
+    monkeypatch.setattr(pq, "read_metadata", lambda stream: opened.append(1) or real(stream))
+    reader = ColumnReader("image")
+    [list(reader.read(place)) for place in places(path, list(range(500)))]
+    assert len(opened) == 1
 
 
 def test_a_file_that_changed_is_found_out(file):
     path, _ = file
     with pytest.raises(ValueError, match="did the file change"):
-        [list(ColumnReader("image").read(place)) for place in places(path, [(0, 1 << 30, range(501))])]
-    with pytest.raises(ValueError, match="out of order"):
-        [list(ColumnReader("image").read(place)) for place in places(path, [(0, 1 << 30, [3, 2])])]
+        [list(ColumnReader("image").read(place)) for place in places(path, list(range(501)))]

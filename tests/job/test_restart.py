@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgdedup_spark import job
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.hash import store as hashing
+from imgdedup_spark.hash import stage, store
 from imgdedup_spark.index.manifest import Index
+from imgdedup_spark.write import everything
 from imgdedup_spark.write.additions import Addition
 from imgdedup_spark.write.output import Output
 
@@ -43,7 +43,7 @@ def three_files(tmp_path):
 
 @pytest.fixture
 def a_group_a_file(monkeypatch):
-    monkeypatch.setattr(hashing, "_split", lambda spark, files: [[file] for file in files])
+    monkeypatch.setattr(stage, "_split", lambda spark, files: [[file] for file in files])
 
 
 def killing(monkeypatch, owner, name, when, count=1):
@@ -66,11 +66,11 @@ def killing(monkeypatch, owner, name, when, count=1):
 #: In the order in which a run comes by: each attempt gets a little further than the one before.
 POINTS = [
     (Output, "remember", "before", 1),
-    (hashing.PrintStore, "add", "after", 1),
-    (hashing.PrintStore, "add", "after", 2),
+    (store.PrintStore, "add", "after", 1),
+    (store.PrintStore, "add", "after", 2),
     (Output, "write_parquet", "after", 1),
-    (job, "write_kept", "before", 1),
-    (job, "write_kept", "after", 1),
+    (everything, "write_kept", "before", 1),
+    (everything, "write_kept", "after", 1),
     (Addition, "write", "after", 1),
     (Index, "commit", "before", 1),
     (Index, "commit", "after", 1),
@@ -87,8 +87,8 @@ def test_killed_at_every_step_and_started_again(run, three_files, tmp_path, monk
     options = (*HASHES, "--threshold", 1, "--index", tmp_path / "index")
     undisturbed = run(three_files, *HASHES, "--threshold", 1)
     added = []
-    real_add = hashing.PrintStore.add
-    monkeypatch.setattr(hashing.PrintStore, "add", lambda self, *a: (added.append(a), real_add(self, *a))[1])
+    real_add = store.PrintStore.add
+    monkeypatch.setattr(store.PrintStore, "add", lambda self, *a: (added.append(a), real_add(self, *a))[1])
     for point in POINTS:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             killing(patch, *point)
@@ -115,7 +115,8 @@ def test_a_finished_output_stays_until_the_new_one_is_whole(run, three_files, tm
     undisturbed = run(three_files, *HASHES, "--threshold", 4)
     assert undisturbed.ids() != first.ids()
     # An attempt that takes the place of a killed one needs no --overwrite, and goes on all the same.
-    for point, how in [((job, "write_kept", "after", 1), options), ((Output, "finish", "before", 1), options[:-1])]:
+    points = ((everything, "write_kept", "after", 1), options), ((Output, "finish", "before", 1), options[:-1])
+    for point, how in points:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             killing(patch, *point)
             run(three_files, *how, output="out")
@@ -176,32 +177,6 @@ def test_a_later_run_hashes_new_files_alone(run, three_files, tmp_path):
     assert "files_reused" not in other.summary["stages"]["hash"]
 
 
-@pytest.mark.parametrize("method", [("--method", "phash"), ("--method", "colorhash", "--verify", "dhash:8:4")])
-def test_pictures_are_known_by_their_bytes(run, photos, tmp_path, method):
-    """In a file of another name, with other rows, among new pictures; as lists, and unreadable ones."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    near = ("--threshold", 3) if len(method) > 2 else ()
-    options = (*method, *near, "--index", tmp_path / "index", "--run-id", "day")
-
-    def write_rows(name, letters):
-        images = [[{**photos, "x": b"none"}[letter] for letter in row] for row in letters]
-        table = pa.table({"id": list(range(len(letters))), "image": pa.array(images, pa.list_(pa.binary()))})
-        pq.write_table(table, folder / f"{name}.parquet")
-
-    write_rows("a", ["A", "B", "x", "AB", "C", ""])
-    run(folder, *options)
-    (folder / "a.parquet").unlink()
-    write_rows("b", ["D", "C", "A", "C", "", "x", "BA", "B"])
-    again = run(folder, *options)
-    # A, B and C, the last of them twice: what has been part of a longer list or unreadable is decoded again, except
-    # where the same bytes have been a row's only picture (B and A of BA).
-    assert again.summary["stages"]["hash"]["images_reused"] == 6
-    fresh = run(folder, *method, *near)
-    assert again.kept == fresh.kept and again.dropped == fresh.dropped
-    assert again.table("hashes") == fresh.table("hashes") and again.table("errors") == fresh.table("errors")
-
-
 def test_old_leavings_are_cleared(run, three_files, tmp_path, a_group_a_file):
     """What killed runs have left in an index goes after a week; what a run at work may have written stays."""
     index = tmp_path / "index"
@@ -252,7 +227,7 @@ def test_groups_of_files_are_as_one_reading(run, spark, tmp_path, kind, a_group_
 
 
 def test_sizes_as_spark_writes_them():
-    assert [hashing._bytes(one) for one in ("134217728", "134217728b", "128m", "128MB", "1g", "1k")] == [
+    assert [stage._bytes(one) for one in ("134217728", "134217728b", "128m", "128MB", "1g", "1k")] == [
         1 << 27,
         1 << 27,
         1 << 27,

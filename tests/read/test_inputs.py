@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgdedup_spark import DedupConfig, deduplicate
-from imgdedup_spark.read.source import Root, root_of
+from imgdedup_spark.read.listing import root_of
+from imgdedup_spark.read.source import Root
 
 pytestmark = pytest.mark.spark
 
