@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.config.wording import in_words_of_python
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash.encoder import check_models
 from imgdedup_spark.index.manifest import Index
@@ -70,6 +71,7 @@ class DedupResult:
         self._work.close()
 
 
+@in_words_of_python()
 def deduplicate(
     df: DataFrame,
     config: DedupConfig | None = None,
@@ -123,6 +125,7 @@ def deduplicate(
     return DedupResult(found, clock, work)
 
 
+@in_words_of_python()
 def hash_bytes(
     data: bytes,
     method: str = "phash",
