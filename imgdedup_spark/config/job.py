@@ -16,8 +16,8 @@ from imgdedup_spark.config.sections import (
 )
 from imgdedup_spark.errors import UserError
 
-#: What `imgdedup-fingerprint` has no use for. It takes `--keep`, which orders the rows of the index, `--verify`, whose
-#: hashes the index holds, and `--threshold`, without which `--verify` and the length of ready hashes do not matter.
+#: What imgdedup-fingerprint has no use for. It takes ``keep``, the order of the rows in the index; ``verify``, whose
+#: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
 NOT_FOR_FINGERPRINTS = ("output", "output_format", "overwrite", "show_num", "emit_hashes", "against", "similarity")
 
 
