@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.config.wording import in_words_of_python
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.hash.vectors import check_models
@@ -70,6 +71,7 @@ class DedupResult:
         self._work.close()
 
 
+@in_words_of_python()
 def deduplicate(
     df: DataFrame,
     config: DedupConfig | None = None,
@@ -120,6 +122,7 @@ def deduplicate(
     return DedupResult(found, clock, work)
 
 
+@in_words_of_python()
 def hash_bytes(
     data: bytes,
     method: str = "phash",

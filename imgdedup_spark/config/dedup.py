@@ -1,7 +1,4 @@
-"""What a run is asked to do: frozen dataclasses, checked at the door.
-
-Every option is declared once, here; the command line (``options``) and YAML files are read from these fields.
-"""
+"""How duplicates are found: all sections in one, and what concerns several of them."""
 
 from __future__ import annotations
 
@@ -10,85 +7,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imgdedup_spark.config.values import KeepTerm, VerifySpec, check_threshold, flag, option, parse_keep
+from imgdedup_spark.config.sections import (
+    EMBEDDING,
+    EmbeddingOptions,
+    HashOptions,
+    InputOptions,
+    KeepOptions,
+    MatchOptions,
+    OutputOptions,
+)
+from imgdedup_spark.config.values import check_threshold
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.kernels import hashes
-from imgdedup_spark.kernels.hashes import Decode, HashSpec
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
+from imgdedup_spark.kernels.hashes import HashSpec
 
-TEXT_RULES = ("lowercase", "ignore_non_character")
-
-
+#: What ``keep`` may sort by besides the row's own columns.
 KEEP_SIZES = ("width", "height", "pixels", "bytes")
 
 
-#: The method that is no hash: images are compared by the cosine of their embeddings.
-EMBEDDING = "clip"
-
-
 #: Options that only hashes, or only embeddings, do something with.
-HASH_OPTIONS = ("hash_size", "threshold", "verify", "hash_col")
+ONLY_HASHES = ("hash_size", "threshold", "verify", "hash_col")
 
 
-EMBEDDING_OPTIONS = ("similarity", "model", "embedding_col", "batch_size", "device")
+ONLY_EMBEDDINGS = tuple(item.name for item in dataclasses.fields(EmbeddingOptions))
 
 
 #: What one entry of ``stages`` may say; all other options hold for the whole run.
-STAGE_OPTIONS = ("method", *HASH_OPTIONS, *EMBEDDING_OPTIONS)
+STAGE_OPTIONS = ("method", *ONLY_HASHES, *ONLY_EMBEDDINGS)
 
 
-@dataclass(frozen=True)
-class DedupConfig:
+# Python puts the fields of the last base first: read from right to left, this is the order of the flow.
+@dataclass(frozen=True, kw_only=True)
+class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, HashOptions, InputOptions):
     """How duplicates are found and which row of a group stays; see the README's table of options."""
 
-    image_col: str | None = option(None, "column with the images (default: `images`, else `image`)", metavar="NAME")
-    image_root: str | None = option(
-        None,
-        "where relative image paths start; they may not climb out of it (default: folder of the input)",
-        metavar="DIR",
-    )
-    id_col: str | None = option(None, "the rows' own id (default: <input file name>#<row number>)", metavar="NAME")
-    text_col: str | None = option(None, "the text joins the image in the key", metavar="NAME")
-    text_normalize: tuple[str, ...] = option(
-        (), "what is done to the text before it is hashed", nargs="+", choices=TEXT_RULES, metavar="RULE"
-    )
-    method: str = option("phash", "hash method: " + ", ".join((*hashes.METHODS, EMBEDDING)), metavar="NAME")
-    hash_size: int = option(8, "N×N bits for the methods that have one", metavar="N")
-    threshold: int = option(0, "0: equal hashes; T: rows within T bits are near-duplicates", metavar="T")
-    similarity: float = option(0.9, "for embeddings: cosine >= S", metavar="S")
-    hash_col: str | None = option(
-        None, "a column of ready hashes (hex string or binary, all of one length): no image is read", metavar="NAME"
-    )
-    model: str = option(
-        "openai/clip-vit-base-patch32",
-        "for embeddings: a Hugging Face id, a local folder or an .onnx file",
-        metavar="MODEL",
-    )
-    embedding_col: str | None = option(None, "for embeddings: a column of ready vectors", metavar="NAME")
-    batch_size: int = option(32, "for embeddings: pictures in one inference batch", metavar="N")
-    device: str = option("auto", "for embeddings: where the model runs", choices=("auto", "cpu", "cuda"))
-    verify: tuple[str, ...] = option(
-        (), "a near-duplicate must also be within T bits under this second hash; repeatable", action="append",
-        metavar="METHOD:SIZE:T",
-    )  # fmt: skip
-    invariant: tuple[str, ...] = option(
-        (), "mirrored or turned copies count as duplicates", nargs="+", choices=("flip", "rotate"), metavar="KIND"
-    )
-    keep: str = option(
-        "first",
-        'which row of a group stays: `first`, or terms such as "pixels desc, bytes desc, first"',
-        metavar="RULE",
-    )
-    decode: Decode = option("fast", "`exact`: bit for bit the imagehash package's hashes", choices=("fast", "exact"))  # noqa: RUF009
-    on_error: str = option("keep", "a row with an unreadable image", choices=("keep", "drop", "fail"))
-    missing: str = option(
-        "keep", "rows without any image: keep all, or treat them as duplicates", choices=("keep", "duplicates")
-    )
-    max_pixels: int = option(DEFAULT_MAX_PIXELS, "larger images are errors", metavar="N")
-    show_num: int = option(0, "sample N groups of duplicates into pairs/", metavar="N")
-    emit_hashes: bool = option(
-        False, "add imagehash and texthash to kept/, and max_similarity for embeddings", action="store_true"
-    )
     #: Ways to find duplicates one after another, each among what the one before has kept: mappings of
     #: ``STAGE_OPTIONS``. For YAML files and Python; a command line has no room for it.
     stages: tuple[Mapping[str, Any], ...] = ()
@@ -96,18 +47,6 @@ class DedupConfig:
     ready_bits: int | None = None
     #: Numbers in one embedding, found in the data; no option.
     dimensions: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("text_normalize", "verify", "invariant"):
-            value = getattr(self, name)
-            value = (value,) if isinstance(value, str) else tuple(value or ())
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "stages", tuple(self.stages or ()))
-
-    @property
-    def spec(self) -> HashSpec:
-        """The main hash."""
-        return HashSpec(self.method, self.hash_size)
 
     @property
     def is_embedding(self) -> bool:
@@ -131,90 +70,46 @@ class DedupConfig:
         return tuple(f"{number} {one.method}" for number, one in enumerate(self.steps, 1))
 
     @property
-    def verifies(self) -> tuple[VerifySpec, ...]:
-        return tuple(VerifySpec.parse(text) for text in self.verify)
-
-    @property
     def specs(self) -> tuple[HashSpec, ...]:
         """All hashes of a picture: the main one, then those of ``verify``."""
         return (self.spec, *(verify.spec for verify in self.verifies))
-
-    @property
-    def keep_terms(self) -> tuple[KeepTerm, ...]:
-        """The terms of ``keep`` before the final ``first``; none for plain ``first``."""
-        return parse_keep(self.keep)
 
     def check(self) -> None:
         """Raises:
         UserError: an option is wrong, alone or beside another.
         """
-        for item in dataclasses.fields(self):
-            choices = item.metadata.get("choices")
-            value = getattr(self, item.name)
-            for one in value if isinstance(value, tuple) else (value,):
-                if choices and one not in choices:
-                    raise UserError(f"{flag(item.name)} is one of {', '.join(choices)}, not {one!r}")
-        if self.show_num < 0:
-            raise UserError(f"{flag('show_num')} is 0 or more, not {self.show_num}")
-        for name in ("max_pixels", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{flag(name)} is 1 or more, not {getattr(self, name)}")
-        if self.invariant:
-            raise UserError("--invariant is not available yet; leave it out")
-        if self.text_normalize and not self.text_col:
-            raise UserError("--text-normalize needs --text-col")
-        parse_keep(self.keep)
+        # First what an option has no business beside: that its value is wrong, too, does not matter then.
         if self.stages:
             self._check_stages()
         elif self.method == EMBEDDING:
             self._check_embeddings()
         else:
             self._check_hashes()
+        super().check()
+        if self.text_normalize and not self.text_col:
+            raise UserError("--text-normalize needs --text-col")
+        if not self.hash_col:
+            check_threshold(self.spec, self.threshold, "--threshold")
 
     def _check_hashes(self) -> None:
-        alien = self._changed(EMBEDDING_OPTIONS)
+        alien = self.changed(ONLY_EMBEDDINGS)
         if alien:
             raise UserError(f"{alien[0]} is for embeddings: add --method {EMBEDDING}, or leave it out")
-        hashes.validate(self.spec)
-        if self.hash_col:
-            if self.threshold < 0:
-                raise UserError(f"--threshold is 0 or more bits, not {self.threshold}")
-            if self.verify:
-                raise UserError(
-                    "--verify computes a second hash from the image, and --hash-col reads no image: leave one out"
-                )
-        else:
-            check_threshold(self.spec, self.threshold, "--threshold")
-        if self.verifies and not self.threshold:
-            raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
+        if self.hash_col and self.verify:
+            raise UserError(
+                "--verify computes a second hash from the image, and --hash-col reads no image: leave one out"
+            )
 
     def _check_embeddings(self) -> None:
-        alien = self._changed(HASH_OPTIONS)
+        alien = self.changed(ONLY_HASHES)
         if alien:
             raise UserError(
                 f"{alien[0]} is for hashes, and --method {EMBEDDING} compares embeddings, whose threshold is "
                 "--similarity: leave it out, or choose a hash method such as phash"
             )
-        # Below 0 nearly everything is a duplicate of everything, and the bounds of the search bound nothing.
-        if not 0 < self.similarity <= 1:
-            raise UserError(f"--similarity is a cosine above 0 and at most 1, not {self.similarity}")
-        if self.embedding_col:
-            unused = [one for one in self._changed(EMBEDDING_OPTIONS) if one in ("--model", "--batch-size", "--device")]
-            if unused:
-                raise UserError(f"{unused[0]} runs a model, and --embedding-col has ready vectors: leave one out")
-
-    def check_references(self, index: str | None, against: Sequence[str]) -> None:
-        """Raises:
-        UserError: the run is one of stages, which know nothing of earlier rows.
-        """
-        if self.stages and (index or against):
-            raise UserError(
-                f"{'--index' if index else '--against'} does not go with `stages`: give each stage a run of its "
-                "own (with an index of its own), the next one on the kept/ of the one before"
-            )
 
     def _check_stages(self) -> None:
-        alien = self._changed(STAGE_OPTIONS)
+        alien = self.changed(STAGE_OPTIONS)
         if alien:
             raise UserError(f"{alien[0]} stands beside `stages`: put it into the stage that it is for")
         if self.on_error == "drop":
@@ -234,7 +129,12 @@ class DedupConfig:
             if step.method == EMBEDDING and number < len(self.stages):
                 raise UserError(f"stage {number}: embeddings cost most, so that they are the last stage or none")
 
-    def _changed(self, names: tuple[str, ...]) -> list[str]:
-        """The flags of those options that do not have their default value."""
-        fields = {item.name: item for item in dataclasses.fields(self)}
-        return [flag(name) for name in names if getattr(self, name) != fields[name].default]
+    def check_references(self, index: str | None, against: Sequence[str]) -> None:
+        """Raises:
+        UserError: the run is one of stages, which know nothing of earlier rows.
+        """
+        if self.stages and (index or against):
+            raise UserError(
+                f"{'--index' if index else '--against'} does not go with `stages`: give each stage a run of its "
+                "own (with an index of its own), the next one on the kept/ of the one before"
+            )

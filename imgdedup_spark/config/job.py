@@ -5,24 +5,55 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.config.values import option
+from imgdedup_spark.config.options import Section, option
+from imgdedup_spark.config.sections import (
+    EmbeddingOptions,
+    HashOptions,
+    InputOptions,
+    KeepOptions,
+    MatchOptions,
+    OutputOptions,
+)
 from imgdedup_spark.errors import UserError
 
+#: What imgdedup-fingerprint has no use for. It takes ``keep``, the order of the rows in the index; ``verify``, whose
+#: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
+NOT_FOR_FINGERPRINTS = ("output", "output_format", "overwrite", "show_num", "emit_hashes", "against", "similarity")
 
-@dataclass(frozen=True)
-class JobConfig:
-    """A whole job: what it reads, where it writes, and a `DedupConfig`."""
+
+@dataclass(frozen=True, kw_only=True)
+class JobInput(Section):
+    """What is read."""
 
     input: tuple[str, ...] = option(
         (), "files, folders or globs; several are one data set in the order given", nargs="+", metavar="PATH"
     )
-    output: str = option("", "folder for the result; refuses a non-empty one unless --overwrite", metavar="DIR")
     input_format: str | None = option(
         None, "`parquet`, `jsonl`, `images`, or any Spark data source (default: by file ending)", metavar="FORMAT"
     )
+
+    def check(self) -> None:
+        super().check()
+        if not self.input:
+            raise UserError("--input is required: name at least one file, folder or glob")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOutput(Section):
+    """Where the result goes."""
+
+    output: str = option("", "folder for the result; refuses a non-empty one unless --overwrite", metavar="DIR")
     output_format: str | None = option(
         None, "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images)", choices=("parquet", "jsonl")
     )
+    dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
+    overwrite: bool = option(False, "replace an existing output", action="store_true")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobIndex(Section):
+    """What the rows are compared with besides each other."""
+
     index: str | None = option(
         None, "fingerprints of all that was kept so far: rows are compared with it and added to it", metavar="DIR"
     )
@@ -32,8 +63,31 @@ class JobConfig:
     run_id: str | None = option(
         None, "names this run in the index; the same id again replaces what that run had added", metavar="ID"
     )
-    dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
-    overwrite: bool = option(False, "replace an existing output", action="store_true")
+
+    def check(self) -> None:
+        super().check()
+        if self.run_id is not None and self.index is None:
+            raise UserError("--run-id names a run in an index: it needs --index")
+        if self.run_id == "":
+            raise UserError("--run-id: an id has at least one character")
+
+
+#: All options, in the order of the flow.
+SECTIONS: dict[str, tuple[type[Section], ...]] = {
+    "input": (JobInput, InputOptions),
+    "hash": (HashOptions,),
+    "match": (MatchOptions,),
+    "keep": (KeepOptions,),
+    "output": (JobOutput, OutputOptions),
+    "index": (JobIndex,),
+    "embeddings": (EmbeddingOptions,),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig(JobIndex, JobOutput, JobInput):
+    """A whole job: what it reads, where it writes, and a `DedupConfig`."""
+
     dedup: DedupConfig = field(default_factory=DedupConfig)
 
     def check(self, *, fingerprint: bool = False) -> None:
@@ -43,20 +97,17 @@ class JobConfig:
         Raises:
             UserError: an option is wrong, alone or beside another.
         """
-        if not self.input:
-            raise UserError("--input is required: name at least one file, folder or glob")
+        super().check()
         if fingerprint:
-            if not self.index:
-                raise UserError("--index is required: name the folder of the index to make or to add to")
-            if self.output or self.against:
-                raise UserError("--output and --against are options of imgdedup; this command only makes an index")
+            self._check_fingerprint()
         elif not self.output:
             raise UserError("--output is required: name the folder to write")
-        if self.output_format not in (None, "parquet", "jsonl"):
-            raise UserError(f"--output-format is one of parquet, jsonl, not {self.output_format!r}")
-        if self.run_id is not None and self.index is None:
-            raise UserError("--run-id names a run in an index: it needs --index")
-        if self.run_id == "":
-            raise UserError("--run-id: an id has at least one character")
         self.dedup.check_references(self.index, self.against)
         self.dedup.check()
+
+    def _check_fingerprint(self) -> None:
+        if not self.index:
+            raise UserError("--index is required: name the folder of the index to make or to add to")
+        unused = [*self.changed(NOT_FOR_FINGERPRINTS), *self.dedup.changed(NOT_FOR_FINGERPRINTS)]
+        if unused:
+            raise UserError(f"{unused[0]} is an option of imgdedup; this command only makes an index: leave it out")

@@ -1,23 +1,13 @@
-"""Values of options that have a form of their own, and how an option is declared."""
+"""Values of options that have a form of their own."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
 from imgdedup_spark.kernels.hashes import HashSpec
-
-
-def option(default: Any, help: str, **how: Any) -> Any:
-    """A field that is also a command-line option; ``how`` goes to ``ArgumentParser.add_argument``."""
-    metadata = {"help": help, **how}
-    if default is dataclasses.MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -48,10 +38,8 @@ class VerifySpec:
 
 def check_threshold(spec: HashSpec, threshold: int, option_name: str) -> None:
     """Raises:
-    UserError: the threshold makes no sense for this hash.
+    UserError: the threshold, of 0 or more bits, makes no sense for this hash.
     """
-    if threshold < 0:
-        raise UserError(f"{option_name}: a threshold is 0 or more bits, not {threshold}")
     if threshold == 0:
         return
     if not spec.near or spec.bits is None:
@@ -63,25 +51,31 @@ def check_threshold(spec: HashSpec, threshold: int, option_name: str) -> None:
         raise UserError(f"{option_name}: threshold {threshold} is larger than the hash, which has {spec.bits} bits")
 
 
-def flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+#: Commas between terms: an even number of backticks follows those that are not within a quoted column.
+_BETWEEN = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
+
+
+_TERM = re.compile(r"(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>[^`]+?))(?:\s+(?P<direction>asc|desc))?", re.IGNORECASE)
 
 
 def parse_keep(rule: str) -> tuple[KeepTerm, ...]:
     """``"pixels desc, first"`` → its terms; ``first`` closes the rule and may be left out.
 
+    A column between backticks may have any name, commas included; two backticks there stand for one.
+
     Raises:
         UserError: a term is not ``column``, ``column asc`` or ``column desc``, or comes after ``first``.
     """
     terms: list[KeepTerm] = []
-    words = [term.strip() for term in rule.split(",")]
+    words = [term.strip() for term in _BETWEEN.split(rule)]
     for index, term in enumerate(words):
         if term == "first":
             if index != len(words) - 1:
                 raise UserError(f"--keep {rule!r}: `first` decides every tie, so nothing can come after it")
             break
-        match = re.fullmatch(r"(.+?)(?:\s+(asc|desc))?", term, flags=re.IGNORECASE)
+        match = _TERM.fullmatch(term)
         if not match:
             raise UserError(f'--keep {rule!r}: a term is a column with asc or desc, as in "pixels desc, first"')
-        terms.append(KeepTerm(match[1].strip("`"), (match[2] or "asc").lower() == "desc"))
+        column = match["plain"] or match["quoted"].replace("``", "`")
+        terms.append(KeepTerm(column, (match["direction"] or "asc").lower() == "desc"))
     return tuple(terms)

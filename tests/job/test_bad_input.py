@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgdedup_spark.cli import main
+from imgdedup_spark.cli import fingerprint_main, main
 
 pytestmark = pytest.mark.spark
 
@@ -24,8 +24,8 @@ def table(photos, tmp_path):
 def refused(spark, capsys):
     """Runs the command line, expects status 2 and one line, and returns that line."""
 
-    def run_it(*arguments):
-        assert main([str(one) for one in arguments]) == 2
+    def run_it(*arguments, command=main):
+        assert command([str(one) for one in arguments]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         said = [line for line in lines if line.startswith("imgdedup: error: ")]
         assert len(said) == 1 and "Traceback" not in "".join(lines)
@@ -62,6 +62,7 @@ def refused(spark, capsys):
         (["--keep", "height up, first, n"], "--keep"),
         (["--keep", "first, n"], "--keep"),
         (["--keep", "beauty desc"], "`beauty`"),
+        (["--keep", "`id, n` desc"], "`id, n`"),
         (["--verify", "phash"], "METHOD:SIZE:T"),
         (["--verify", "phash:16:31"], "--threshold"),
         (["--nonsense"], "--nonsense"),
@@ -82,6 +83,9 @@ def test_wrong_yaml(refused, table, tmp_path):
     for text, expected in [
         ("treshold: 3", "did you mean `threshold`"),
         ("threshold: lots", "type int"),
+        ("id_col: 2024-01-01", "no column `2024-01-01`"),
+        ("id_col: no", "no column `no`"),
+        ("threshold: 3\nthreshold: 4", "`threshold` is there twice"),
         ("- a\n- b", "option: value"),
         ("a: [", "not valid YAML"),
         ("method: [phash, dhash]", "one value"),
@@ -94,6 +98,13 @@ def test_wrong_yaml(refused, table, tmp_path):
     ]:
         config.write_text(text)
         assert expected in refused("--config", config, "--input", table, "--output", tmp_path / "out")
+
+
+def test_an_index_alone_has_no_output(refused, table, tmp_path):
+    for options in (["--output", tmp_path / "out"], ["--show-num", 3], ["--emit-hashes"], ["--against", table]):
+        said = refused("--input", table, "--index", tmp_path / "index", *options, command=fingerprint_main)
+        assert f"{options[0]} is an option of imgdedup" in said
+    assert not (tmp_path / "index").exists()
 
 
 def test_missing_inputs_and_outputs(refused, table, tmp_path):

@@ -1,0 +1,161 @@
+"""How duplicates are found, section by section in the order of the flow. Every option is declared once, here or in
+``job``; the command line and YAML files are read from these fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imgdedup_spark.config.options import Section, option
+from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.kernels import hashes
+from imgdedup_spark.kernels.hashes import Decode, HashSpec
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
+
+TEXT_RULES = ("lowercase", "ignore_non_character")
+
+
+#: The method that is no hash: images are compared by the cosine of their embeddings.
+EMBEDDING = "clip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions(Section):
+    """What a row's image, id and text are, and what becomes of rows that have no image to compare."""
+
+    image_col: str | None = option(None, "column with the images (default: `images`, else `image`)", metavar="NAME")
+    image_root: str | None = option(
+        None,
+        "where relative image paths start; they may not climb out of it (default: folder of the input)",
+        metavar="DIR",
+    )
+    #: None: a row's place in the input, which is always there and always unique.
+    id_col: str | None = option(None, "the rows' own id (default: <input file name>#<row number>)", metavar="NAME")
+    text_col: str | None = option(None, "the text joins the image in the key", metavar="NAME")
+    #: As for ``on_error``, nothing is dropped that has not been compared.
+    missing: str = option(
+        "keep", "rows without any image: keep all, or treat them as duplicates", choices=("keep", "duplicates")
+    )
+    on_error: str = option("keep", "a row with an unreadable image", choices=("keep", "drop", "fail"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashOptions(Section):
+    """What is computed from a row, so that rows can be compared."""
+
+    text_normalize: tuple[str, ...] = option(
+        (), "what is done to the text before it is hashed", nargs="+", choices=TEXT_RULES, metavar="RULE"
+    )
+    #: Of the hashes of 64 bits the one with the fewest false pairs (docs/performance.md, "Recall, fast against exact").
+    method: str = option("phash", "hash method: " + ", ".join((*hashes.METHODS, EMBEDDING)), metavar="NAME")
+    #: 64 bits, as in the imagehash package; the kernels compare a machine word at a time.
+    hash_size: int = option(8, "N×N bits for the methods that have one", metavar="N")
+    hash_col: str | None = option(
+        None, "a column of ready hashes (hex string or binary, all of one length): no image is read", metavar="NAME"
+    )
+    #: Cheaper, and finds more edited copies than ``exact`` (same page).
+    decode: Decode = option("fast", "`exact`: bit for bit the imagehash package's hashes", choices=("fast", "exact"))  # noqa: RUF009
+    #: Where Pillow refuses, too.
+    max_pixels: int = option(DEFAULT_MAX_PIXELS, "larger images are errors", metavar="N")
+
+    @property
+    def spec(self) -> HashSpec:
+        """The main hash."""
+        return HashSpec(self.method, self.hash_size)
+
+    def check(self) -> None:
+        super().check()
+        self.check_least(1, "max_pixels")
+        if self.method != EMBEDDING:
+            hashes.validate(self.spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchOptions(Section):
+    """How near two hashes are in rows that match."""
+
+    #: How many bits still make a copy depends on the method and the pictures: who wants more than equal ones says so.
+    threshold: int = option(0, "0: equal hashes; T: rows within T bits are near-duplicates", metavar="T")
+    verify: tuple[str, ...] = option(
+        (), "a near-duplicate must also be within T bits under this second hash; repeatable", action="append",
+        metavar="METHOD:SIZE:T",
+    )  # fmt: skip
+    invariant: tuple[str, ...] = option(
+        (), "mirrored or turned copies count as duplicates", nargs="+", choices=("flip", "rotate"), metavar="KIND"
+    )
+
+    @property
+    def verifies(self) -> tuple[VerifySpec, ...]:
+        return tuple(VerifySpec.parse(text) for text in self.verify)
+
+    def check(self) -> None:
+        super().check()
+        if self.threshold < 0:
+            raise UserError(f"--threshold: a threshold is 0 or more bits, not {self.threshold}")
+        if self.verifies and not self.threshold:
+            raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
+        if self.invariant:
+            raise UserError("--invariant is not available yet; leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepOptions(Section):
+    """Which row of a group stays."""
+
+    #: The order that rows have anyway. Any other costs a sort.
+    keep: str = option(
+        "first",
+        'which row of a group stays: `first`, or terms such as "pixels desc, bytes desc, first"',
+        metavar="RULE",
+    )
+
+    @property
+    def keep_terms(self) -> tuple[KeepTerm, ...]:
+        """The terms of ``keep`` before the final ``first``; none for plain ``first``."""
+        return parse_keep(self.keep)
+
+    def check(self) -> None:
+        super().check()
+        parse_keep(self.keep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(Section):
+    """What is written beside the rows that stay."""
+
+    show_num: int = option(0, "sample N groups of duplicates into pairs/", metavar="N")
+    #: Off, so that kept/ has exactly the input's columns.
+    emit_hashes: bool = option(
+        False, "add imagehash and texthash to kept/, and max_similarity for embeddings", action="store_true"
+    )
+
+    def check(self) -> None:
+        super().check()
+        self.check_least(0, "show_num")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions(Section):
+    """What embeddings have in the place of hashes and their threshold."""
+
+    similarity: float = option(0.9, "for embeddings: cosine >= S", metavar="S")
+    #: The CLIP model that sees a picture in the fewest pieces, which makes it the quickest.
+    model: str = option(
+        "openai/clip-vit-base-patch32",
+        "for embeddings: a Hugging Face id, a local folder or an .onnx file",
+        metavar="MODEL",
+    )
+    embedding_col: str | None = option(None, "for embeddings: a column of ready vectors", metavar="NAME")
+    #: 19 MB of pixels (224×224 of three floats) in each worker.
+    batch_size: int = option(32, "for embeddings: pictures in one inference batch", metavar="N")
+    device: str = option("auto", "for embeddings: where the model runs", choices=("auto", "cpu", "cuda"))
+
+    def check(self) -> None:
+        super().check()
+        # Below 0 nearly everything is a duplicate of everything, and the bounds of the search bound nothing.
+        if not 0 < self.similarity <= 1:
+            raise UserError(f"--similarity is a cosine above 0 and at most 1, not {self.similarity}")
+        self.check_least(1, "batch_size")
+        unused = self.changed(("model", "batch_size", "device"))
+        if self.embedding_col and unused:
+            raise UserError(f"{unused[0]} runs a model, and --embedding-col has ready vectors: leave one out")
