@@ -98,15 +98,15 @@ def copy_parquet(
     return sum(int(mask.sum()) for _, mask, _ in work)
 
 
-def write_empty_parquet(like_uri: str, out_uri: str, extra: Sequence[str] = ()) -> None:
-    """Writes a file of no rows with the schema and metadata of another; ``extra`` names string columns to add.
+def write_empty_parquet(like_uri: str, out_uri: str, extra: pa.Schema) -> None:
+    """Writes a file of no rows with the schema and metadata of another, and columns of strings and doubles added.
 
     Raises:
         CopyMismatch, UserError: as ``copy_parquet``.
     """
     with _refusing(like_uri), storage.open_output(out_uri) as stream:
         file = _open(like_uri)
-        schema = with_extra(file.schema_arrow, pa.schema([(name, pa.string()) for name in extra]))
+        schema = with_extra(file.schema_arrow, extra)
         pq.ParquetWriter(stream, schema, **writer_options(file, like_uri)).close()
 
 

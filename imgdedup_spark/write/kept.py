@@ -87,6 +87,10 @@ def files_of(pieces: Sequence[PlacedPiece]) -> list[list[PlacedPiece]]:
     return list(grouped(pieces, lambda piece: piece.length, target))
 
 
+def _added(names: Sequence[str]) -> pa.Schema:
+    return pa.schema([(name, tables.EMITTED_TYPES[name]) for name in names])
+
+
 @dataclass(frozen=True)
 class CopyFiles:
     """The worker's side: a row of ``file``, ``pieces``, ``gone`` and maybe ``extra`` → a file, and a row of counts."""
@@ -104,7 +108,8 @@ class CopyFiles:
 
     def copy(self, task: dict[str, Any]) -> dict[str, Any]:
         gone = np.asarray(task["gone"] or [], np.int64)
-        schema = pa.schema([("order", pa.int64()), *((name, tables.EMITTED_TYPES[name]) for name in self.emitted)])
+        added = _added(self.emitted)
+        schema = pa.schema([("order", pa.int64()), *added])
         extra = pa.Table.from_pylist(task["extra"], schema) if self.emitted else None
         shares: list[Share] = []
         dropped: list[np.ndarray] = []
@@ -120,7 +125,13 @@ class CopyFiles:
         copy = copy_parquet if self.kind == "parquet" else copy_json_lines
         out = storage.join(self.folder, f"part-{task['file']:05d}.{self.kind}")
         try:
-            return {"rows": copy(shares, dropped, out, more or None), "problem": None}
+            rows = copy(shares, dropped, out, more or None)
+            if not rows and task["file"] == 0:  # kept/ is there even if it is empty
+                if self.kind == "parquet":
+                    write_empty_parquet(shares[0].uri, out, added)
+                else:
+                    storage.write_text(out, "")
+            return {"rows": rows, "problem": None}
         except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
 
@@ -162,10 +173,10 @@ def _by_copying(found: Found, output: Output) -> int | None:
 def _empty(found: Found, output: Output) -> int | None:
     """No rows, with the schema and metadata of the input's one file; None if it is not one, or cannot be read here."""
     files = found.source.frame.inputFiles()
-    extra = tables.emitted_names(found)
-    if len(files) != 1 or any(tables.EMITTED_TYPES[name] != pa.string() for name in extra):
+    if len(files) != 1:
         return None
     try:
+        extra = _added(tables.emitted_names(found))
         write_empty_parquet(storage.from_spark(files[0]), output.part("kept", "part-00000.parquet"), extra)
     except (CopyMismatch, UserError, OSError) as error:
         log.info("kept/ is written by Spark: %s", error)
