@@ -24,29 +24,6 @@ from pyarrow import fs
 
 from imgdedup_spark.errors import UserError, first_line
 
-__all__ = [
-    "LEFT_ALONE_SECONDS",
-    "UnsupportedScheme",
-    "absolute",
-    "also_open_with",
-    "check_workers",
-    "delete",
-    "exists",
-    "from_spark",
-    "is_empty_or_missing",
-    "is_local",
-    "join",
-    "list_changes",
-    "list_files",
-    "move_files",
-    "open_fs",
-    "open_output",
-    "read_text",
-    "split_uri",
-    "write_text",
-]
-
-
 # Hadoop's names for what pyarrow calls s3.
 _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -26,47 +25,35 @@ def serve_storage() -> None:
 
 def opened_by_spark(root: str) -> fs.FileSystem | None:
     """The file system of ``scheme://authority`` as Spark opens it; None without a JVM, or if Hadoop knows none."""
-    if _jvm() is None:
-        return None
     handler = _HadoopHandler(root)
     try:
-        handler.hadoop("/")
+        with handler.at("/"):
+            return fs.PyFileSystem(handler)
     except OSError:
         return None
-    return fs.PyFileSystem(handler)
-
-
-def _jvm() -> Any:
-    from pyspark import SparkContext
-
-    context = SparkContext._active_spark_context
-    return None if context is None else context._jvm
 
 
 class _HadoopHandler(fs.FileSystemHandler):
-    """``pyarrow.fs``'s operations in terms of ``org.apache.hadoop.fs.FileSystem``."""
+    """The operations that ``files.storage`` needs, by ``org.apache.hadoop.fs.FileSystem``."""
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
 
-    def hadoop(self, path: str) -> tuple[Any, Any]:
+    @contextmanager
+    def at(self, path: str) -> Iterator[tuple[Any, Any]]:
         """The Java file system and the Java path. Looked up each time: a session may have been stopped since."""
-        from pyspark import SparkContext
+        from py4j.protocol import Py4JError
 
-        jvm = _jvm()
-        if jvm is None:
+        context = _context()
+        if context is None:
             raise OSError(errno.ENOTCONN, f"{self.root}{path}: Spark has been stopped")
-        with _java_errors(self.root + path):
-            java = jvm.org.apache.hadoop.fs.Path(self.root + (path or "/"))
-            return java.getFileSystem(SparkContext._active_spark_context._jsc.hadoopConfiguration()), java
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _HadoopHandler) and other.root == self.root
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None  # type: ignore[assignment]
+        try:
+            java = context._jvm.org.apache.hadoop.fs.Path(self.root + (path or "/"))
+            yield java.getFileSystem(context._jsc.hadoopConfiguration()), java
+        except Py4JError as error:
+            problem = str(getattr(error, "java_exception", error)).splitlines()[0]
+            code = errno.ENOENT if "FileNotFoundException" in problem else errno.EIO
+            raise OSError(code, problem, self.root + path) from None
 
     def get_type_name(self) -> str:
         return "hadoop"
@@ -77,12 +64,9 @@ class _HadoopHandler(fs.FileSystemHandler):
     def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
         found = []
         for path in paths:
-            hadoop, java = self.hadoop(path)
-            with _java_errors(self.root + path):
-                there = hadoop.exists(java)
-                found.append(
-                    _info(path, hadoop.getFileStatus(java)) if there else fs.FileInfo(path, type=fs.FileType.NotFound)
-                )
+            with self.at(path) as (hadoop, java):
+                status = hadoop.getFileStatus(java) if hadoop.exists(java) else None
+                found.append(_info(path, status))
         return found
 
     def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
@@ -90,11 +74,9 @@ class _HadoopHandler(fs.FileSystemHandler):
         folders = [selector.base_dir]
         while folders:
             folder = folders.pop()
-            hadoop, java = self.hadoop(folder)
-            with _java_errors(self.root + folder):
-                if selector.allow_not_found and not hadoop.exists(java):
-                    continue
-                statuses = list(hadoop.listStatus(java))
+            with self.at(folder) as (hadoop, java):
+                there = not selector.allow_not_found or hadoop.exists(java)
+                statuses = hadoop.listStatus(java) if there else ()
                 here = [_info(f"{folder.rstrip('/')}/{one.getPath().getName()}", one) for one in statuses]
             found += here
             if selector.recursive:
@@ -102,66 +84,32 @@ class _HadoopHandler(fs.FileSystemHandler):
         return found
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        hadoop, java = self.hadoop(path)
-        with _java_errors(self.root + path):
-            self._done(hadoop.mkdirs(java), "cannot make", path)
+        with self.at(path) as (hadoop, java):
+            _check(hadoop.mkdirs(java), f"cannot make {self.root}{path}")
 
     def delete_dir(self, path: str) -> None:
-        hadoop, java = self.hadoop(path)
-        with _java_errors(self.root + path):
-            self._done(hadoop.delete(java, True), "cannot delete", path)
+        with self.at(path) as (hadoop, java):
+            _check(hadoop.delete(java, True), f"cannot delete {self.root}{path}")
 
-    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        for info in self.get_file_info_selector(fs.FileSelector(path, allow_not_found=missing_dir_ok)):
-            self.delete_dir(info.path)
-
-    def delete_root_dir_contents(self) -> None:
-        raise NotImplementedError("a whole file system is not deleted")
-
-    def delete_file(self, path: str) -> None:
-        self.delete_dir(path)
+    delete_file = delete_dir
 
     def move(self, src: str, dest: str) -> None:
-        hadoop, java = self.hadoop(src)
-        with _java_errors(self.root + src):
-            self._done(hadoop.rename(java, self.hadoop(dest)[1]), f"cannot rename {src} to", dest)
-
-    def copy_file(self, src: str, dest: str) -> None:
-        self._write(dest, self._read(src))
-
-    def open_input_stream(self, path: str) -> pa.NativeFile:
-        return pa.BufferReader(self._read(path))
+        with self.at(src) as (hadoop, java), self.at(dest) as (_, target):
+            _check(hadoop.rename(java, target), f"cannot rename {self.root}{src} to {self.root}{dest}")
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        return pa.BufferReader(self._read(path))
+        with self.at(path) as (hadoop, java), closing(hadoop.open(java)) as stream:
+            return pa.BufferReader(bytes(_context()._jvm.org.apache.commons.io.IOUtils.toByteArray(stream)))
+
+    open_input_stream = open_input_file
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
         return pa.PythonFile(_Output(self, path), mode="w")
 
-    def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        raise NotImplementedError("nothing here appends to a file")
+    def _unused(self, *_: Any) -> Any:
+        raise NotImplementedError
 
-    def _read(self, path: str) -> bytes:
-        hadoop, java = self.hadoop(path)
-        with _java_errors(self.root + path):
-            stream = hadoop.open(java)
-            try:
-                return bytes(_jvm().org.apache.commons.io.IOUtils.toByteArray(stream))
-            finally:
-                stream.close()
-
-    def _write(self, path: str, content: bytes) -> None:
-        hadoop, java = self.hadoop(path)
-        with _java_errors(self.root + path):
-            stream = hadoop.create(java, True)
-            try:
-                stream.write(bytearray(content))
-            finally:
-                stream.close()
-
-    def _done(self, done: bool, what: str, path: str) -> None:
-        if not done:
-            raise OSError(errno.EIO, f"{what} {self.root}{path}")
+    copy_file = open_append_stream = delete_dir_contents = delete_root_dir_contents = _unused
 
 
 class _Output(io.BytesIO):
@@ -175,24 +123,25 @@ class _Output(io.BytesIO):
         if not self.closed:
             content = self.getvalue()
             super().close()
-            self._handler._write(self._path, content)
+            with self._handler.at(self._path) as (hadoop, java), closing(hadoop.create(java, True)) as stream:
+                stream.write(bytearray(content))
 
 
-def _info(path: str, status: Any) -> fs.FileInfo:
+def _context() -> Any:
+    from pyspark import SparkContext
+
+    return SparkContext._active_spark_context
+
+
+def _info(path: str, status: Any | None) -> fs.FileInfo:
+    if status is None:
+        return fs.FileInfo(path, type=fs.FileType.NotFound)
     if status.isDirectory():
         return fs.FileInfo(path, type=fs.FileType.Directory)
     changed = status.getModificationTime() * 1_000_000
     return fs.FileInfo(path, type=fs.FileType.File, size=status.getLen(), mtime_ns=changed)
 
 
-@contextmanager
-def _java_errors(uri: str) -> Iterator[None]:
-    from py4j.protocol import Py4JError, Py4JJavaError
-
-    try:
-        yield
-    except Py4JJavaError as error:
-        code = errno.ENOENT if "FileNotFoundException" in str(error.java_exception) else errno.EIO
-        raise OSError(code, str(error.java_exception).splitlines()[0], uri) from None
-    except Py4JError as error:
-        raise OSError(errno.EIO, os.strerror(errno.EIO) + f": {error}", uri) from None
+def _check(done: bool, problem: str) -> None:
+    if not done:
+        raise OSError(errno.EIO, problem)

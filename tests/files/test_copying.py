@@ -150,7 +150,7 @@ def test_what_pyarrow_would_store_differently_is_refused(tmp_path, out):
     with pytest.raises(CopyMismatch, match=r"column kind .*Enum.* would become"):
         copy_parquet([whole(path, 1)], [NONE], out)
     with pytest.raises(CopyMismatch, match=r"column kind .*Enum.* would become"):
-        write_empty_parquet(str(path), out)
+        write_empty_parquet(str(path), out, pa.schema([]))
     path.write_bytes(b"PAR1 no Parquet PAR1")
     with pytest.raises(CopyMismatch, match="cannot be copied"):
         copy_parquet([whole(path, 1)], [NONE], out)
@@ -230,10 +230,10 @@ def test_no_row_kept_no_file(tmp_path, out):
     pq.write_table(awkward_table(), path)
     assert copy_parquet([whole(path, 10)], [np.arange(10)], out) == 0
     assert not Path(out).exists()
-    write_empty_parquet(str(path), out, pa.schema([("imagehash", pa.string())]))
+    write_empty_parquet(str(path), out, pa.schema([("imagehash", pa.string()), ("score", pa.float64())]))
     found = pq.read_table(out)
     assert found.num_rows == 0
-    assert found.schema.names == [*awkward_table().schema.names, "imagehash"]
+    assert found.schema.names == [*awkward_table().schema.names, "imagehash", "score"]
     assert found.schema.metadata[b"\xc3\xa9"] == b"\xc3\xbc"
     assert "imagehash" in json.loads(found.schema.metadata[b"huggingface"])["info"]["features"]
     assert copy_parquet([whole(out, 0)], [NONE], out + "2") == 0

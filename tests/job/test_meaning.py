@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -142,6 +143,22 @@ def test_emit_hashes(run, seven):
     hashes = {row["id"]: (row["imagehash"], row["texthash"]) for row in result.table("hashes")}
     for row in result.kept:
         assert (row["imagehash"], row["texthash"]) == hashes[f"seven.parquet#{row['id'] - 1}"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_kept_is_there_even_if_it_is_empty(run, tmp_path, kind):
+    known = write(tmp_path / "known.parquet", [b"aaaaaaaa"])
+    path = tmp_path / f"new.{kind}"
+    if kind == "parquet":
+        write(path, ["61" * 8])
+    else:
+        path.write_text(json.dumps({"image": "61" * 8}) + "\n")
+    result = run(path, "--hash-col", "image", "--against", known, "--emit-hashes")
+    assert result.summary["rows_kept"] == 0
+    [file] = (result.folder / "kept").glob("part-*")
+    if kind == "parquet":
+        assert pq.read_schema(file).names == ["id", "image", "imagehash", "texthash"]
+    assert result.kept == []
 
 
 def test_show_num_samples_largest_groups_first(run, seven):

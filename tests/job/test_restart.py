@@ -133,7 +133,7 @@ def test_a_finished_output_stays_until_the_new_one_is_whole(run, three_files, tm
 
 def test_other_options_do_not_take_up_a_killed_run(run, three_files, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        killing(patch, job, "write_kept", "before")
+        killing(patch, everything, "write_kept", "before")
         run(three_files, *HASHES, output="out")
     with pytest.raises(UserError, match="not empty"):
         run(three_files, *HASHES, "--threshold", 1, output="out")
@@ -150,7 +150,7 @@ def test_wrong_options_leave_no_trace(run, three_files, tmp_path):
 
 def test_a_changed_file_is_hashed_again(run, three_files, tmp_path, monkeypatch, a_group_a_file):
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        killing(patch, job, "write_kept", "before")
+        killing(patch, everything, "write_kept", "before")
         run(three_files, *HASHES, output="out")
     write(three_files, {"b": [(3, "ee"), (4, "0f"), (5, "f1")]})
     result = run(three_files, *HASHES, output="out")

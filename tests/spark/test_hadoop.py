@@ -15,6 +15,7 @@ from pyarrow import fs
 from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.index.manifest import Index, Run
+from imgdedup_spark.spark.hadoop import serve_storage
 
 pytestmark = [
     pytest.mark.spark,
@@ -25,6 +26,7 @@ pytestmark = [
 @pytest.fixture(params=["viewfs", "vendor"])
 def mounted(spark, tmp_path, request):
     """A local folder, and its URL."""
+    serve_storage()
     name = f"mount{abs(hash(str(tmp_path)))}"
     conf = spark.sparkContext._jsc.hadoopConfiguration()
     conf.set("fs.vendor.impl", "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme")
