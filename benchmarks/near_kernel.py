@@ -1,4 +1,4 @@
-"""The costs that the planner weighs (``imgdedup_spark/kernels/hamming/bands.py``), measured on one core in CPU seconds; no Spark.
+"""The costs that the planner weighs (``kernels/hamming/bands.py``), measured on one core in CPU seconds; no Spark.
 
 python benchmarks/near_kernel.py
 """
