@@ -1,4 +1,4 @@
-"""The two kinds of trouble this project knows: a user's mistake, and a picture that cannot be read."""
+"""The kinds of trouble this project knows, and what to tell of the errors of others."""
 
 from __future__ import annotations
 
@@ -46,3 +46,14 @@ class JobError(Exception):
 
 class CopyMismatch(Exception):
     """The file does not hold the rows that Spark read there, or holds what cannot be copied as it is."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that says anything, or the kind of error if none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's whole message on one line."""
+    return " ".join(str(error).split())

@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, BinaryType, FloatType, StructField, StructType
 
-from imgdedup_spark.kernels.arrow import bytes_of, list_of
+from imgdedup_spark.kernels.arrow import binary_to_lists, lists_to_binary
 from imgdedup_spark.kernels.encoders.embedder import normalised
 
 ARRAY = ArrayType(FloatType())
@@ -52,12 +52,12 @@ def read_ready(batch: pa.RecordBatch) -> tuple[pa.Array, list[str | None]]:
 
 def to_arrays(frame: DataFrame) -> DataFrame:
     """The frame with ``vector`` replaced by ``embedding``, array<float>; null where there is nothing to compare."""
-    return _converted(frame, "vector", StructField("embedding", ARRAY), list_of)
+    return _converted(frame, "vector", StructField("embedding", ARRAY), binary_to_lists)
 
 
 def to_vectors(frame: DataFrame) -> DataFrame:
     """The other way round."""
-    return _converted(frame, "embedding", StructField("vector", BinaryType()), bytes_of)
+    return _converted(frame, "embedding", StructField("vector", BinaryType()), lists_to_binary)
 
 
 def _converted(frame, old, new, convert):  # type: ignore[no-untyped-def]
