@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
-from imgdedup_spark.kernels.hashes.dct import PHash
+from imgdedup_spark.kernels.hashes.dct import phash
 from imgdedup_spark.kernels.hashes.grids import fast_side, grid
 from imgdedup_spark.kernels.pictures.decode import Picture, quiet
 
@@ -67,7 +67,7 @@ def parts(folder: Path, limit: int) -> dict[str, float]:
 
     seconds = dict.fromkeys(("read", "header", "decode", "resize", "hash", "all at once"), 0.0)
     source, count = batches(folder), 0
-    kernel, side = PHash(8), fast_side(32)
+    kernel, side = phash(8), fast_side(32)
     while count < limit:
         start = time.thread_time()
         batch = next(source, None)

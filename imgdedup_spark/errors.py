@@ -1,4 +1,4 @@
-"""The two kinds of trouble this project knows: a user's mistake, and a picture that cannot be read."""
+"""The kinds of trouble this project knows, and what to tell of the errors of others."""
 
 from __future__ import annotations
 
@@ -49,5 +49,11 @@ class CopyMismatch(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its type's name if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip()
+    """The first line of an error's message that says anything, or the kind of error if none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's whole message on one line."""
+    return " ".join(str(error).split())

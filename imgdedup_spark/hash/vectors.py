@@ -23,7 +23,7 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash.pictures import hash_pictures
 from imgdedup_spark.hash.prints import MEASURED, Prints, other_columns
 from imgdedup_spark.hash.worker import Rows
-from imgdedup_spark.kernels.arrow import bytes_of, list_of
+from imgdedup_spark.kernels.arrow import binary_to_lists, lists_to_binary
 from imgdedup_spark.kernels.encoders.embedder import Embedder, Encoder, normalised
 from imgdedup_spark.kernels.encoders.models import check_model, identity
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec
@@ -124,10 +124,10 @@ class Vectors(Prints):
 
     def readable(self, frame: DataFrame) -> DataFrame:
         """The frame with ``vector`` replaced by ``embedding``; null where there is nothing to compare."""
-        return _converted(frame, "vector", self.index_fields()[0], list_of)
+        return _converted(frame, "vector", self.index_fields()[0], binary_to_lists)
 
     def comparable(self, frame: DataFrame) -> DataFrame:
-        return _converted(frame, "embedding", StructField("vector", BinaryType()), bytes_of)
+        return _converted(frame, "embedding", StructField("vector", BinaryType()), lists_to_binary)
 
 
 class ReadyVectors(Vectors):

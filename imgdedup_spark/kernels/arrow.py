@@ -1,7 +1,8 @@
-"""Packed blocks: many values in one Spark row, so that the JVM moves a few large values instead of millions of rows.
+"""Binary columns of Arrow as NumPy arrays, and packed blocks: many values in one Spark row, so that the JVM moves a few
+large values instead of millions of rows.
 
-A block is two or more binary columns of equal row counts. What makes and reads them, and no more: workers that hash
-pictures load this, and need no compiler for it.
+A block is a row of two or more binary values, each an array. (Workers that hash pictures load this module: it must not
+bring the compiler with it.)
 """
 
 from __future__ import annotations
@@ -13,17 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from imgdedup_spark.kernels.cosine.rows import Float32
-
 # Hashes in a block: 8 MB of 64-bit hashes. Few enough for any heap, enough that a row's overhead vanishes.
 BLOCK_HASHES = 1_000_000
-
-
-def fixed_bytes(column: Any, size: int) -> npt.NDArray[np.uint8]:
-    """An Arrow binary column whose values all have ``size`` bytes, as ``(n, size)`` uint8."""
-    fixed = column.cast(pa.binary(size))
-    data = np.frombuffer(fixed.buffers()[1], dtype=np.uint8)
-    return data[fixed.offset * size : (fixed.offset + len(fixed)) * size].reshape(len(fixed), size)
 
 
 def record_batch(**columns: Any) -> Any:
@@ -50,45 +42,49 @@ def values(batch: Any, column: str, row: int, dtype: Any) -> npt.NDArray[Any]:
     return np.frombuffer(scalar.as_buffer(), dtype=dtype)
 
 
-def floats(column: pa.Array, dims: int) -> Float32:
-    """A binary column without nulls as an (n, dims) float32 view."""
+def binary_parts(column: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """A binary or string column without a copy: (n + 1,) where values begin and end, and the bytes that they lie in."""
+    if not len(column):  # Arrow may leave out the buffers
+        return np.zeros(1, np.int32), np.zeros(0, np.uint8)
+    wide = pa.types.is_large_binary(column.type) or pa.types.is_large_string(column.type)
     _, offsets, data = column.buffers()
-    wide = pa.types.is_large_binary(column.type)
-    first = np.frombuffer(offsets, np.int64 if wide else np.int32)[column.offset] if len(column) else 0
-    flat = np.frombuffer(data or b"", "<f4", len(column) * dims, int(first)) if dims * len(column) else np.zeros(0)
-    return flat.astype(np.float32, copy=False).reshape(len(column), dims)
+    bounds = np.frombuffer(offsets, np.int64 if wide else np.int32)
+    return bounds[column.offset : column.offset + len(column) + 1], np.frombuffer(data or b"", np.uint8)
 
 
-def slices_of(array: pa.Array) -> list[memoryview | None]:
-    """The bytes of each value of a binary or string array, without copying; None for nulls."""
-    if len(array) == 0:
-        return []
-    wide = pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type)
-    _, offset_buffer, data = array.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64 if wide else np.int32)
-    bounds = offsets[array.offset : array.offset + len(array) + 1].tolist()
-    # Arrow's views are of signed bytes; unsigned ones compare and index as bytes objects do.
-    view = memoryview(data if data is not None else b"").cast("B").toreadonly()
-    slices: list[memoryview | None] = [view[start:end] for start, end in itertools.pairwise(bounds)]
-    if array.null_count:
-        valid = array.is_valid().to_numpy(zero_copy_only=False)
+def fixed_bytes(column: pa.Array, size: int) -> npt.NDArray[np.uint8]:
+    """A binary column whose values all have ``size`` bytes, as an ``(n, size)`` uint8 view."""
+    bounds, data = binary_parts(column)
+    if not (np.diff(bounds) == size).all():
+        raise ValueError(f"a value has not the {size} bytes that all should have")
+    return data[bounds[0] : bounds[-1]].reshape(len(column), size)
+
+
+def floats(column: pa.Array, dims: int) -> npt.NDArray[np.float32]:
+    """A binary column without nulls as an (n, dims) float32 view."""
+    return fixed_bytes(column, 4 * dims).view("<f4").astype(np.float32, copy=False)
+
+
+def slices_of(column: pa.Array) -> list[memoryview | None]:
+    """The bytes of each value of a binary or string column, without a copy; None for nulls."""
+    bounds, data = binary_parts(column)
+    view = memoryview(data.data).toreadonly()
+    slices: list[memoryview | None] = [view[start:end] for start, end in itertools.pairwise(bounds.tolist())]
+    if column.null_count:
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
         slices = [piece if ok else None for piece, ok in zip(slices, valid, strict=True)]
     return slices
 
 
-def list_of(column: pa.Array) -> pa.Array:
-    """Binary → list of float32, without a copy of the numbers."""
-    if not len(column):
-        return pa.array([], pa.list_(pa.float32()))
-    _, offsets, data = column.buffers()
-    wide = pa.types.is_large_binary(column.type)
-    places = np.frombuffer(offsets, np.int64 if wide else np.int32)[column.offset : column.offset + len(column) + 1]
-    numbers = pa.array(np.frombuffer(data, "<f4", places[-1] // 4)) if data else pa.array([], pa.float32())
-    nothing = places[1:] == places[:-1]
-    return pa.ListArray.from_arrays(pa.array((places // 4).astype(np.int32)), numbers, mask=pa.array(nothing))
+def binary_to_lists(column: pa.Array) -> pa.Array:
+    """Binary → list of float32, without a copy of the numbers; null where there are none."""
+    bounds, data = binary_parts(column)
+    numbers = pa.array(data[bounds[0] : bounds[-1]].view("<f4"))
+    starts = pa.array(((bounds - bounds[0]) // 4).astype(np.int32))
+    return pa.ListArray.from_arrays(starts, numbers, mask=pa.array(bounds[1:] == bounds[:-1]))
 
 
-def bytes_of(column: pa.Array) -> pa.Array:
+def lists_to_binary(column: pa.Array) -> pa.Array:
     """List of float32 → binary; empty where it is null."""
     lists = column.fill_null([]) if column.null_count else column
     places = np.asarray(lists.offsets).astype(np.int32) * 4

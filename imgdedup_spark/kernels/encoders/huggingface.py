@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import UserError, one_line
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec, Network, cpu_threads, require
 
 # Seconds to wait for the hub before saying that it cannot be reached.
@@ -53,7 +53,7 @@ def _pretrained(loader: Any, model: str) -> Any:
             _ask_hub(model)
             return loader.from_pretrained(model)
         except (OSError, ValueError) as error:
-            raise UserError(f"--model {model}: {' '.join(str(error).split())[:300]}") from error
+            raise UserError(f"--model {model}: {one_line(error)[:300]}") from error
 
 
 def _ask_hub(model: str) -> None:

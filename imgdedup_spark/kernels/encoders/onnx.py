@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import UserError, one_line
 
 __all__ = ["Preprocessing", "check", "load"]
 
@@ -106,7 +106,7 @@ def load(path: str, device: str, threads: int) -> tuple[Preprocessing, Callable[
     try:
         session = onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # onnxruntime raises many kinds, which share no base but Exception
-        raise UserError(f"--model {path}: not a readable ONNX model: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"--model {path}: not a readable ONNX model: {one_line(error)[:200]}") from error
     entrance = _input(session, path)
     preprocessing = _preprocessing(entrance.shape, _settings(session, path), path)
     output = _output(session)

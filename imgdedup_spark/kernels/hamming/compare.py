@@ -1,57 +1,30 @@
 """Comparing packed hashes: the vector instruction under the search, and what else Numba compiles for it.
 
-Nothing here knows about bands or Spark. A table is ``(n, width)`` uint64; spans are its parts, ``(parts, 4)``: first
-word, end, threshold in bits, whether the part is reported. (Who changes this file must clear ``__pycache__``: Numba's
+Nothing here knows about bands or Spark. (Who changes this file must clear ``__pycache__``: Numba's
 cache for the modules that use it looks at their own files alone.)
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import llvmlite.ir as ir
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from imgdedup_spark.kernels.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
 
 Rows = npt.NDArray[np.int32]
 
 
-F = TypeVar("F", bound=Callable[..., Any])
+Spans = npt.NDArray[np.int64]
 
 
 # Codes compared by one vector operation: 8 of 64 bits fill an AVX-512 register.
 LANES = 8
-
-
-def compiled(function: F) -> F:
-    """Numba's ``njit`` with its machine code kept on disk where that is possible; elsewhere each worker compiles."""
-    try:
-        cached = numba.njit(cache=True, nogil=True)(function)
-        if _can_write(cached.stats.cache_path):
-            return cached
-    except RuntimeError:
-        pass  # Numba found no place for a cache.
-    return numba.njit(nogil=True)(function)
-
-
-@cache
-def _can_write(folder: str) -> bool:
-    """Whether files can be made there. For code in a zip file (``--py-files``) Numba does not find out in time."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 @intrinsic
@@ -116,48 +89,77 @@ def _within(words: int) -> Any:
 _within_1, _within_2, _within_4 = _within(1), _within(2), _within(4)
 
 
+class Table(NamedTuple):
+    """Hashes, and what it takes for two of them to match.
+
+    Attributes:
+        words: ``(n, width)`` uint64, one hash a row.
+        spans: ``(parts, 4)``: a part's first word, end, threshold in bits, and whether it is reported.
+    """
+
+    words: Words
+    spans: Spans
+
+
+# Compiled loops take the arrays out of such tuples first: taking one out counts references, which is atomic and slow.
 @compiled
-def match(table: Words, a: int, b: int, spans: npt.NDArray[np.int64]) -> bool:
-    for p in range(spans.shape[0]):
-        different = 0
-        for w in range(spans[p, 0], spans[p, 1]):
-            different += _popcount(table[a, w] ^ table[b, w])
-        if different > spans[p, 2]:
+def _different_bits(words: Words, spans: Spans, part: int, a: int, b: int) -> int:
+    different = 0
+    for w in range(spans[part, 0], spans[part, 1]):
+        different += _popcount(words[a, w] ^ words[b, w])
+    return different
+
+
+@compiled
+def match(words: Words, spans: Spans, a: int, b: int) -> bool:
+    for part in range(spans.shape[0]):  # noqa: SIM110 (a generator is not compiled)
+        if _different_bits(words, spans, part, a, b) > spans[part, 2]:
             return False
     return True
 
 
 @compiled
-def distances(table: Words, rows: Rows, others: Rows, spans: npt.NDArray[np.int64]) -> Rows:
+def distances(table: Table, rows: Rows, others: Rows) -> Rows:
+    words, spans = table
     out = np.zeros(rows.size, dtype=np.int32)
     for i in range(rows.size):
-        for p in range(spans.shape[0]):
-            if spans[p, 3]:
-                different = 0
-                for w in range(spans[p, 0], spans[p, 1]):
-                    different += _popcount(table[rows[i], w] ^ table[others[i], w])
-                out[i] = max(out[i], different)
+        for part in range(spans.shape[0]):
+            if spans[part, 3]:
+                out[i] = max(out[i], _different_bits(words, spans, part, rows[i], others[i]))
     return out
 
 
 @compiled
-def first_passing(codes: Words, lo: int, stop: int, x0: Any, x1: Any, x2: Any, x3: Any, threshold: int) -> int:
-    """The first of the codes ``lo .. stop - 1`` whose filter words are within the threshold of x, or -1.
+def filter_words(codes: Words, i: int) -> tuple[Any, Any, Any, Any]:
+    """The words of code ``i`` of ``(words, n)``, and zeros for those that are not there."""
+    zero = np.uint64(0)
+    words = codes.shape[0]
+    return (
+        codes[0, i] if words > 0 else zero,
+        codes[1, i] if words > 1 else zero,
+        codes[2, i] if words > 2 else zero,
+        codes[3, i] if words > 3 else zero,
+    )
+
+
+@compiled
+def first_passing(codes: Words, start: int, stop: int, x: tuple[Any, Any, Any, Any], threshold: int) -> int:
+    """The first of the codes ``start .. stop - 1`` whose filter words are within the threshold of ``x``, or -1.
 
     All the time of a search goes into this loop. ``codes`` must have ``LANES`` columns more than are asked for, which
     are read but do not count.
     """
     words = codes.shape[0]
     if words == 0:
-        return lo if lo < stop else -1
-    i = lo
+        return start if start < stop else -1
+    i = start
     while i < stop:
         if words == 1:
-            hits = _within_1(codes, i, x0, x1, x2, x3, threshold)
+            hits = _within_1(codes, i, x[0], x[1], x[2], x[3], threshold)
         elif words == 2:
-            hits = _within_2(codes, i, x0, x1, x2, x3, threshold)
+            hits = _within_2(codes, i, x[0], x[1], x[2], x[3], threshold)
         else:
-            hits = _within_4(codes, i, x0, x1, x2, x3, threshold)
+            hits = _within_4(codes, i, x[0], x[1], x[2], x[3], threshold)
         if hits != 0:
             first = i + _lowest_bit(hits)
             return first if first < stop else -1

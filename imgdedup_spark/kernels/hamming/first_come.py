@@ -2,10 +2,9 @@
 
 A row whose earliest neighbour is kept is dropped by it; a row without an earlier neighbour is kept. That settles
 nearly all rows in one sweep. What stays open (the earliest neighbour is itself dropped, so the next one counts) is
-gone through in keep
-order, block by block: a block is searched for neighbours among the rows kept so far, then walked row by row.
-However long a chain of neighbours is (the frames of a video, each like the next), no number of rounds depends on
-it.
+gone through in keep order, block by block: a block is searched for neighbours among the rows kept so far, then walked
+row by row. However long a chain of neighbours is (the frames of a video, each like the next), no number of rounds
+depends on it.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from imgdedup_spark.kernels.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
-from imgdedup_spark.kernels.hamming.compare import LANES, Rows, compiled, first_passing, match
+from imgdedup_spark.kernels.hamming.compare import LANES, Rows, Table, filter_words, first_passing, match
 from imgdedup_spark.kernels.hamming.table import Matcher
 
 Flags = npt.NDArray[np.bool_]
@@ -88,9 +88,8 @@ def resolve(
         queries = todo[part]
         targets = np.flatnonzero(kept[: queries[-1]]).astype(np.int32)
         matcher.search(table, targets, queries, best)
-        result[part] = _walk_block(
-            table, queries, best, limits[part], outside[part], kept, matcher.spans, matcher.filter_words
-        )
+        compared = Table(table, matcher.spans)
+        result[part] = _walk_block(compared, queries, best, limits[part], outside[part], kept, matcher.filter_words)
     return result
 
 
@@ -108,33 +107,27 @@ def _first_sweep(best: Rows) -> Rows:
 
 
 @compiled
-def _walk_block(
-    table: Words,
-    rows: Rows,
-    best: Rows,
-    limits: Rows,
-    outside: Flags,
-    kept: Flags,
-    spans: npt.NDArray[np.int64],
-    filter_words: int,
-) -> Rows:
+def _walk_block(table: Table, rows: Rows, best: Rows, limits: Rows, outside: Flags, kept: Flags, words: int) -> Rows:
     """Walks a block row by row; ``best`` knows the earliest keeper from before the block. Marks the newly kept."""
     result = np.empty(rows.size, dtype=np.int32)
-    codes = np.empty((filter_words, rows.size + LANES), dtype=np.uint64)
+    codes = np.empty((words, rows.size + LANES), dtype=np.uint64)
     kept_rows = np.empty(rows.size, dtype=np.int32)
     count = 0
-    x = np.zeros(4, dtype=np.uint64)
+    table_words, spans = table
+    threshold = spans[0, 2]
+    x = np.zeros((4, 1), dtype=np.uint64)
     for i in range(rows.size):
         row = rows[i]
-        for w in range(filter_words):
-            x[w] = table[row, w]
+        for w in range(words):
+            x[w, 0] = table_words[row, w]
         stop = np.searchsorted(kept_rows[:count], best[row])
-        s = first_passing(codes, 0, stop, x[0], x[1], x[2], x[3], spans[0, 2])
+        code = filter_words(x, 0)
+        s = first_passing(codes, 0, stop, code, threshold)
         while s >= 0:
-            if match(table, kept_rows[s], row, spans):
+            if match(table_words, spans, kept_rows[s], row):
                 best[row] = kept_rows[s]
                 break
-            s = first_passing(codes, s + 1, stop, x[0], x[1], x[2], x[3], spans[0, 2])
+            s = first_passing(codes, s + 1, stop, code, threshold)
         if best[row] < limits[i]:
             result[i] = best[row]
         elif outside[i]:
@@ -143,7 +136,7 @@ def _walk_block(
             result[i] = KEPT
             kept[row] = True
             kept_rows[count] = row
-            for w in range(filter_words):
-                codes[w, count] = x[w]
+            for w in range(words):
+                codes[w, count] = x[w, 0]
             count += 1
     return result

@@ -1,108 +1,109 @@
-"""Comparing one run of hashes with another, compiled."""
+"""Runs of hashes, compiled: levels of them, and how a run becomes the runs of the next level."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from imgdedup_spark.kernels.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
-from imgdedup_spark.kernels.hamming.compare import Rows, compiled, first_passing, match
-
-# Runs longer than this look up how early a neighbour must be to matter before they compare.
-LONG_RUN = 256
-
+from imgdedup_spark.kernels.hamming.compare import LANES, Rows, Table
 
 # Multiplier of Fibonacci hashing (2**64 over the golden ratio): spreads band values over buckets.
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-@compiled
-def compare_run(
-    table: Words,
-    target_codes: Words,
-    target_rows: Rows,
-    t0: int,
-    t1: int,
-    query_codes: Words,
-    query_rows: Rows,
-    q0: int,
-    q1: int,
-    best: Rows,
-    spans: npt.NDArray[np.int64],
-) -> None:
-    """Compares every query of a run with the targets before it, earliest first, up to its first match."""
-    words = target_codes.shape[0]
-    threshold = spans[0, 2]
-    end = t0
-    # Often all targets come before all queries (an index, kept rows): then they need no counting one by one.
-    if target_rows[t1 - 1] < query_rows[q0]:
-        end = t1
-    x1 = x2 = x3 = np.uint64(0)
-    x0 = np.uint64(0)
-    for j in range(q0, q1):
-        row = query_rows[j]
-        while end < t1 and target_rows[end] < row:
-            end += 1
-        stop = end
-        # Only what is earlier than the best so far can matter. In short runs looking that up (a cache miss) costs more
-        # than comparing.
-        if end - t0 > LONG_RUN and target_rows[end - 1] >= best[row]:
-            stop = t0 + np.searchsorted(target_rows[t0:end], best[row])
-        if words > 0:
-            x0 = query_codes[0, j]
-        if words > 1:
-            x1 = query_codes[1, j]
-        if words > 2:
-            x2 = query_codes[2, j]
-            x3 = query_codes[3, j]
-        s = first_passing(target_codes, t0, stop, x0, x1, x2, x3, threshold)
-        while s >= 0 and target_rows[s] < best[row]:
-            if match(table, target_rows[s], row, spans):
-                best[row] = target_rows[s]
-                break
-            s = first_passing(target_codes, s + 1, stop, x0, x1, x2, x3, threshold)
+class Levels(NamedTuple):
+    """Hashes in runs, one run after another, each in keep order. Level d has those that agree on d bands.
 
-
-@compiled
-def partition(
-    table: Words,
-    codes: Words,
-    rows: Rows,
-    lo: int,
-    hi: int,
-    band: npt.NDArray[np.int64],
-    bucket_bits: int,
-    out_codes: Words,
-    out_rows: Rows,
-    ends: npt.NDArray[np.int64],
-    keys: npt.NDArray[np.uint16],
-) -> None:
-    """Puts the codes ``lo..hi`` into buckets by one band, keeping their order inside each (a counting sort).
-
-    ``ends[i]`` and ``ends[i + 1]`` are the limits of bucket ``i`` in the output.
+    Attributes:
+        codes: ``(levels, filter words, n + LANES)`` uint64, the words that are compared at full speed.
+        rows: ``(levels, n)`` the hashes' rows in the table.
+        ends: ``(levels, buckets + 1)``; run i of level d is ``ends[d, i] .. ends[d, i + 1] - 1``.
     """
-    buckets = 1 << bucket_bits
+
+    codes: Words
+    rows: Rows
+    ends: npt.NDArray[np.int64]
+
+
+class Level(NamedTuple):
+    """One of the levels."""
+
+    codes: Words
+    rows: Rows
+    ends: npt.NDArray[np.int64]
+
+
+@compiled
+def level(levels: Levels, depth: int) -> Level:
+    return Level(levels.codes[depth], levels.rows[depth], levels.ends[depth])
+
+
+@compiled
+def make_levels(levels: int, hashes: int, words: int, bands: npt.NDArray[np.int64]) -> Levels:
+    """Room for so many levels, with ``words`` filter words, whichever bands cut them."""
+    buckets = 1
+    for band in range(bands.shape[0]):
+        buckets = max(buckets, 1 << bands[band, 3])
+    # Levels below the first are used up to their longest run only; memory never touched is never allocated.
+    return Levels(
+        np.empty((levels, words, hashes + LANES), dtype=np.uint64),
+        np.empty((levels, hashes), dtype=np.int32),
+        np.zeros((levels, buckets + 1), dtype=np.int64),
+    )
+
+
+@compiled
+def fill(levels: Levels, table: Table, rows: Rows) -> None:
+    """Makes these rows the one run of level 0."""
+    words, codes, level_rows = table.words, levels.codes[0], levels.rows[0]
+    for i in range(rows.size):
+        level_rows[i] = rows[i]
+        for w in range(codes.shape[0]):
+            codes[w, i] = words[rows[i], w]
+    levels.ends[0, 1] = rows.size
+
+
+@compiled
+def cut_by_band(
+    words: Words, level: Level, run: int, band: npt.NDArray[np.int64], bits: int, out: Level, scratch: npt.NDArray
+) -> None:
+    """Puts a run of a level into buckets, the runs of the next level, keeping the order inside each (a counting sort).
+
+    Args:
+        words: of the table.
+        band: ``(4,)`` word, shift, whether it goes on in the next word, width in bits.
+        bits: at most the width; there are ``1 << bits`` buckets.
+        scratch: uint16, room for the bucket number of each hash.
+    """
+    codes, rows = level.codes, level.rows
+    out_codes, out_rows, ends = out
+    start, stop = level.ends[run], level.ends[run + 1]
+    buckets = 1 << bits
     word, shift, spills, width = band[0], np.uint64(band[1]), band[2], band[3]
     mask = np.uint64((1 << width) - 1)
-    carried = table.shape[1] == 1 and codes.shape[0] == 1
+    carried = words.shape[1] == 1 and codes.shape[0] == 1
     for b in range(buckets + 1):
         ends[b] = 0
-    for i in range(lo, hi):
+    for i in range(start, stop):
         if carried:
             value = codes[0, i] >> shift
         else:
-            value = table[rows[i], word] >> shift
+            value = words[rows[i], word] >> shift
             if spills:
-                value |= table[rows[i], word + 1] << (np.uint64(64) - shift)
+                value |= words[rows[i], word + 1] << (np.uint64(64) - shift)
         value &= mask
-        if bucket_bits < width:
-            value = (value * MIX) >> np.uint64(64 - bucket_bits)
-        keys[i - lo] = value
+        if bits < width:
+            value = (value * MIX) >> np.uint64(64 - bits)
+        scratch[i - start] = value
         ends[np.int64(value) + 1] += 1
     for b in range(buckets):
         ends[b + 1] += ends[b]
-    for i in range(lo, hi):
-        key = np.int64(keys[i - lo])
+    for i in range(start, stop):
+        key = np.int64(scratch[i - start])
         at = ends[key]
         ends[key] = at + 1
         out_rows[at] = rows[i]
@@ -112,12 +113,3 @@ def partition(
     for b in range(buckets, 0, -1):
         ends[b] = ends[b - 1]
     ends[0] = 0
-
-
-@compiled
-def load_codes(table: Words, rows: Rows, lo: int, hi: int, codes: Words, out_rows: Rows) -> None:
-    """The rows ``lo..hi`` and their filter words, as the first level of a search."""
-    for i in range(lo, hi):
-        out_rows[i - lo] = rows[i]
-        for w in range(codes.shape[0]):
-            codes[w, i - lo] = table[rows[i], w]

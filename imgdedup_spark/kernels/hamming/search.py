@@ -7,207 +7,238 @@ of a run is its earliest.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.kernels.hamming.bands import MOVE_NS, PAIR_NS, QUERY_NS, Words
-from imgdedup_spark.kernels.hamming.compare import LANES, Rows, compiled
-from imgdedup_spark.kernels.hamming.runs import compare_run, load_codes, partition
+from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.kernels.hamming.bands import MOVE_NS, PAIR_NS, QUERY_NS
+from imgdedup_spark.kernels.hamming.compare import Rows, Table, filter_words, first_passing, match
+from imgdedup_spark.kernels.hamming.runs import Levels, cut_by_band, fill, level, make_levels
+
+# Runs longer than this look up how early a neighbour must be to matter before they compare.
+LONG_RUN = 256
+
+
+class Groups(NamedTuple):
+    """Rows in groups, ascending in each; group g is ``rows[ends[g] : ends[g + 1]]``."""
+
+    rows: Rows
+    ends: npt.NDArray[np.int64]
+
+
+class Keys(NamedTuple):
+    """What must agree before hashes are compared.
+
+    Attributes:
+        bands: ``(bands, 4)``: word, shift, whether it goes on in the next word, width in bits.
+        k: how many of them must agree.
+        prefix: the first bands of every key; others are not looked at.
+        deepen: 1; larger values make keys longer than pays.
+    """
+
+    bands: npt.NDArray[np.int64]
+    k: int
+    prefix: npt.NDArray[np.int64]
+    deepen: float
+
+
+class _Search(NamedTuple):
+    """A search of queries among targets, which are the same hashes if ``same``.
+
+    ``best`` is each query's earliest neighbour so far; ``scratch`` see ``cut_by_band``.
+    """
+
+    table: Table
+    targets: Levels
+    queries: Levels
+    same: bool
+    best: Rows
+    scratch: npt.NDArray[np.uint16]
+
+
+class _NextBands(NamedTuple):
+    """The bands that runs could be cut by next: how many, from which one on, and their width in bits."""
+
+    choices: int
+    first: int
+    width: int
+    deepen: float
 
 
 @compiled
-def _worth_splitting(targets: int, queries: int, same: bool, children: int, width: int, deepen: float) -> bool:
-    """Whether another band costs less than comparing the run as it is."""
+def _next_bands(keys: Keys, depth: int, first: int) -> _NextBands:
+    """What a key of ``depth`` bands can go on with, ``first`` being the one after its last."""
+    if depth == keys.k:
+        return _NextBands(0, 0, 0, keys.deepen)
+    choices = keys.bands.shape[0] - keys.k + depth + 1 - first  # after the last of them, what the key lacks must follow
+    if depth < keys.prefix.size:
+        first, choices = keys.prefix[depth], 1
+    return _NextBands(choices, first, keys.bands[first, 3], keys.deepen)
+
+
+@compiled
+def _worth_cutting(targets: int, queries: int, same: bool, following: _NextBands) -> bool:
+    """Whether going through all of the next bands costs less than comparing the run as it is."""
     pairs = float(targets) * queries * (0.5 if same else 1.0)
     moved = targets if same else targets + queries
-    split = children * (moved * MOVE_NS + queries * QUERY_NS + pairs * PAIR_NS / (1 << min(width, 20)))
-    return deepen * (pairs * PAIR_NS + queries * QUERY_NS) > split
+    compared = pairs * PAIR_NS / (1 << min(following.width, 20))
+    cut = following.choices * (moved * MOVE_NS + queries * QUERY_NS + compared)
+    return following.deepen * (pairs * PAIR_NS + queries * QUERY_NS) > cut
 
 
 @compiled
-def _search_run(
-    table: Words,
-    target_codes: Words,
-    target_rows: Rows,
-    targets: int,
-    query_codes: Words,
-    query_rows: Rows,
-    queries: int,
-    same: bool,
-    best: Rows,
-    spans: npt.NDArray[np.int64],
-    bands: npt.NDArray[np.int64],
-    k: int,
-    prefix: npt.NDArray[np.int64],
-    deepen: float,
-    target_ends: npt.NDArray[np.int64],
-    query_ends: npt.NDArray[np.int64],
-    keys: npt.NDArray[np.uint16],
-) -> None:
-    """Descends through the choices of up to k bands; level d of the buffers holds the runs that agree on d bands.
+def _earliest_from(rows: Rows, start: int, stop: int, row: int) -> int:
+    """``np.searchsorted`` in a part of the rows, without a view of it: making one counts references."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if rows[middle] < row:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
 
-    ``target_codes`` is ``(k + 1, words, targets)`` with level 0 filled, and so on.
+
+@compiled
+def _compare_runs(search: _Search, depth: int, first: int, runs: int, following: _NextBands, near_bits: int) -> int:
+    """Compares the queries of each run of a level with the targets of the same run, up to one that is worth cutting.
+
+    Every query is compared with the targets before it, earliest first, up to its first match. All runs in one call,
+    because taking arrays out of tuples counts references, and most runs are short.
+
+    Args:
+        first, runs: compares the runs ``first .. runs - 1``.
+        near_bits: each run of targets also meets the runs of queries whose number differs in one of so many bits.
+
+    Returns:
+        The run to be cut, or ``runs`` if there is none.
     """
-    count = bands.shape[0]
-    if k == 0 or not _worth_splitting(targets, queries, same, 1 if prefix.size else count - k + 1, bands[0, 3], deepen):
-        compare_run(
-            table, target_codes[0], target_rows[0], 0, targets, query_codes[0], query_rows[0], 0, queries, best, spans
-        )
-        return
-    # At each depth: the band chosen, the bucket looked at, the run it was cut from.
-    band = np.zeros(k + 1, dtype=np.int64)
-    bucket = np.zeros(k + 1, dtype=np.int64)
-    buckets = np.zeros(k + 1, dtype=np.int64)
-    t_lo = np.zeros(k + 1, dtype=np.int64)
-    t_hi = np.zeros(k + 1, dtype=np.int64)
-    q_lo = np.zeros(k + 1, dtype=np.int64)
-    q_hi = np.zeros(k + 1, dtype=np.int64)
-    depth = 1
-    band[1] = prefix[0] if prefix.size else 0
-    t_hi[1] = targets
-    q_hi[1] = queries
-    fresh = True
-    while depth > 0:
-        if fresh:
-            # Few hashes need few buckets: clearing the counters must not cost more than the hashes do.
-            bits = min(bands[band[depth], 3], 4)
-            while bits < bands[band[depth], 3] and (1 << bits) < t_hi[depth] - t_lo[depth]:
-                bits += 1
-            buckets[depth] = 1 << bits
-            bucket[depth] = 0
-            partition(
-                table, target_codes[depth - 1], target_rows[depth - 1], t_lo[depth], t_hi[depth], bands[band[depth]],
-                bits, target_codes[depth], target_rows[depth], target_ends[depth], keys,
-            )  # fmt: skip
-            if not same:
-                partition(
-                    table, query_codes[depth - 1], query_rows[depth - 1], q_lo[depth], q_hi[depth], bands[band[depth]],
-                    bits, query_codes[depth], query_rows[depth], query_ends[depth], keys,
-                )  # fmt: skip
-            fresh = False
-        if bucket[depth] == buckets[depth]:
-            band[depth] += 1
-            if depth <= prefix.size or band[depth] > count - k + depth - 1:
-                depth -= 1
-            else:
-                fresh = True
+    words, spans = search.table
+    threshold = spans[0, 2]
+    same, best = search.same, search.best
+    target_codes, target_rows, target_ends = (
+        search.targets.codes[depth],
+        search.targets.rows[depth],
+        search.targets.ends[depth],
+    )
+    query_codes, query_rows, query_ends = (
+        search.queries.codes[depth],
+        search.queries.rows[depth],
+        search.queries.ends[depth],
+    )
+    for run in range(first, runs):
+        t0, t1 = target_ends[run], target_ends[run + 1]
+        if t0 == t1 or (same and t1 - t0 < 2):
             continue
-        b = bucket[depth]
-        bucket[depth] += 1
-        t0, t1 = target_ends[depth, b], target_ends[depth, b + 1]
-        q0, q1 = query_ends[depth, b], query_ends[depth, b + 1]
-        if t0 == t1 or q0 == q1 or (same and t1 - t0 < 2):
-            continue
-        if depth < k:
-            following = band[depth] + 1
-            children = count - k + depth - following + 1
-            if depth < prefix.size:
-                following, children = prefix[depth], 1
-            if _worth_splitting(t1 - t0, q1 - q0, same, children, bands[following, 3], deepen):
-                depth += 1
-                band[depth] = following
-                t_lo[depth], t_hi[depth], q_lo[depth], q_hi[depth] = t0, t1, q0, q1
-                fresh = True
+        for bit in range(near_bits + 1):
+            other = run ^ (1 << bit) if bit < near_bits else run
+            q0, q1 = query_ends[other], query_ends[other + 1]
+            if q0 == q1:
                 continue
-        compare_run(
-            table, target_codes[depth], target_rows[depth], t0, t1,
-            query_codes[depth], query_rows[depth], q0, q1, best, spans,
-        )  # fmt: skip
+            if following.choices > 0 and _worth_cutting(t1 - t0, q1 - q0, same, following):
+                return run
+            end = t0
+            # Often all targets come before all queries (an index, kept rows): then they need no counting one by one.
+            if target_rows[t1 - 1] < query_rows[q0]:
+                end = t1
+            for j in range(q0, q1):
+                row = query_rows[j]
+                while end < t1 and target_rows[end] < row:
+                    end += 1
+                stop = end
+                # Only what is earlier than the best so far can matter. In short runs looking that up (a cache miss)
+                # costs more than comparing.
+                if end - t0 > LONG_RUN and target_rows[end - 1] >= best[row]:
+                    stop = _earliest_from(target_rows, t0, end, best[row])
+                x = filter_words(query_codes, j)
+                s = first_passing(target_codes, t0, stop, x, threshold)
+                while s >= 0 and target_rows[s] < best[row]:
+                    if match(words, spans, target_rows[s], row):
+                        best[row] = target_rows[s]
+                        break
+                    s = first_passing(target_codes, s + 1, stop, x, threshold)
+    return runs
+
+
+@compiled
+def _cut(search: _Search, depth: int, run: int, band: npt.NDArray[np.int64]) -> int:
+    """Cuts a run of targets and of queries by a band; the number of runs that it becomes."""
+    hashes = search.targets.ends[depth, run + 1] - search.targets.ends[depth, run]
+    # Few hashes need few buckets: clearing the counters must not cost more than the hashes do.
+    bits = min(band[3], 4)
+    while bits < band[3] and (1 << bits) < hashes:
+        bits += 1
+    outer, inner = level(search.targets, depth), level(search.targets, depth + 1)
+    cut_by_band(search.table.words, outer, run, band, bits, inner, search.scratch)
+    if not search.same:
+        outer, inner = level(search.queries, depth), level(search.queries, depth + 1)
+        cut_by_band(search.table.words, outer, run, band, bits, inner, search.scratch)
+    return 1 << bits
+
+
+@compiled
+def _descend(search: _Search, keys: Keys) -> None:
+    """Goes through the choices of up to k bands, depth first, from the one run of level 0."""
+    # Of each level: the band that made its runs, the last one that will, the run to go on with, and how many there are.
+    band, last, run, runs = np.zeros((4, keys.k + 1), dtype=np.int64)
+    band[0] = last[0] = -1
+    runs[0] = 1
+    depth = 0
+    while depth >= 0:
+        following = _next_bands(keys, depth, band[depth] + 1)
+        run[depth] = _compare_runs(search, depth, run[depth], runs[depth], following, 0)
+        if run[depth] < runs[depth]:
+            depth += 1
+            band[depth], last[depth] = following.first, following.first + following.choices - 1
+        elif band[depth] < last[depth]:
+            band[depth] += 1
+        else:
+            depth -= 1
+            if depth >= 0:
+                run[depth] += 1
+            continue
+        runs[depth] = _cut(search, depth - 1, run[depth - 1], keys.bands[band[depth]])
+        run[depth] = 0
 
 
 @compiled
 def search_groups(
-    table: Words,
-    targets: Rows,
-    target_groups: npt.NDArray[np.int64],
-    queries: Rows,
-    query_groups: npt.NDArray[np.int64],
-    same: bool,
-    best: Rows,
-    spans: npt.NDArray[np.int64],
-    bands: npt.NDArray[np.int64],
-    k: int,
-    prefix: npt.NDArray[np.int64],
-    filter_words: int,
-    deepen: float,
+    table: Table, targets: Groups, queries: Groups, same: bool, best: Rows, keys: Keys, words: int
 ) -> None:
-    """Searches each group (the rows of one context bucket) by itself; group g begins at ``target_groups[g]``."""
+    """Searches each group (the rows of one context bucket) by itself; ``words`` are the filter words."""
+    target_ends, query_ends = targets.ends, queries.ends
     most_targets, most_queries = 0, 0
-    for g in range(target_groups.size - 1):
-        t, q = target_groups[g + 1] - target_groups[g], query_groups[g + 1] - query_groups[g]
+    for g in range(target_ends.size - 1):
+        t, q = target_ends[g + 1] - target_ends[g], query_ends[g + 1] - query_ends[g]
         if t > 0 and q > 0:
             most_targets, most_queries = max(most_targets, t), max(most_queries, q)
-    most_buckets = 0
-    for b in range(bands.shape[0]):
-        most_buckets = max(most_buckets, 1 << bands[b, 3])
-    # Levels below the first are used up to their longest run only; memory never touched is never allocated.
-    target_codes = np.empty((k + 1, filter_words, most_targets + LANES), dtype=np.uint64)
-    target_rows = np.empty((k + 1, most_targets), dtype=np.int32)
-    target_ends = np.zeros((k + 1, most_buckets + 1), dtype=np.int64)
-    keys = np.empty(max(most_targets, most_queries), dtype=np.uint16)
-    query_codes, query_rows, query_ends = target_codes, target_rows, target_ends
-    if not same:
-        query_codes = np.empty((k + 1, filter_words, most_queries), dtype=np.uint64)
-        query_rows = np.empty((k + 1, most_queries), dtype=np.int32)
-        query_ends = np.zeros((k + 1, most_buckets + 1), dtype=np.int64)
-    for g in range(target_groups.size - 1):
-        t0, t1 = target_groups[g], target_groups[g + 1]
-        q0, q1 = query_groups[g], query_groups[g + 1]
-        if t0 == t1 or q0 == q1:
-            continue
-        load_codes(table, targets, t0, t1, target_codes[0], target_rows[0])
-        if not same:
-            load_codes(table, queries, q0, q1, query_codes[0], query_rows[0])
-        _search_run(
-            table, target_codes, target_rows, t1 - t0, query_codes, query_rows, q1 - q0, same, best, spans, bands,
-            k, prefix, deepen, target_ends, query_ends, keys,
-        )  # fmt: skip
+    target_levels = make_levels(keys.k + 1, most_targets, words, keys.bands)
+    query_levels = target_levels if same else make_levels(keys.k + 1, most_queries, words, keys.bands)
+    scratch = np.empty(max(most_targets, most_queries), dtype=np.uint16)
+    search = _Search(table, target_levels, query_levels, same, best, scratch)
+    for g in range(target_ends.size - 1):
+        t0, t1, q0, q1 = target_ends[g], target_ends[g + 1], query_ends[g], query_ends[g + 1]
+        if t0 < t1 and q0 < q1:
+            fill(target_levels, table, targets.rows[t0:t1])
+            if not same:
+                fill(query_levels, table, queries.rows[q0:q1])
+            _descend(search, keys)
 
 
 @compiled
 def search_probing(
-    table: Words,
-    targets: Rows,
-    queries: Rows,
-    best: Rows,
-    spans: npt.NDArray[np.int64],
-    bands: npt.NDArray[np.int64],
-    filter_words: int,
+    table: Table, targets: Rows, queries: Rows, best: Rows, bands: npt.NDArray[np.int64], words: int
 ) -> None:
     """Searches by a ``ProbePlan``: every bucket of queries meets the targets' buckets at most one bit away."""
-    most_buckets = 0
-    for b in range(bands.shape[0]):
-        most_buckets = max(most_buckets, 1 << bands[b, 3])
-    # Level 0 holds the codes as they come, level 1 in buckets.
-    target_codes = np.empty((2, filter_words, targets.size + LANES), dtype=np.uint64)
-    target_rows = np.empty((2, targets.size), dtype=np.int32)
-    query_codes = np.empty((2, filter_words, queries.size), dtype=np.uint64)
-    query_rows = np.empty((2, queries.size), dtype=np.int32)
-    target_ends = np.zeros(most_buckets + 1, dtype=np.int64)
-    query_ends = np.zeros(most_buckets + 1, dtype=np.int64)
-    keys = np.empty(max(targets.size, queries.size), dtype=np.uint16)
-    load_codes(table, targets, 0, targets.size, target_codes[0], target_rows[0])
-    load_codes(table, queries, 0, queries.size, query_codes[0], query_rows[0])
+    target_levels = make_levels(2, targets.size, words, bands)
+    query_levels = make_levels(2, queries.size, words, bands)
+    scratch = np.empty(max(targets.size, queries.size), dtype=np.uint16)
+    search = _Search(table, target_levels, query_levels, False, best, scratch)
+    fill(target_levels, table, targets)
+    fill(query_levels, table, queries)
     for b in range(bands.shape[0]):
         width = bands[b, 3]
-        partition(
-            table, target_codes[0], target_rows[0], 0, targets.size, bands[b], width,
-            target_codes[1], target_rows[1], target_ends, keys,
-        )  # fmt: skip
-        partition(
-            table, query_codes[0], query_rows[0], 0, queries.size, bands[b], width,
-            query_codes[1], query_rows[1], query_ends, keys,
-        )  # fmt: skip
-        for bucket in range(1 << width):
-            t0, t1 = target_ends[bucket], target_ends[bucket + 1]
-            if t0 == t1:
-                continue
-            for bit in range(width + 1):
-                # The last one is the bucket itself.
-                other = bucket ^ (1 << bit) if bit < width else bucket
-                q0, q1 = query_ends[other], query_ends[other + 1]
-                if q0 < q1:
-                    compare_run(
-                        table, target_codes[1], target_rows[1], t0, t1,
-                        query_codes[1], query_rows[1], q0, q1, best, spans,
-                    )  # fmt: skip
+        for levels in (target_levels, query_levels):
+            cut_by_band(table.words, level(levels, 0), 0, bands[b], width, level(levels, 1), scratch)
+        _compare_runs(search, 1, 0, 1 << width, _NextBands(0, 0, 0, 1.0), width)

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from imgdedup_spark.kernels.hamming.bands import MAX_BAND_BITS, BandPlan, ProbePlan, Words
 from imgdedup_spark.kernels.hamming.bits import bit_counts, permute_bits
-from imgdedup_spark.kernels.hamming.compare import Rows, distances
+from imgdedup_spark.kernels.hamming.compare import Rows, Table, distances
 from imgdedup_spark.kernels.hamming.runs import MIX
-from imgdedup_spark.kernels.hamming.search import search_groups, search_probing
+from imgdedup_spark.kernels.hamming.search import Groups, Keys, search_groups, search_probing
 
 # A context enters the table as a digest of this many bytes: equal digests are equal contexts.
 CONTEXT_BYTES = 16
@@ -158,53 +158,29 @@ class Matcher:
             prefix: look only at keys that begin with these bands (at most ``plan.k`` of them).
         """
         same = targets is queries
+        compared = Table(table, self.spans)
         probe = None if same or prefix else self._probes(len(targets), len(queries))
         if probe is not None:
             targets, queries = np.ascontiguousarray(targets), np.ascontiguousarray(queries)
-            search_probing(table, targets, queries, best, self.spans, _places(probe), self.filter_words)
+            search_probing(compared, targets, queries, best, _places(probe), self.filter_words)
             return
-        if self.contexts:
-            target_groups = self._context_groups(table, targets)
-            query_groups = target_groups if same else self._context_groups(table, queries)
-            groups = 1 << MAX_BAND_BITS
-            order = np.argsort(target_groups, kind="stable")
-            targets = targets[order]
-            target_ends = np.searchsorted(target_groups[order], np.arange(groups + 1))
-            if same:
-                queries, query_ends = targets, target_ends
-            else:
-                order = np.argsort(query_groups, kind="stable")
-                queries = queries[order]
-                query_ends = np.searchsorted(query_groups[order], np.arange(groups + 1))
-        else:
-            target_ends = np.array([0, len(targets)])
-            query_ends = np.array([0, len(queries)])
-        search_groups(
-            table,
-            np.ascontiguousarray(targets),
-            target_ends.astype(np.int64),
-            np.ascontiguousarray(queries),
-            query_ends.astype(np.int64),
-            same,
-            best,
-            self.spans,
-            self._bands,
-            self.plan.k,
-            np.array(prefix, dtype=np.int64),
-            self.filter_words,
-            self.deepen,
-        )
+        among = self._groups(table, targets)
+        asking = among if same else self._groups(table, queries)
+        keys = Keys(self._bands, self.plan.k, np.array(prefix, dtype=np.int64), self.deepen)
+        search_groups(compared, among, asking, same, best, keys, self.filter_words)
 
-    def _context_groups(self, table: Words, rows: Rows) -> npt.NDArray[np.uint16]:
-        """A 16-bit bucket of each row's context."""
-        mixed = (table[rows, -1] ^ (table[rows, -2] * MIX)) * MIX
-        return (mixed >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
+    def _groups(self, table: Words, rows: Rows) -> Groups:
+        """Rows that may have the same context, side by side: a 16-bit bucket of the context each."""
+        if not self.contexts:
+            return Groups(np.ascontiguousarray(rows), np.array([0, len(rows)]))
+        group = (_mixed_contexts(table[rows]) >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
+        order = np.argsort(group, kind="stable")
+        ends = np.searchsorted(group[order], np.arange((1 << MAX_BAND_BITS) + 1))
+        return Groups(rows[order], ends.astype(np.int64))
 
     def buckets(self, table: Words, prefix: tuple[int, ...], groups: int) -> npt.NDArray[np.int64]:
         """The bucket, 0 to ``groups - 1``, of each row's context and values of these bands."""
-        mixed = np.zeros(len(table), dtype=np.uint64)
-        if self.contexts:
-            mixed = (table[:, -1] ^ (table[:, -2] * MIX)) * MIX
+        mixed = _mixed_contexts(table) if self.contexts else np.zeros(len(table), dtype=np.uint64)
         for band in prefix:
             word, shift, spills, width = (int(x) for x in self._bands[band])
             values = table[:, word] >> np.uint64(shift)
@@ -218,7 +194,12 @@ class Matcher:
 
     def distances(self, table: Words, rows: Rows, others: Rows) -> npt.NDArray[np.int32]:
         """The reported distance, in bits, between ``rows[i]`` and ``others[i]`` of the table."""
-        return distances(table, rows, others, self.spans)
+        return distances(Table(table, self.spans), rows, others)
+
+
+def _mixed_contexts(table: Words) -> npt.NDArray[np.uint64]:
+    """A number for each row's context, whose high bits depend on all of the context."""
+    return (table[:, -1] ^ (table[:, -2] * MIX)) * MIX
 
 
 def _places(plan: BandPlan | ProbePlan) -> npt.NDArray[np.int64]:

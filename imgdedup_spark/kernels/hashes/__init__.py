@@ -6,6 +6,7 @@ by the :class:`Hasher` that needs them, because imports are a good part of a wor
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -32,11 +33,13 @@ class _Method:
     """What a method's name stands for.
 
     Attributes:
+        family: the module here whose function of the method's name makes its :class:`Kernel`.
         bits: N → bits of one picture's hash; None where the length varies from picture to picture.
         sized: whether the method has a size N.
         near: whether the Hamming distance between two hashes means something.
     """
 
+    family: str
     bits: Callable[[int], int | None]
     sized: bool = True
     near: bool = True
@@ -47,18 +50,18 @@ def _square(size: int) -> int:
 
 
 _METHODS = {
-    "phash": _Method(_square),
-    "phash_simple": _Method(_square),
-    "dhash": _Method(_square),
-    "dhash_vertical": _Method(_square),
-    "ahash": _Method(_square),
-    "whash": _Method(_square),
-    "colorhash": _Method(lambda size: 42, sized=False),
-    "crop_resistant": _Method(lambda size: None, near=False),
-    "pdq": _Method(lambda size: 256, sized=False),
-    "double_gradient": _Method(lambda size: 2 * size * size),
-    "md5": _Method(lambda size: 128, sized=False, near=False),
-    "pixels": _Method(lambda size: 128, sized=False, near=False),
+    "phash": _Method("dct", _square),
+    "phash_simple": _Method("dct", _square),
+    "dhash": _Method("cells", _square),
+    "dhash_vertical": _Method("cells", _square),
+    "ahash": _Method("cells", _square),
+    "whash": _Method("wavelet", _square),
+    "colorhash": _Method("color", lambda size: 42, sized=False),
+    "crop_resistant": _Method("segments", lambda size: None, near=False),
+    "pdq": _Method("pdq", lambda size: 256, sized=False),
+    "double_gradient": _Method("cells", lambda size: 2 * size * size),
+    "md5": _Method("digests", lambda size: 128, sized=False, near=False),
+    "pixels": _Method("digests", lambda size: 128, sized=False, near=False),
 }
 
 
@@ -133,8 +136,7 @@ class Hasher:
     Args:
         specs: the hashes; one decode serves all that can do with the same scale.
         decode: ``exact``: bits equal to the ``imagehash`` package's; ``fast``: reduced-scale decoding where
-        the
-            format allows it. ``md5`` and ``pixels`` are the same in both.
+            the format allows it. ``md5`` and ``pixels`` are the same in both.
         max_pixels: larger pictures are refused (``too_large``) before they are decoded.
 
     Raises:
@@ -163,7 +165,7 @@ class Hasher:
             pictures: the files' bytes (anything with the buffer protocol).
         """
         if self._kernels is None:
-            self._kernels = [_kernel(spec, self.decode) for spec in self.specs]
+            self._kernels = [_kernel(spec) for spec in self.specs]
         count = len(pictures)
         width, height = np.zeros(count, np.int32), np.zeros(count, np.int32)
         errors: dict[int, ImageError] = {}
@@ -217,45 +219,8 @@ def _twins(pictures: Sequence[Bytes]) -> dict[int, int]:
     return twins
 
 
-def _kernel(spec: HashSpec, decode: Decode) -> Kernel:
-    """The code behind a spec. Imports are here, so that a worker loads only what its run needs."""
-    exact = decode == "exact"
-    match spec.method:
-        case "phash" | "phash_simple":
-            from imgdedup_spark.kernels.hashes import dct
-
-            return dct.PHash(spec.size) if spec.method == "phash" else dct.PHashSimple(spec.size)
-        case "dhash" | "dhash_vertical" | "double_gradient":
-            from imgdedup_spark.kernels.hashes import gradient
-
-            kinds: dict[str, Callable[[int], Kernel]] = {
-                "dhash": gradient.DHash,
-                "dhash_vertical": gradient.DHashVertical,
-                "double_gradient": gradient.DoubleGradient,
-            }
-            return kinds[spec.method](spec.size)
-        case "ahash":
-            from imgdedup_spark.kernels.hashes.average import AHash
-
-            return AHash(spec.size)
-        case "whash":
-            from imgdedup_spark.kernels.hashes import wavelet
-
-            return wavelet.WHashExact(spec.size) if exact else wavelet.WHash(spec.size)
-        case "colorhash":
-            from imgdedup_spark.kernels.hashes.color import ColorHash
-
-            return ColorHash()
-        case "crop_resistant":
-            from imgdedup_spark.kernels.hashes.segments import CropResistant
-
-            return CropResistant(spec.size)
-        case "pdq":
-            from imgdedup_spark.kernels.hashes import pdq
-
-            return pdq.PdqExact() if exact else pdq.Pdq()
-        case "md5" | "pixels":
-            from imgdedup_spark.kernels.hashes import digests
-
-            return digests.Md5() if spec.method == "md5" else digests.Pixels()
-    raise AssertionError(spec.method)
+def _kernel(spec: HashSpec) -> Kernel:
+    """The code behind a spec. Imported here, so that a worker loads only what its run needs."""
+    method = _METHODS[spec.method]
+    make: Callable[..., Kernel] = getattr(importlib.import_module(f"{__name__}.{method.family}"), spec.method)
+    return make(spec.size) if method.sized else make()

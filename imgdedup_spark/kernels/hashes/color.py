@@ -6,22 +6,19 @@ masked histograms give without any array of the picture's size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ImageChops
 
-from imgdedup_spark.kernels.hashes.bits import to_hex
+from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.pictures.decode import Picture
 
-__all__ = ["BITS", "ColorHash"]
+__all__ = ["colorhash"]
 
 
 _BITS_A_SHARE = 3
-
-
-BITS = 14 * _BITS_A_SHARE  # black, grey, six faint hues, six bright ones
 
 
 _DARK = 256 // 8  # luminance below it is black
@@ -45,21 +42,18 @@ _FAINT = [255 if _PALE <= value < _BRIGHT else 0 for value in range(256)]
 _VIVID = [255 if value > _BRIGHT else 0 for value in range(256)]
 
 
-class ColorHash:
-    """14 shares of three bits each."""
-
-    def measure(self, picture: Picture) -> bytes:
-        return bytes(_shares(picture))
-
-    def hashes(self, measured: Sequence[bytes]) -> list[str]:
-        shares = np.frombuffer(b"".join(measured), dtype=np.uint8).reshape(len(measured), -1, 1)
-        # The library's bits of a share are not its binary digits: the middle one is set from 2 upwards.
-        bits = np.concatenate([shares >= 4, shares >= 2, shares % 2 == 1], axis=2)
-        return to_hex(bits.reshape(len(measured), BITS))
+def colorhash() -> Kernel:
+    """14 shares of three bits each: black, grey, six faint hues, six bright ones."""
+    return Kernel(_shares, _share_bits)
 
 
-def _shares(picture: Picture) -> list[int]:
-    """The 14 shares, each 0 to 7."""
+def _share_bits(shares: npt.NDArray[np.uint8]) -> Bits:
+    # The library's bits of a share are not its binary digits: the middle one is set from 2 upwards.
+    return np.stack([shares >= 4, shares >= 2, shares % 2 == 1], axis=2)
+
+
+def _shares(picture: Picture) -> npt.NDArray[np.uint8]:
+    """(14,) uint8: the shares, each 0 to 7."""
     grey = picture.original().convert("L")
     hue, saturation, _ = picture.rgb().convert("HSV").split()
     pixels = grey.width * grey.height
@@ -77,4 +71,4 @@ def _shares(picture: Picture) -> list[int]:
     levels = 1 << _BITS_A_SHARE
     fractions = [(pixels - lit) / pixels * levels, pale / pixels * levels]
     fractions += [count * levels / colored for count in counts]
-    return [min(levels - 1, int(fraction)) for fraction in fractions]
+    return np.array([min(levels - 1, int(fraction)) for fraction in fractions], np.uint8)

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
+from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.pictures.decode import Picture
 
-__all__ = ["BITS", "Md5", "Pixels"]
+__all__ = ["md5", "pixels"]
 
 
-BITS = 128
-
-
-class Md5:
+def md5() -> Kernel:
     """MD5 of the file's bytes; no pixel is decoded."""
-
-    def measure(self, picture: Picture) -> bytes:
-        return hashlib.md5(picture.data, usedforsecurity=False).digest()
-
-    def hashes(self, measured: Sequence[bytes]) -> list[str]:
-        return [digest.hex() for digest in measured]
+    return Kernel(lambda picture: hashlib.md5(picture.data, usedforsecurity=False).hexdigest())
 
 
-class Pixels:
+def pixels() -> Kernel:
     """BLAKE2b (128 bits) of the upright RGB pixels, always decoded in full, and of the picture's size."""
+    return Kernel(_pixels)
 
-    def measure(self, picture: Picture) -> bytes:
-        pixels = picture.rgb()
-        digest = hashlib.blake2b(f"{pixels.width}x{pixels.height}:".encode(), digest_size=BITS // 8)
-        digest.update(pixels.tobytes())
-        return digest.digest()
 
-    def hashes(self, measured: Sequence[bytes]) -> list[str]:
-        return [digest.hex() for digest in measured]
+def _pixels(picture: Picture) -> str:
+    upright = picture.rgb()
+    digest = hashlib.blake2b(f"{upright.width}x{upright.height}:".encode(), digest_size=16)
+    digest.update(upright.tobytes())
+    return digest.hexdigest()

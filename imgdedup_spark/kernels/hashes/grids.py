@@ -84,19 +84,19 @@ def fast_side(cells: int) -> int:
     return max(_SMALLEST_SIDE, 1 << (_OVERSAMPLING * cells - 1).bit_length())
 
 
-def grid(picture: Picture, width: int, height: int, side: int | None = None) -> bytes:
-    """Upright luminance of a picture, resized to ``width`` x ``height`` cells: uint16 in 1/``LEVEL``, row by row.
+def grid(picture: Picture, width: int, height: int, side: int | None = None) -> npt.NDArray[np.uint16]:
+    """Upright luminance of a picture, resized to (height, width) cells in 1/``LEVEL``.
 
     ``side`` is the shortest side that fast decoding may leave, where :func:`fast_side` of the grid says too much.
     """
     if not picture.fast:
         cells = picture.grey().resize((width, height), Image.Resampling.LANCZOS)
-        return (np.asarray(cells).astype(np.uint16) * LEVEL).tobytes()
+        return np.asarray(cells).astype(np.uint16) * LEVEL
     grey = picture.grey(side or fast_side(max(width, height)))
     if max(grey.size) > _LONGEST_SIDE:
         across, down = (-(-side // _LONGEST_SIDE) for side in grey.size)
         grey = grey.reduce((across, down))
-    return _resized(np.asarray(grey), width, height).tobytes()
+    return _resized(np.asarray(grey), width, height)
 
 
 def _resized(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint16]:

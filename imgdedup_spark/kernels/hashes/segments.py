@@ -7,17 +7,17 @@ over sets of coordinates 170.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 from PIL import Image, ImageFilter
 
-from imgdedup_spark.kernels.hashes.bits import to_hex
+from imgdedup_spark.kernels.hashes.family import Kernel, to_hex
 from imgdedup_spark.kernels.pictures.decode import Picture
 
-__all__ = ["CropResistant"]
+__all__ = ["crop_resistant"]
 
 
 _SIDE = 300  # pixels a side of the picture that is cut into regions
@@ -32,34 +32,30 @@ _SMALLEST_REGION = 500  # pixels; only larger regions count
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
-class CropResistant:
+def crop_resistant(size: int) -> Kernel:
     """Comma-separated ``dhash`` values of N² bits, one for each region."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def measure(self, picture: Picture) -> bytes:
+    def measure(picture: Picture) -> str:
         grey = picture.grey()
         small = grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
         small = small.filter(ImageFilter.GaussianBlur()).filter(ImageFilter.MedianFilter())
         boxes = list(_regions(np.asarray(small) > _LEVEL)) or [(0, 0, _SIDE, _SIDE)]
-        grids = [np.asarray(self._cut(grey, box)) for box in boxes]
-        bits = np.stack([grid[:, 1:] > grid[:, :-1] for grid in grids])
-        return ",".join(to_hex(bits.reshape(len(grids), -1))).encode()
+        grids = np.stack([np.asarray(_grid(grey, box, size)) for box in boxes])
+        return ",".join(to_hex((grids[:, :, 1:] > grids[:, :, :-1]).reshape(len(grids), -1)))
 
-    def _cut(self, grey: Image.Image, box: Box) -> Image.Image:
-        """The grid of one region, whose box is in pixels of the small picture."""
-        across, down = grey.width / _SIDE, grey.height / _SIDE
-        left, top, right, bottom = (
-            round(value) for value in (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-        )
-        # In pictures of a few pixels a region can round to nothing, where the library fails: one pixel then.
-        left, top = min(left, grey.width - 1), min(top, grey.height - 1)
-        region = grey.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
-        return region.resize((self._size + 1, self._size), Image.Resampling.LANCZOS)
+    return Kernel(measure)
 
-    def hashes(self, measured: Sequence[bytes]) -> list[str]:
-        return [text.decode() for text in measured]
+
+def _grid(grey: Image.Image, box: Box, size: int) -> Image.Image:
+    """The (N+1)xN grid of one region, whose box is in pixels of the small picture."""
+    across, down = grey.width / _SIDE, grey.height / _SIDE
+    left, top, right, bottom = (
+        round(value) for value in (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    )
+    # In pictures of a few pixels a region can round to nothing, where the library fails: one pixel then.
+    left, top = min(left, grey.width - 1), min(top, grey.height - 1)
+    region = grey.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    return region.resize((size + 1, size), Image.Resampling.LANCZOS)
 
 
 def _regions(hills: npt.NDArray[np.bool_]) -> Iterator[Box]:

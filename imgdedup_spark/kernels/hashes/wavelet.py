@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-import imagehash
 import numpy as np
+import numpy.typing as npt
 
-from imgdedup_spark.kernels.hashes.bits import to_hex
+from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.hashes.grids import fast_side, grid
 from imgdedup_spark.kernels.pictures.decode import Picture
 
-__all__ = ["WHash", "WHashExact"]
+__all__ = ["whash"]
 
 
 # The library takes the largest power of two that fits into the picture. Sums of a 256x256 grid find as many equal
@@ -19,35 +19,25 @@ __all__ = ["WHash", "WHashExact"]
 _GRID = 256
 
 
-class WHashExact:
-    """The library itself: it transforms the picture at nearly full scale, in floating point, there and
+def whash(size: int) -> Kernel:
+    """In fast decoding what the transform amounts to: sums over blocks of pixels (the coarsest Haar wavelets) against
+    their median, in whole numbers, which leaves no rounding to decide between equal cells.
+
+    In exact decoding the library itself: it transforms the picture at nearly full scale, in floating point, there and
     back, and the rounding errors of just that decide between equal cells (flat areas).
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def measure(picture: Picture) -> npt.NDArray[Any]:
+        if not picture.fast:
+            import imagehash  # and with it SciPy and PyWavelets, which fast decoding can do without
 
-    def measure(self, picture: Picture) -> bytes:
-        return str(imagehash.whash(picture.grey(), hash_size=self._size)).encode()
+            return imagehash.whash(picture.grey(), hash_size=size).hash
+        cells = grid(picture, _GRID, _GRID, fast_side(size))
+        return cells.reshape(size, _GRID // size, size, _GRID // size).sum(axis=(1, 3), dtype=np.int32)
 
-    def hashes(self, measured: Sequence[bytes]) -> list[str]:
-        return [text.decode() for text in measured]
+    def bits(measures: npt.NDArray[Any]) -> Bits:
+        if measures.dtype == bool:  # the library's
+            return measures
+        return measures > np.median(measures, axis=(1, 2), keepdims=True)
 
-
-class WHash:
-    """What the transform amounts to: sums over blocks of pixels (the coarsest Haar wavelets) against their median.
-
-    In whole numbers, which leaves no rounding to decide between equal cells.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def measure(self, picture: Picture) -> bytes:
-        size, pixels = self._size, _GRID // self._size
-        cells = np.frombuffer(grid(picture, _GRID, _GRID, fast_side(size)), np.uint16)
-        return cells.reshape(size, pixels, size, pixels).sum(axis=(1, 3), dtype=np.int32).tobytes()
-
-    def hashes(self, measured: Sequence[bytes]) -> list[str]:
-        sums = np.frombuffer(b"".join(measured), np.int32).reshape(len(measured), self._size**2)
-        return to_hex(sums > np.median(sums, axis=1, keepdims=True))
+    return Kernel(measure, bits)

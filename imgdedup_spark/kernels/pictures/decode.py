@@ -16,7 +16,8 @@ from typing import TypeAlias
 
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-from imgdedup_spark.errors import ImageError
+from imgdedup_spark.errors import ImageError, one_line
+from imgdedup_spark.kernels.pictures.signatures import format_of
 
 __all__ = ["DEFAULT_MAX_PIXELS", "Bytes", "Picture", "explained", "quiet"]
 
@@ -31,21 +32,6 @@ DEFAULT_MAX_PIXELS = 178_956_970
 # Raster formats only. EPS, PDF and WMF are absent on purpose: Pillow hands them to other programs. The
 # order is the order in which Pillow tries them: the common ones first, TGA, which has no signature, last.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "DIB", "PPM", "ICO", "TGA")
-
-
-# First bytes of the formats, only to tell a broken picture from something that is none.
-_SIGNATURES = (
-    ("JPEG", 0, b"\xff\xd8"),
-    ("PNG", 0, b"\x89PNG"),
-    ("WEBP", 8, b"WEBP"),
-    ("GIF", 0, b"GIF8"),
-    ("BMP", 0, b"BM"),
-    ("TIFF", 0, b"II*\0"),
-    ("TIFF", 0, b"MM\0*"),
-    ("AVIF", 4, b"ftypavi"),
-    ("JPEG2000", 0, b"\0\0\0\x0cjP  "),
-    ("JPEG2000", 0, b"\xff\x4f\xff\x51"),
-)
 
 
 # What each EXIF orientation asks for (1, upright, is absent), as in PIL.ImageOps.exif_transpose.
@@ -210,15 +196,15 @@ def explained(data: Bytes, name: str | None = None) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise _explain_unidentified(data) from error
     except Exception as error:
-        name = name or _signature(data) or "picture"
+        name = name or _meant_format(data) or "picture"
         # Some messages show an object's address, which differs from run to run.
-        text = re.sub(r"\s*(at )?0x[0-9a-fA-F]+", "", " ".join(str(error).split()))[:200]
+        text = re.sub(r"\s*(at )?0x[0-9a-fA-F]+", "", one_line(error))[:200]
         cut = isinstance(error, EOFError) or "truncated" in text.lower() or _ends_early(data)
         raise ImageError("truncated" if cut else "corrupt", f"{name}: {text or type(error).__name__}") from error
 
 
 def _explain_unidentified(data: Bytes) -> ImageError:
-    name = _signature(data)
+    name = _meant_format(data)
     if name is None:
         return ImageError("unknown_format", "not a picture of any known format")
     stream = BytesIO(data)
@@ -231,16 +217,15 @@ def _explain_unidentified(data: Bytes) -> ImageError:
     return ImageError("corrupt", f"{name}: the header cannot be read")
 
 
-def _signature(data: Bytes) -> str | None:
-    for name, offset, signature in _SIGNATURES:
-        if name in _formats() and bytes(data[offset : offset + len(signature)]) == signature:
-            return name
-    return None
+def _meant_format(data: Bytes) -> str | None:
+    """The format that a broken file seems to have, of those that can be opened."""
+    name = format_of(bytes(data[:16]))
+    return name if name in _formats() else None
 
 
 def _ends_early(data: Bytes) -> bool:
     """True for a WebP file shorter than its header says (its decoder does not tell why it fails)."""
-    return _signature(data) == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
+    return _meant_format(data) == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.kernels.arrow import slices_of
+from imgdedup_spark.kernels.pictures.signatures import begins_a_picture
 
 ACCEPTED = (
     "binary, string (a path, URL, base64 or data: URI), struct with `bytes` and/or `path`, or an array of one of these"
@@ -171,31 +172,14 @@ def _fits_base64(text: bytes) -> bool:
 
 
 def _is_image_head(head: bytes) -> bool:
-    """Whether base64 starts a file of a known image format (magic numbers)."""
+    """Whether this head of a base64 text begins a file of a known format."""
     if len(head) < _BASE64_HEAD:  # no image is that small
         return False
     try:
         start = base64.b64decode(head.translate(_URL_SAFE), validate=True)
     except ValueError:
         return False
-    return (
-        start.startswith(
-            (
-                b"\xff\xd8\xff",  # JPEG
-                b"\x89PNG\r\n\x1a\n",
-                b"GIF8",
-                b"II*\0",  # TIFF, little and big endian
-                b"MM\0*",
-                b"\0\0\0\x0cjP  ",  # JPEG 2000, boxed and bare
-                b"\xff\x4f\xff\x51",
-                b"8BPS",  # Photoshop
-                b"\0\0\1\0",  # icon
-            )
-        )
-        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-        or (start[:2] == b"BM" and start[6:10] == b"\0\0\0\0")
-        or start[4:8] == b"ftyp"  # AVIF and HEIF
-    )
+    return begins_a_picture(start)
 
 
 def decode_base64(text: bytes) -> bytes:

@@ -67,7 +67,7 @@ def local_file(shown: str, path: str, root: str | None) -> FileSource:
     except OSError as error:
         raise os_error(shown, error) from error
     if not stat.S_ISREG(status.st_mode):
-        raise ImageError("not_a_file", f"{cut(shown)}: not a regular file")
+        raise ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
     return _sized(FileSource(shown, None, real, status.st_size))
 
 
@@ -82,20 +82,20 @@ def remote_file(shown: str, opened: fs.FileSystem, path: str, root: str | None) 
     except Exception as error:  # every library behind a file system raises kinds of its own
         raise storage_error(shown, error) from error
     if info.type == fs.FileType.NotFound:
-        raise ImageError("not_found", f"{cut(shown)}: no such file")
+        raise ImageError("not_found", f"{shortened(shown)}: no such file")
     if info.type != fs.FileType.File:
-        raise ImageError("not_a_file", f"{cut(shown)}: not a regular file")
+        raise ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
     return _sized(FileSource(shown, opened, path, info.size or 0))
 
 
 def _check_text(shown: str, path: str) -> None:
     if "\0" in path or len(path.encode("utf-8")) > LONGEST_PATH:
-        raise ImageError("not_found", f"{cut(shown)}: no such file (not a possible path)")
+        raise ImageError("not_found", f"{shortened(shown)}: no such file (not a possible path)")
 
 
 def _sized(file: FileSource) -> FileSource:
     if file.size > _LARGEST_FILE:
-        raise ImageError("too_large", f"{cut(file.shown)}: {file.size} bytes; the most is {_LARGEST_FILE}")
+        raise ImageError("too_large", f"{shortened(file.shown)}: {file.size} bytes; the most is {_LARGEST_FILE}")
     return file
 
 
@@ -103,36 +103,36 @@ def _within(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def open_path(shown: str, uri: str) -> tuple[fs.FileSystem, str]:
+def open_file_system(shown: str, uri: str) -> tuple[fs.FileSystem, str]:
     try:
         return storage.open_fs(uri)
     except storage.UnsupportedScheme as error:
-        raise ImageError("unsupported_url", f"{cut(shown)}: nothing installed opens this URL") from error
+        raise ImageError("unsupported_url", f"{shortened(shown)}: nothing installed opens this URL") from error
     except UserError as error:
-        raise ImageError("unreadable", f"{cut(shown)}: its file system cannot be opened") from error
+        raise ImageError("unreadable", f"{shortened(shown)}: its file system cannot be opened") from error
 
 
-def cut(shown: str) -> str:
+def shortened(shown: str) -> str:
     """A path as the user wrote it, on one line of bounded length."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown[:_SHOWN])
     return line if len(shown) <= _SHOWN else line + "…"
 
 
 def forbidden(shown: str) -> ImageError:
-    return ImageError("forbidden_path", f"{cut(shown)}: outside the image root")
+    return ImageError("forbidden_path", f"{shortened(shown)}: outside the image root")
 
 
 def os_error(shown: str, error: OSError) -> ImageError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-        return ImageError("not_found", f"{cut(shown)}: no such file")
+        return ImageError("not_found", f"{shortened(shown)}: no such file")
     if error.errno == errno.ELOOP:
-        return ImageError("not_found", f"{cut(shown)}: a symbolic link that leads nowhere")
+        return ImageError("not_found", f"{shortened(shown)}: a symbolic link that leads nowhere")
     reason = os.strerror(error.errno) if error.errno else "the storage failed"
-    return ImageError("unreadable", f"{cut(shown)}: {reason}")
+    return ImageError("unreadable", f"{shortened(shown)}: {reason}")
 
 
 def storage_error(shown: str, error: Exception) -> ImageError:
     """Request numbers and the like in remote messages differ from run to run: only the kind is told."""
     if isinstance(error, OSError) and error.errno:
         return os_error(shown, error)
-    return ImageError("unreadable", f"{cut(shown)}: the storage failed ({type(error).__name__})")
+    return ImageError("unreadable", f"{shortened(shown)}: the storage failed ({type(error).__name__})")

@@ -34,12 +34,12 @@ from imgdedup_spark.kernels.pictures.paths import (
     URL,
     FileSource,
     PathRules,
-    cut,
     forbidden,
     local_file,
-    open_path,
+    open_file_system,
     os_error,
     remote_file,
+    shortened,
     storage_error,
 )
 
@@ -142,24 +142,24 @@ class PictureReader:
             return local_file(text, text, root if self.rules.explicit else None)
         if storage.is_local(root):
             return local_file(text, f"{storage.absolute(root)}/{text}", root)
-        opened, base = open_path(text, root)
+        opened, base = open_file_system(text, root)
         return remote_file(text, opened, f"{base}/{text}", base)
 
     def _find_url(self, shown: str, url: str, root: str) -> FileSource:
         try:
             scheme, authority, path = storage.split_uri(url)
         except UserError as error:
-            raise ImageError("unsupported_url", f"{cut(shown)}: a file: URL names no host") from error
+            raise ImageError("unsupported_url", f"{shortened(shown)}: a file: URL names no host") from error
         root_scheme, root_authority, _ = storage.split_uri(root)
         if scheme not in SCHEMES and scheme != root_scheme:
-            raise ImageError("unsupported_url", f"{cut(shown)}: {scheme} URLs are not read")
+            raise ImageError("unsupported_url", f"{shortened(shown)}: {scheme} URLs are not read")
         if scheme == "file":
             return local_file(shown, path, root if self.rules.explicit else None)
         if not self.rules.explicit:
-            return remote_file(shown, *open_path(shown, url), None)
+            return remote_file(shown, *open_file_system(shown, url), None)
         if (scheme, authority) != (root_scheme, root_authority):
             raise forbidden(shown)
-        return remote_file(shown, *open_path(shown, url), open_path(shown, root)[1])
+        return remote_file(shown, *open_file_system(shown, url), open_file_system(shown, root)[1])
 
 
 _Source = memoryview | Base64 | DataUri | FileSource | ImageError
@@ -187,7 +187,7 @@ def _content(source: _Source) -> bytes | memoryview:
     else:
         data = _read_local(source) if source.opened is None else _read_remote(source)
     if not len(data):
-        shown = f"{cut(source.shown)}: " if isinstance(source, FileSource) else ""
+        shown = f"{shortened(source.shown)}: " if isinstance(source, FileSource) else ""
         raise ImageError("empty", f"{shown}no bytes at all")
     return data
 
@@ -198,7 +198,7 @@ def _read_local(file: FileSource) -> bytes:
     try:
         with open(file.path, "rb", buffering=0, opener=lambda path, _: os.open(path, flags)) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ImageError("not_a_file", f"{cut(file.shown)}: not a regular file")
+                raise ImageError("not_a_file", f"{shortened(file.shown)}: not a regular file")
             return stream.readall()
     except OSError as error:
         raise os_error(file.shown, error) from error

@@ -218,7 +218,7 @@ from PIL import Image
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 stream = io.BytesIO()
 Image.new("RGB", (9, 9)).save(stream, "PNG")
-Hasher([HashSpec("dhash"), HashSpec("ahash"), HashSpec("md5")]).hash_batch([stream.getvalue()])
+Hasher([HashSpec("dhash"), HashSpec("ahash"), HashSpec("whash"), HashSpec("md5")]).hash_batch([stream.getvalue()])
 print(*(name for name in ("scipy", "pywt", "imagehash", "pdqhash") if name in sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)

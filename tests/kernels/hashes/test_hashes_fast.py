@@ -27,7 +27,7 @@ ALLOWED = (0, 0.005, 0.002)
 
 def levels(picture: Picture, cells: int = 32) -> np.ndarray:
     """A square grid in grey levels."""
-    return np.frombuffer(grid(picture, cells, cells), np.uint16).reshape(cells, cells) / LEVEL
+    return grid(picture, cells, cells) / LEVEL
 
 
 def test_recall_over_known_edits() -> None:
