@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = ["DedupConfig", "DedupResult", "ImageHasher", "UserError", "__version__", "deduplicate", "hash_bytes"]
-
-
 __version__ = "0.1.0"
-
-
 _HOMES = {
     "DedupConfig": "config.dedup",
     "DedupResult": "api",

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
-
-
 log = logging.getLogger("imgdedup")
 
 

@@ -22,15 +22,9 @@ from imgdedup_spark.kernels.hashes import HashSpec
 
 #: What ``keep`` may sort by besides the row's own columns.
 KEEP_SIZES = ("width", "height", "pixels", "bytes")
-
-
 #: Options that only hashes, or only embeddings, do something with.
 ONLY_HASHES = ("hash_size", "threshold", "verify", "hash_col")
-
-
 ONLY_EMBEDDINGS = tuple(item.name for item in dataclasses.fields(EmbeddingOptions))
-
-
 #: What one entry of ``stages`` may say; all other options hold for the whole run.
 STAGE_OPTIONS = ("method", *ONLY_HASHES, *ONLY_EMBEDDINGS)
 

@@ -13,8 +13,6 @@ from imgdedup_spark.kernels.hashes import Decode, HashSpec
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
 
 TEXT_RULES = ("lowercase", "ignore_non_character")
-
-
 #: The method that is no hash: images are compared by the cosine of their embeddings.
 EMBEDDING = "clip"
 

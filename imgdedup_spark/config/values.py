@@ -53,8 +53,6 @@ def check_threshold(spec: HashSpec, threshold: int, option_name: str) -> None:
 
 #: Commas between terms: an even number of backticks follows those that are not within a quoted column.
 _BETWEEN = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
-
-
 _TERM = re.compile(r"(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>[^`]+?))(?:\s+(?P<direction>asc|desc))?", re.IGNORECASE)
 
 

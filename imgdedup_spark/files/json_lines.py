@@ -22,12 +22,9 @@ from imgdedup_spark.files.shares import Share, kept_masks
 
 # Bytes read or written at once.
 _BLOCK_BYTES = 1 << 20
-
 # What Hadoop decompresses by file ending, and pyarrow's names for it. None: formats that only Hadoop reads.
 _CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".deflate": None, ".snappy": None, ".lzo": None}
-
 _JSON_SPACE = b" \t\r\n"
-
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -19,16 +19,12 @@ from imgdedup_spark.files.shares import Share, grouped, kept_masks
 
 # Stored bytes read at once, by the row group's mean row size, and rows, of which many may be stored as one.
 _BATCH_BYTES = 8 << 20
-
 _BATCH_ROWS = 1 << 16
-
 # Decoded bytes of one row group written: large enough for readers, small enough for memory.
 _ROW_GROUP_BYTES = 32 << 20
-
 # Row groups up to this size (compressed) are read column by column in one go, which is faster; of files with larger
 # ones each column is streamed through a buffer, all buffers together of this size.
 _WHOLE_GROUP_BYTES = 16 << 20
-
 _NO_EXTRA = pa.schema([])
 
 

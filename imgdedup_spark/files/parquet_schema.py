@@ -11,17 +11,12 @@ import pyarrow.parquet as pq
 from imgdedup_spark.errors import CopyMismatch, UserError
 
 _SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
-
 _SPARK_VERSION = b"org.apache.spark.version"
-
 _HUGGING_FACE = b"huggingface"
-
 #: How Spark and Hugging Face call the types of columns that are added.
 _TYPE_NAMES = {pa.string(): ("string", "string"), pa.float64(): ("double", "float64")}
-
 # Parquet's customary page size. pyarrow looks at it every 1,024 values only, which are 60 MB of pictures.
 _PAGE_BYTES = 1 << 20
-
 _VALUES_BETWEEN_LOOKS = 1024
 
 

@@ -26,16 +26,12 @@ from imgdedup_spark.errors import UserError, first_line
 
 # Hadoop's names for what pyarrow calls s3.
 _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
-
 # Web servers are no storage: nothing here fetches from them, even where fsspec could.
 _WEB = {"http", "https", "ftp", "ftps", "sftp"}
-
 # File systems whose rename is cheap and whole. The others, object stores, copy to rename.
 _RENAMING = {"file", "hdfs", "viewfs"}
-
 # As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
-
 #: What no run names is deleted when nothing in it has changed for a week: until then it may belong to a run at work.
 LEFT_ALONE_SECONDS = 7 * 24 * 3600
 

@@ -55,7 +55,6 @@ MEASURED = [
     StructField("pixels", LongType()),
     StructField("errors", ArrayType(ERROR_TYPE)),
 ]
-
 # What `ignore_non_character` drops: digits, white space and punctuation of every script, and the ASCII
 # punctuation that Unicode counts among the symbols.
 _NON_CHARACTER = r"[\p{Nd}\s\u0085\p{Z}\p{P}" + "".join("\\" + c for c in string.punctuation) + "]+"

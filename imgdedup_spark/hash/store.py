@@ -26,7 +26,6 @@ from imgdedup_spark.versions import versions
 
 #: The folder of the store, in an index or in ``_staging``.
 PRINTS = "fingerprints"
-
 #: A file that was hashed: signature of the options, number of the input, URI, size in bytes, time in milliseconds.
 File = tuple[str, int, str, int, int]
 

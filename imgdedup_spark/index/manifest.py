@@ -27,21 +27,13 @@ from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
 
 FORMAT = 1
-
-
 #: Manifests that stay, for whoever wants to look back.
 MANIFESTS_KEPT = 5
-
-
 #: Where a file system has neither links nor a rename that refuses to replace, two commits may cross: after this many
 #: seconds the later one has won, and the earlier one finds that out by reading back.
 SETTLE_SECONDS = 2.0
-
-
 #: How deep the folders lie that one attempt writes.
 _UNIT_DEPTH = {"data": 3, "packed": 2, "fingerprints": 2, "_staging": 2}
-
-
 _NAME = re.compile(r"(\d{8,})\.json")
 
 

@@ -19,8 +19,6 @@ from imgdedup_spark.kernels.arrow import BLOCK_HASHES, block_batch, fixed_bytes
 #: ``images``, which all hashes of the row have; ``rows``, how many they are; int64 ``positions`` within what the run
 #: added; ``codes``, as the near-duplicate search takes them, one after another.
 PACKED = "images int, rows int, positions binary, codes binary"
-
-
 #: How they are written: a block is a row group, so that as many tasks as there are blocks can read them. (Parquet looks
 #: at the size after so many rows of a page.)
 ROW_GROUPS = {"parquet.block.size": "4194304", "parquet.page.size.row.check.min": "1"}

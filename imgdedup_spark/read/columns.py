@@ -22,12 +22,8 @@ from imgdedup_spark.config.dedup import KEEP_SIZES, DedupConfig
 from imgdedup_spark.errors import UserError
 
 VECTOR_TYPES = "an array of numbers, or a vector of Spark ML"
-
-
 #: Tried in this order when --image-col is not given.
 IMAGE_COLUMNS = ("images", "image")
-
-
 IMAGE_TYPES = "binary, a struct with `bytes` and/or `path`, a string (path, base64 or data: URI), or an array of these"
 
 

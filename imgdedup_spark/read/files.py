@@ -26,12 +26,9 @@ from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW, FileState, Plac
 from imgdedup_spark.spark.workspace import Stage
 
 log = logging.getLogger("imgdedup")
-
 S = TypeVar("S", bound="FileSource")
-
 #: Scans in one plan. Each costs the driver some milliseconds, and a plan of thousands costs minutes.
 MAX_SCANS = 200
-
 # Names that no column of a user's has.
 _PART_SCHEMA = "__p_input int, __p_file string, __p_start bigint, __p_ordinal bigint, __p_base bigint, __p_name string"
 

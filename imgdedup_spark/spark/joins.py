@@ -9,8 +9,6 @@ from imgdedup_spark.spark.workspace import Stage
 
 #: Up to this many keys (some 100 bytes each) are broadcast, so that no row is shuffled.
 BROADCAST_KEYS = 500_000
-
-
 #: A key with more rows than this is joined by broadcast, whatever the number of keys: no task may get them all.
 HOT_ROWS = 10_000
 

@@ -16,12 +16,8 @@ from pyspark.util import inheritable_thread_target
 #: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
 #: slower; below about 64 the cost of a batch itself begins to show.
 PICTURE_BATCH_ROWS = 64
-
-
 #: Bytes in one Arrow batch where Spark can bound them (4.x): a few large photographs.
 PICTURE_BATCH_BYTES = 32 << 20
-
-
 #: Rows of a fingerprint table that one reducer takes in its stride; each is some 60 bytes.
 ROWS_A_REDUCER = 100_000
 

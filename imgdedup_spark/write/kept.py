@@ -28,7 +28,6 @@ from imgdedup_spark.write import tables
 from imgdedup_spark.write.output import Output
 
 log = logging.getLogger("imgdedup")
-
 #: A file of kept/ holds the kept rows of about this many bytes of input: large enough for any reader, …
 FILE_BYTES = 128 << 20
 #: … and less where there is little, so that all cores have something to write.

@@ -17,15 +17,9 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 
 SUMMARY = "summary.json"
-
-
 STAGING = "_staging"
-
-
 #: Everything a run writes. --overwrite deletes these and nothing else.
 PARTS = (SUMMARY, "kept", "duplicates", "pairs", "errors", "hashes", "report.html", STAGING)
-
-
 #: In ``_staging``: who is at work here; the summary of a run that has begun to swap; that the old parts are gone.
 _RUN, _SWAP, _CLEARED = "run.json", "swap.json", "cleared.json"
 

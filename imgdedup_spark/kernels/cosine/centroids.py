@@ -26,30 +26,16 @@ __all__ = [
     "probes_needed",
     "synthetic_neighbours",
 ]
-
-
 Int32 = NDArray[np.int32]
-
-
 # Cells computed for each vector; the measurement chooses how many of them to use.
 MAX_PROBES = 16
-
-
 # A handful of rounds bring k-means near enough: cells only need to be compact, not best.
 _ROUNDS = 6
-
-
 SAMPLE_PER_CELL = 24
-
-
 # Half of the queries of the sample choose the number of probes, half of them say what recall it has.
 # What the choosing half must reach, so that the other half, a sample too, does not fall below the goal.
 _AIM = 0.994
-
-
 _GOAL = 0.99
-
-
 # With fewer real pairs than this in the choosing half, made ones at the threshold have a say.
 _ENOUGH_PAIRS = 500
 

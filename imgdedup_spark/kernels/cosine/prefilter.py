@@ -11,8 +11,6 @@ from imgdedup_spark.kernels.cosine.rows import Float32
 # Costs on one AVX-512 core, in nanoseconds, that choose the number of leading components: per pair and dimension of a
 # product (125 GFLOP/s), and per candidate that is computed in full. Only their ratio matters, and only to speed.
 PRODUCT_NS = 0.016
-
-
 CANDIDATE_NS = 120.0
 
 

@@ -11,29 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
-
-
 Float64 = NDArray[np.float64]
-
-
 Int64 = NDArray[np.int64]
-
-
 Bool = NDArray[np.bool_]
-
-
 # Vectors normalised in single precision have lengths of 1 +- 1e-7, so that a vector's cosine with its own copy may
 # come out as 0.9999999. A pair counts as a match from this much below the threshold.
 TOLERANCE = 1e-6
-
-
 # A row's cursor: where its search for earlier neighbours starts (neighbours of a rank above it), or no search at all.
 FROM_START = np.iinfo(np.int64).min
-
-
 NO_SEARCH = np.iinfo(np.int64).max
-
-
 # A tile's product is 1,024 x 1,024 floats, 4 MiB: large enough for the full speed of a matrix product, small enough to
 # be read from the cache by the scan that follows it.
 TILE_ROWS = 1024

@@ -16,8 +16,6 @@ from imgdedup_spark.kernels.cosine.rows import Float32, Matches, Rows
 from imgdedup_spark.kernels.cosine.tiles import match
 
 PAIR, HIGHEST, COMPARISONS, SEARCHED = 0, 1, 2, 3
-
-
 _MATCHES = pa.schema(
     [
         ("kind", pa.int8()),
@@ -28,11 +26,7 @@ _MATCHES = pa.schema(
         ("more", pa.bool_()),
     ]
 )
-
-
 _NUMBERED = _MATCHES.append(pa.field("search", pa.int64()))
-
-
 _DECIDED = pa.schema(
     [
         ("rank", pa.int64()),

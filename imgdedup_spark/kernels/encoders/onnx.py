@@ -15,21 +15,11 @@ from PIL import Image
 from imgdedup_spark.errors import UserError, one_line
 
 __all__ = ["Preprocessing", "check", "load"]
-
-
 # Where neither graph nor settings say otherwise: the input size and statistics of ImageNet models.
 _DEFAULT_SIZE = 224
-
-
 _DEFAULT_MEAN = (0.485, 0.456, 0.406)
-
-
 _DEFAULT_STD = (0.229, 0.224, 0.225)
-
-
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-
 _SETTINGS = "preprocessor_config.json"
 
 

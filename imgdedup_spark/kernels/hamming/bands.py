@@ -17,30 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
-
-
 # Costs on one core in nanoseconds, measured by benchmarks/near_kernel.py. Only their ratios matter for the choice
 # of k.
 PAIR_NS = 0.05  # one comparison of one word in a long run: eight in one vector operation
-
-
 QUERY_NS = 3.0  # one hash in one run, however short the run
-
-
 MOVE_NS = 4.5  # putting one hash into its bucket
-
-
 RUN_NS = 20.0  # looking whether there is anything to compare in a pair of buckets
-
-
 # A band's bucket number has at most 16 bits, so that its counters fit the cache; a key of several bands is longer.
 MAX_BAND_BITS = 16
-
-
 # Layouts tried (round robin by entropy, contiguous, random ones): beyond a few the estimate does not improve.
 RANDOM_LAYOUTS = 3
-
-
 # Keys looked at for an estimate. There can be thousands (256 bits, T = 31, k = 3: 5,984); their mean is all that
 # is needed.
 KEYS_ESTIMATED = 48

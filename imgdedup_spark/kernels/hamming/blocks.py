@@ -16,17 +16,9 @@ from imgdedup_spark.kernels.hamming.table import CONTEXT_BYTES, Matcher
 
 # Decisions in a block: they become rows of the JVM again, so more blocks than cores should come of a large table.
 DECISION_HASHES = 262_144
-
-
 Ranks = npt.NDArray[np.int64]
-
-
 TABLE_SCHEMA = "block int, ranks binary, words binary"
-
-
 DECISION_SCHEMA = "rank bigint, keeper bigint, is_reference boolean, distance int"
-
-
 DECISION_BLOCK_SCHEMA = "ranks binary, keepers binary, is_reference binary, distances binary"
 
 

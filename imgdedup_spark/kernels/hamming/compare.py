@@ -18,11 +18,7 @@ from imgdedup_spark.kernels.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
 
 Rows = npt.NDArray[np.int32]
-
-
 Spans = npt.NDArray[np.int64]
-
-
 # Codes compared by one vector operation: 8 of 64 bits fill an AVX-512 register.
 LANES = 8
 

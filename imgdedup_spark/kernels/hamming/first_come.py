@@ -18,23 +18,13 @@ from imgdedup_spark.kernels.hamming.compare import LANES, Rows, Table, filter_wo
 from imgdedup_spark.kernels.hamming.table import Matcher
 
 Flags = npt.NDArray[np.bool_]
-
-
 KEPT = -1
-
-
 DROPPED_OUTSIDE = -2
-
-
 _OPEN = -3
-
-
 # A block of b open rows costs about 0.01 b * b nanoseconds for the comparisons among themselves and one search among
 # the n kept rows, some 120 ns a row: sqrt(12,000 n) balances the two (10 million real hashes: 16 s instead of 28 s with
 # blocks a quarter of that). Smaller blocks would be all overhead.
 _BLOCK_FACTOR = 12_000
-
-
 _BLOCK_MIN = 16_384
 
 

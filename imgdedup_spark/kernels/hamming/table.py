@@ -22,8 +22,6 @@ from imgdedup_spark.kernels.hamming.search import Groups, Keys, search_groups, s
 
 # A context enters the table as a digest of this many bytes: equal digests are equal contexts.
 CONTEXT_BYTES = 16
-
-
 # The first words are compared by themselves if they let through at most this part of the pairs, whose full comparison
 # then costs next to nothing.
 FILTER_RATE = 0.01

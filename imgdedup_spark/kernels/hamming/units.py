@@ -19,15 +19,9 @@ from imgdedup_spark.kernels.hamming.table import Matcher
 
 # Roles of a row in a search. References come before everything else; the others are ordered by rank.
 REFERENCE, TARGET, BOTH, QUERY = 0, 1, 2, 3
-
-
 FOUND_SCHEMA = "rank bigint, is_reference boolean, neighbour bigint, distance int"
-
-
 # Buckets of a prefix: enough to cut 10**9 hashes fine, few enough to count and to send along with every task.
 BUCKETS = 4096
-
-
 Roles = npt.NDArray[np.uint8]
 
 

@@ -19,11 +19,7 @@ from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, Bytes, Picture, explained, quiet
 
 __all__ = ["METHODS", "Decode", "Fingerprints", "HashSpec", "Hasher", "validate"]
-
-
 Decode: TypeAlias = Literal["fast", "exact"]
-
-
 # Below 2 a difference has no bits; above 64 the grid (256x256) has more detail than many pictures.
 _SIZES = range(2, 65)
 
@@ -63,8 +59,6 @@ _METHODS = {
     "md5": _Method("digests", lambda size: 128, sized=False, near=False),
     "pixels": _Method("digests", lambda size: 128, sized=False, near=False),
 }
-
-
 METHODS: tuple[str, ...] = tuple(_METHODS)
 
 

@@ -9,8 +9,6 @@ from imgdedup_spark.kernels.hashes.family import Bits, Kernel, grid_hash
 from imgdedup_spark.kernels.hashes.grids import LEVEL, grid
 
 __all__ = ["ahash", "dhash", "dhash_vertical", "double_gradient"]
-
-
 Grids = npt.NDArray[np.uint16]  # (n, height, width)
 
 

@@ -16,29 +16,13 @@ from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 __all__ = ["colorhash"]
-
-
 _BITS_A_SHARE = 3
-
-
 _DARK = 256 // 8  # luminance below it is black
-
-
 _PALE = 256 // 3  # saturation below it is grey
-
-
 _BRIGHT = 256 * 2 // 3  # below: faint; above: bright; the value itself counts as neither
-
-
 _HUE_EDGES = (0, 43, 85, 128, 170, 213, 256)  # six equal parts of 0 to 255, whole numbers
-
-
 _NOT_DARK = [255 if value >= _DARK else 0 for value in range(256)]
-
-
 _FAINT = [255 if _PALE <= value < _BRIGHT else 0 for value in range(256)]
-
-
 _VIVID = [255 if value > _BRIGHT else 0 for value in range(256)]
 
 

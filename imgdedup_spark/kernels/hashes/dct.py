@@ -14,8 +14,6 @@ import scipy.fftpack
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel, grid_hash
 
 __all__ = ["phash", "phash_simple"]
-
-
 _GRID_PER_BIT = 4  # imagehash's highfreq_factor: the lowest quarter of the grid's frequencies is used
 
 

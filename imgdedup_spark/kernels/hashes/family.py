@@ -13,11 +13,7 @@ from imgdedup_spark.kernels.hashes.grids import grid
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 __all__ = ["Bits", "Kernel", "grid_hash", "to_hex"]
-
-
 Bits = npt.NDArray[np.bool_]
-
-
 # Measures are stacked and transformed in float64 this many values at a time (8 MB): enough to make NumPy's
 # cost for each call vanish, little enough for caches and for a worker's memory.
 _VALUES_A_STEP = 1 << 20

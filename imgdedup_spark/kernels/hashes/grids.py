@@ -21,44 +21,26 @@ from PIL import Image
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 __all__ = ["LEVEL", "fast_side", "grid"]
-
-
 #: Cells are whole numbers of 1/LEVEL of a grey level, and fit 16 bits.
 LEVEL = 128
-
-
 # Fast decoding may scale a picture down to this many times the grid, but never below ...
 _OVERSAMPLING = 8
-
-
 # ... this many pixels on the shorter side. Recall of equal hashes is above exact decoding's from 256 on, and higher the
 # less is scaled; beyond 512 it is the resizing that takes longer. And with one limit for all hashes of up to 64x64
 # cells, one decode serves them all.
 _SMALLEST_SIDE = 512
-
-
 # Filter weights are whole numbers of this many bits: the sum of their sizes (1.4 times their sum at most)
 # times 255 stays below 2**24, up to which float32 is exact.
 _WEIGHT_BITS = 15
-
-
 _LOBES = 3  # of the Lanczos window, as in Pillow
-
-
 # Cells that share one product. A cell needs only some of the pixels, so one product for all cells would be
 # mostly zeros; one for each cell would be mostly calls.
 _CELLS_A_BLOCK = 8
-
-
 # Multiplications in one product. More, and OpenBLAS shares them out among threads, which takes ten times as long as
 # doing them: cores are busy with other pictures. A step's float32 pixels also fit a core's cache.
 _PRODUCTS_A_STEP = 1 << 18
-
-
 # Longer sides are shortened by whole numbers first; only pictures hundreds of times as long as wide get here.
 _LONGEST_SIDE = 1 << 14
-
-
 _Kind = Literal["float32", "float64"]
 
 

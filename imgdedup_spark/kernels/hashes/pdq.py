@@ -10,8 +10,6 @@ from imgdedup_spark.kernels.hashes.grids import fast_side
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 __all__ = ["pdq"]
-
-
 _GRID = 64  # PDQ's own grid
 
 

@@ -18,17 +18,9 @@ from imgdedup_spark.kernels.hashes.family import Kernel, to_hex
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 __all__ = ["crop_resistant"]
-
-
 _SIDE = 300  # pixels a side of the picture that is cut into regions
-
-
 _LEVEL = 128  # brighter: hills; else valleys
-
-
 _SMALLEST_REGION = 500  # pixels; only larger regions count
-
-
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 

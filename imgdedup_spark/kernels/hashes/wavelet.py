@@ -12,8 +12,6 @@ from imgdedup_spark.kernels.hashes.grids import fast_side, grid
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 __all__ = ["whash"]
-
-
 # The library takes the largest power of two that fits into the picture. Sums of a 256x256 grid find as many equal
 # hashes as that does; from 64x64 the rounding of its cells loses 4% of them.
 _GRID = 256

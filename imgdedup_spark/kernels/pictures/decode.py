@@ -20,20 +20,12 @@ from imgdedup_spark.errors import ImageError, one_line
 from imgdedup_spark.kernels.pictures.signatures import format_of
 
 __all__ = ["DEFAULT_MAX_PIXELS", "Bytes", "Picture", "explained", "quiet"]
-
-
 Bytes: TypeAlias = bytes | bytearray | memoryview
-
-
 # Pillow's own limit: twice Image.MAX_IMAGE_PIXELS is where it refuses (a decoded RGB picture of 0.7 GB).
 DEFAULT_MAX_PIXELS = 178_956_970
-
-
 # Raster formats only. EPS, PDF and WMF are absent on purpose: Pillow hands them to other programs. The
 # order is the order in which Pillow tries them: the common ones first, TGA, which has no signature, last.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "DIB", "PPM", "ICO", "TGA")
-
-
 # What each EXIF orientation asks for (1, upright, is absent), as in PIL.ImageOps.exif_transpose.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,11 +36,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
 _SIDEWAYS = frozenset({5, 6, 7, 8})
-
-
 _ORIENTATION_KEYS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 
 

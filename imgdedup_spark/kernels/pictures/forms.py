@@ -18,19 +18,11 @@ from imgdedup_spark.kernels.pictures.signatures import begins_a_picture
 ACCEPTED = (
     "binary, string (a path, URL, base64 or data: URI), struct with `bytes` and/or `path`, or an array of one of these"
 )
-
-
 # Linux's PATH_MAX: a longer string is no path.
 LONGEST_PATH = 4096
-
-
 # Standard and URL-safe alphabet with MIME's line ends, and the length of head that the magic numbers need.
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_\r\n"
-
-
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-
-
 _BASE64_HEAD = 24
 
 

@@ -18,16 +18,10 @@ from imgdedup_spark.kernels.pictures.forms import LONGEST_PATH
 
 # What URLs in the data may name. A root of another scheme can be given, but no row can ask for one by itself.
 SCHEMES = {"file", "s3", "gs", "hdfs", "viewfs", "abfs", "abfss"}
-
-
 # Arrow's 32-bit binary arrays, and so Spark's, hold no more in one value.
 _LARGEST_FILE = 2**31 - 1
-
-
 # Messages show this many characters of a path.
 _SHOWN = 200
-
-
 # The second form is Hadoop's (`file:/x`); one letter before it is no scheme.
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z][A-Za-z0-9+.-]+:/")
 

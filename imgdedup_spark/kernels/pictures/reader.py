@@ -44,15 +44,9 @@ from imgdedup_spark.kernels.pictures.paths import (
 )
 
 __all__ = ["PictureReader", "Pictures"]
-
-
 # A remote file takes tens of milliseconds, nearly all of it waiting.
 _REMOTE_READERS = 16
-
-
 In = TypeVar("In")
-
-
 Out = TypeVar("Out")
 
 

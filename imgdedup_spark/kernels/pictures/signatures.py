@@ -32,8 +32,6 @@ _BEGINNINGS = {
     "ICO": _Beginning(b"", rb"\0\0\x01\0"),
     "PSD": _Beginning(b"", rb"8BPS"),
 }
-
-
 _CERTAIN = re.compile(b"|".join(beginning.certain for beginning in _BEGINNINGS.values()), re.DOTALL)
 
 

@@ -28,12 +28,8 @@ from imgdedup_spark.kernels.cosine.task import read_vectors
 from imgdedup_spark.match.by_cosine.search import ROW, CosineOptions, Stage
 
 __all__ = ["into_cells", "sampled"]
-
-
 # Enough for a recall to two decimals where one row in ten has a close one; a query costs a comparison with every row.
 _QUERIES = 4096
-
-
 # Pairs of one query in one batch (up to 10,000 rows) that are looked at; a query in a dense cluster has thousands.
 _PAIRS_PER_BATCH = 64
 

@@ -22,15 +22,9 @@ from imgdedup_spark.match.by_cosine.cells import into_cells, sampled
 from imgdedup_spark.match.by_cosine.search import ROW, CosineOptions, Stage, search_and_decide
 
 __all__ = ["first_come"]
-
-
 # Below this many pairs a product of all dimensions takes less time than a look at a sample.
 _PREFILTER_FROM = 50_000_000
-
-
 _SAMPLE = 8192
-
-
 _DEFAULTS = CosineOptions()
 
 

@@ -35,8 +35,6 @@ from imgdedup_spark.kernels.hamming.table import Matcher
 from imgdedup_spark.kernels.hamming.units import search_share
 
 MINIMA_SCHEMA = "rows binary, best binary"
-
-
 _TABLE, _MINIMA = 0, 1
 
 

@@ -28,20 +28,12 @@ from imgdedup_spark.spark.settings import parallelism, settings
 from imgdedup_spark.spark.workspace import Stage
 
 __all__ = ["first_come"]
-
-
 log = logging.getLogger(__name__)
-
-
 # Hashes of a unit that are worth a task of their own.
 SMALLEST_UNIT = 100_000
-
-
 # A packed block is some 30 MB: by Spark's default of 10,000 rows an Arrow batch would be gigabytes, and one by one they
 # are searched while the next one is read.
 _ONE_BLOCK_A_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"}
-
-
 _DEFAULTS = NearOptions()
 
 

@@ -17,8 +17,6 @@ from imgdedup_spark.kernels.hamming.table import Matcher
 from imgdedup_spark.kernels.hamming.units import FOUND_SCHEMA, REFERENCE, TARGET
 
 _TARGET_SCHEMA = "target_ranks binary, target_words binary"
-
-
 #: Reads the targets in one row of a batch.
 ReadTargets = Callable[[Matcher, Any, int], tuple[Ranks, Words]]
 

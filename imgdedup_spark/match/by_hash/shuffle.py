@@ -30,8 +30,6 @@ from imgdedup_spark.kernels.hamming.units import (
 )
 
 ROUTED_SCHEMA = "unit int, ranks binary, words binary, roles binary"
-
-
 _COUNT_SCHEMA = "prefix int, bucket int, rows bigint"
 
 
