@@ -44,7 +44,7 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
-        source = read_source(spark, config.input, config.input_format)
+        source = _read(spark, config)
         addition = _begin(config, source)
         folders = [*config.against, *([addition.index.folder] if addition else [])]
         output = Output(on_same_file_system(config.output, source)).open(
@@ -96,7 +96,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
-        source = read_source(spark, config.input, config.input_format)
+        source = _read(spark, config)
         addition = _begin(config, source)
     assert addition is not None
     work: Workspace = FolderWorkspace(addition.index.path(STAGING, addition.token))
@@ -112,6 +112,16 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     finally:
         work.close()
     return {"rows_in": found.rows_in, "rows_added": added, "run_id": addition.run}
+
+
+def _read(spark: SparkSession, config: JobConfig) -> Source:
+    return read_source(
+        spark,
+        config.input,
+        config.input_format,
+        count_hard_links=config.count_hard_links,
+        strict=config.strict,
+    )
 
 
 def _begin(config: JobConfig, source: Source) -> Addition | None:

@@ -31,6 +31,10 @@ class JobInput(Section):
     input_format: str | None = option(
         None, "`parquet`, `jsonl`, `images`, or any Spark data source (default: by file ending)", metavar="FORMAT"
     )
+    count_hard_links: bool = option(
+        False, "every name of a file on disk is a row of its own, hard links too", action="store_true"
+    )
+    strict: bool = option(False, "anything passed over in the input is a mistake (exit status 2)", action="store_true")
 
     def check(self) -> None:
         super().check()

@@ -20,6 +20,7 @@ from imgdedup_spark.files import storage
 
 #: Names of each reason that summary.json shows.
 EXAMPLES = 5
+_COMPRESSED = frozenset({"gz", "bz2", "zst", "lz4", "snappy", "deflate"})
 # What Spark, Hadoop and table formats leave beside their data.
 _BOOKKEEPING = re.compile(
     r"_SUCCESS|_(common_)?metadata|_(started|committed)_.*|_temporary|_delta_log|_spark_metadata|_staging"
@@ -184,6 +185,14 @@ class Walk:
             self.passed.add("name_not_utf8", uri)
             return
         yield Listed(uri, uri[len(folder.rstrip("/")) + 1 :], size, time)
+
+
+def ending_of(name: str) -> str:
+    """``a/b.JSONL.gz`` → ``jsonl``; empty without one."""
+    parts = name.rpartition("/")[2].lower().split(".")
+    if len(parts) > 2 and parts[-1] in _COMPRESSED:
+        parts.pop()
+    return parts[-1] if len(parts) > 1 else ""
 
 
 def _expand(pattern: str) -> Iterator[str]:

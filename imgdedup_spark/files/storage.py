@@ -228,6 +228,16 @@ def read_text(uri: str) -> str:
         return stream.read().decode("utf-8")
 
 
+def read_head(uri: str, size: int = 64) -> bytes:
+    """The first bytes of a file; none where it cannot be read."""
+    try:
+        opened, path = open_fs(uri)
+        with opened.open_input_stream(path, compression=None) as stream:
+            return bytes(stream.read(size))
+    except OSError:
+        return b""
+
+
 def write_text(uri: str, text: str) -> None:
     """Writes one whole file."""
     with open_output(uri) as stream:

@@ -5,8 +5,7 @@ the input order. The list of parts is found after hashing, on the small table: s
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, ClassVar, TypeVar
@@ -20,7 +19,7 @@ from imgdedup_spark.errors import JobError, UserError, first_line
 from imgdedup_spark.files.shares import Share
 from imgdedup_spark.files.storage import from_spark
 from imgdedup_spark.read.columns import col
-from imgdedup_spark.read.listing import Listing, list_states, plain_path
+from imgdedup_spark.read.listing import Listing, escaped, plain_path, spark_states
 from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
 from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW, FileState, Placed, Source, few
 from imgdedup_spark.spark.workspace import Stage
@@ -42,30 +41,32 @@ class FileSource(Source):
         partitioned: whether folders named ``key=value`` add columns that the files themselves do not have.
         absolute: whether ``row`` is the row's number in its file; else it ascends within the part.
         scanner: Spark's name of what reads single files again; None where a table format alone knows how.
+        paths: the files of each input, as Spark takes them; none where Spark alone lists them.
     """
 
     partitioned: bool = False
     absolute: bool = False
     scanner: str | None = None
+    paths: tuple[tuple[str, ...], ...] = ()
 
     divisible: ClassVar[bool] = True
     #: Whether workers can copy rows as they are into files of the same kind.
     copied: ClassVar[bool] = False
 
     @classmethod
-    def of(cls: type[S], frames: Sequence[DataFrame], **attributes: Any) -> S:
+    def of(cls: type[S], frames: Mapping[int, DataFrame], **attributes: Any) -> S:
         """One data set of several inputs.
 
         Args:
-            frames: the rows of each input.
+            frames: the rows of each input, by its number.
             attributes: all but ``frame`` and ``columns``.
 
         Raises:
             UserError: the inputs' columns cannot be united.
         """
-        one = cls(frames[0], (), **attributes)
+        one = cls(next(iter(frames.values())), (), **attributes)
         # Columns first: `*` would not include the hidden `_metadata`, which must be resolved on the scan itself.
-        placed = [frame.select("*", one._place(index)) for index, frame in enumerate(frames)]
+        placed = [frame.select("*", one._place(index)) for index, frame in frames.items()]
         try:
             frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), placed)
             columns = tuple(name for name in frame.columns if name != PLACE)
@@ -87,8 +88,7 @@ class FileSource(Source):
     def scan(self, index: int, uris: Iterable[str]) -> DataFrame:
         """Some files of one input, with ``PLACE``, as ``frame`` has them."""
         assert self.scanner is not None
-        # Braces and stars in a file's own name are no glob.
-        paths = [re.sub(r"([][{}*?\\])", r"\\\1", plain_path(uri)) for uri in uris]
+        paths = [escaped(plain_path(uri)) for uri in uris]
         reader = self.frame.sparkSession.read.format(self.scanner).schema(self.schema)
         if self.partitioned:
             reader = reader.option("basePath", self.roots[index].folder)
@@ -97,7 +97,8 @@ class FileSource(Source):
     def file_states(self) -> list[FileState]:
         if self.scanner is None:
             return []
-        return [one for index, path in enumerate(self.inputs) for one in list_states(self._spark, index, path)]
+        listed = self.paths or [[path] for path in self.inputs]
+        return [one for index, paths in enumerate(listed) for one in spark_states(self._spark, index, paths)]
 
     def only(self, files: Sequence[FileState]) -> FileSource:
         numbers = sorted({one.input for one in files})
@@ -217,21 +218,50 @@ class PlacedInFiles(Placed):
 
 def of_listing(listing: Listing) -> dict[str, Any]:
     """The attributes of a source that its listing tells."""
-    return {"inputs": listing.inputs, "roots": listing.roots, "partitioned": listing.partitioned}
+    return {
+        "inputs": listing.inputs,
+        "roots": listing.roots,
+        "partitioned": listing.partitioned,
+        "paths": tuple(tuple(escaped(one.uri) for one in files) for files in listing.files),
+    }
 
 
-def load(spark: SparkSession, kind: str, paths: Sequence[str], schema: StructType | None = None) -> DataFrame:
+def load_files(
+    spark: SparkSession, kind: str, listing: Listing, schema: StructType | None = None
+) -> dict[int, DataFrame]:
+    """The rows of each input that has files, by its number, as Spark's own reader of this kind reads them.
+
+    Raises:
+        UserError: Spark cannot.
+    """
+    return {
+        index: load(
+            spark, kind, [escaped(one.uri) for one in files], schema, root.folder if listing.partitioned else None
+        )
+        for index, (files, root) in enumerate(zip(listing.files, listing.roots, strict=True))
+        if files
+    }
+
+
+def load(
+    spark: SparkSession, kind: str, paths: Sequence[str], schema: StructType | None = None, base: str | None = None
+) -> DataFrame:
     """Files as Spark's own reader of this kind reads them.
+
+    Args:
+        base: below it folders named ``key=value`` add columns.
 
     Raises:
         UserError: Spark cannot.
     """
     reader = spark.read.format(kind)
+    if base is not None:
+        reader = reader.option("basePath", base)
     if schema is not None:
         reader = reader.schema(schema)
     try:
         frame = reader.load(list(paths))
         frame.schema  # noqa: B018 - Spark Connect finds out here what classic Spark finds out above
     except AnalysisException as error:
-        raise UserError(f"--input {' '.join(paths)}: {first_line(error)}") from None
+        raise UserError(f"--input {paths[0]}{' …' if len(paths) > 1 else ''}: {first_line(error)}") from None
     return frame

@@ -2,32 +2,72 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
-from imgdedup_spark.read.listing import Listing, all_files, folder_state
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
+from imgdedup_spark.files.listing import Listed, ending_of
+from imgdedup_spark.files.shares import grouped
+from imgdedup_spark.kernels.pictures.signatures import begins_a_picture
+from imgdedup_spark.read.listing import Listing, escaped
 from imgdedup_spark.read.order import prefixes
 from imgdedup_spark.read.source import ID, ORDER, PLACE, FileState, Placed, Source
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, parallelism
+from imgdedup_spark.spark.units import rows_of_units
 
+#: Bytes of pictures in one task: at most what Spark's own readers take, at least what is worth a task, and so that
+#: every core has several.
+MOST_BYTES, LEAST_BYTES, TASKS_A_CORE = 128 << 20, 1 << 20, 4
+#: Opening a file costs about as much as reading so many bytes of it.
+FILE_COST = 64 << 10
+_PLACE = StructType(
+    [StructField("input", IntegerType()), StructField("file", StringType()), StructField("row", LongType())]
+)
+_SCHEMA = StructType(
+    [
+        StructField("path", StringType()),
+        StructField("image", StructType([StructField("path", StringType())])),
+        StructField(PLACE, _PLACE),
+        StructField(ID, StringType()),
+    ]
+)
+_PICTURES = """
+    jpg jpeg jpe jfif jif pjpeg pjp png apng webp gif bmp dib tif tiff ppm pgm pbm pnm pfm ico icb vda vst tga
+    jp2 j2k jpx jpf j2c jpc avif avifs mpo heic heif jxl
+"""
+_OTHERS = """
+    parquet pq json jsonl ndjson csv tsv txt md html htm xml yaml yml py ipynb zip tar gz bz2 zst 7z pdf mp4 mov avi mp3
+    wav npy npz pt pth bin safetensors lock log bak
+"""
 #: Endings that a folder is searched for. Formats that cannot be decoded here are among them on purpose: such a picture
 #: must show up in errors/, not vanish.
-ENDINGS = frozenset(
-    "jpg jpeg jpe jfif png webp gif bmp dib tif tiff ppm pgm pbm pnm ico jp2 j2k jpx avif tga mpo heic heif jxl".split()  # noqa: SIM905
-)
+ENDINGS = frozenset(_PICTURES.split())
+#: Endings that say that a file is something else, whatever its first bytes.
+OTHER_ENDINGS = frozenset(_OTHERS.split())
 
 
+@dataclass(frozen=True)
 class PictureFolders(Source):
-    """Rows of ``path`` and, to be hashed, ``image``."""
+    """Rows of ``path`` and, to be hashed, ``image``: a struct that names the file, which the workers read.
+
+    Attributes:
+        states: of each input.
+    """
+
+    states: tuple[FileState, ...] = ()
 
     native: ClassVar[str] = "jsonl"
     unique_ids: ClassVar[bool] = True
 
     def file_states(self) -> list[FileState]:
-        spark = self.frame.sparkSession
-        return [folder_state(spark, index, path) for index, path in enumerate(self.inputs)]
+        return list(self.states)
 
     def shown_path(self) -> Column:
         return F.col("path")
@@ -48,21 +88,51 @@ class PlacedPictures(Placed):
         return rows.orderBy(ORDER).drop("id", ORDER)
 
 
-def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
-    """One data set of several inputs.
+def is_picture(file: Listed) -> bool:
+    """Whether a file is one by its ending or, where that says nothing, by its first bytes."""
+    ending = ending_of(file.name)
+    return ending in ENDINGS or (ending not in OTHER_ENDINGS and begins_a_picture(storage.read_head(file.uri)))
 
-    Raises:
-        UserError: one of them holds no pictures.
-    """
-    listing, frames = Listing.of(spark, listing.inputs, sorted(ENDINGS)), []
+
+def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
+    """One data set of several inputs."""
     heads = prefixes(listing.inputs) if listing.names_clash else [""] * len(listing.inputs)
-    for index, (path, root, head) in enumerate(zip(listing.inputs, listing.roots, heads, strict=True)):
-        # No parts here: a folder may hold as many files as another data set has rows, too many for one list.
-        file = F.regexp_replace("path", "^file:/+", "/")
-        name = F.substring(file, len(root.folder.rstrip("/")) + 2, 1 << 20)
-        place = F.struct(F.lit(index).alias("input"), name.alias("file"), F.lit(0).cast("long").alias("row"))
-        frame = all_files(spark, path, sorted(ENDINGS))
-        frame = frame.select(file.alias("path"), F.col("content").alias("image"), place.alias(PLACE))
-        frames.append(frame.withColumn(ID, F.concat(F.lit(head), F.col(PLACE)["file"], F.lit("#0"))))
-    united = reduce(DataFrame.unionByName, frames)
-    return PictureFolders(united, ("path",), "images", listing.inputs, listing.roots)
+    rows = [
+        (index, one.uri, one.name, head + one.name + "#0", one.size)
+        for index, (files, head) in enumerate(zip(listing.files, heads, strict=True))
+        for one in files
+    ]
+    total = sum(row[4] for row in rows)
+    target = min(MOST_BYTES, max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
+    units = [tuple(zip(*some, strict=True)) for some in grouped(rows, lambda row: row[4] + FILE_COST, target)]
+    states = tuple(listing.state(index) for index in range(len(listing.inputs)))
+    try:
+        for root in listing.roots:
+            storage.check_workers(root.folder)
+        frame = rows_of_units(spark, units, _rows, _SCHEMA)
+    except UserError:
+        frame = _through_spark(spark, rows)
+    return PictureFolders(frame, ("path",), "images", listing.inputs, listing.roots, states=states)
+
+
+def _through_spark(spark: SparkSession, rows: Sequence[tuple[int, str, str, str, int]]) -> DataFrame:
+    """The same with the pictures themselves, from a file system that Spark alone opens."""
+    schema = f"{PLACE} struct<input: int, file: string, row: bigint>, path string, {ID} string"
+    known = spark.createDataFrame([((row[0], row[2], 0), row[1], row[3]) for row in rows], schema)
+    files = spark.read.format("binaryFile").load([escaped(row[1]) for row in rows])
+    # A line a file; what is joined to it is a picture.
+    joined = files.withColumn("path", F.regexp_replace("path", "^file:/+", "/")).join(F.broadcast(known), "path")
+    return joined.select("path", F.col("content").alias("image"), PLACE, ID)
+
+
+def _rows(unit: tuple[Any, ...]) -> Iterator[pa.RecordBatch]:
+    inputs, uris, names, ids, _ = unit
+    place = pa.StructArray.from_arrays(
+        [pa.array(inputs, pa.int32()), pa.array(names), pa.array([0] * len(names), pa.int64())],
+        ["input", "file", "row"],
+    )
+    paths = pa.array(uris)
+    image = pa.StructArray.from_arrays([paths], ["path"])
+    whole = pa.RecordBatch.from_arrays([paths, image, place, pa.array(ids)], ["path", "image", PLACE, ID])
+    for start in range(0, len(uris), PICTURE_BATCH_ROWS):
+        yield whole.slice(start, PICTURE_BATCH_ROWS)

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from pyspark.sql import SparkSession
 
-from imgdedup_spark.read.files import FileSource, load, of_listing
-from imgdedup_spark.read.listing import Listing
+from imgdedup_spark.files.listing import Listed, ending_of
+from imgdedup_spark.read.files import FileSource, load, load_files, of_listing
+from imgdedup_spark.read.listing import Listing, escaped
 
 ENDINGS = frozenset({"jsonl", "ndjson", "json"})
 
@@ -19,6 +20,11 @@ class JsonLines(FileSource):
     copied: ClassVar[bool] = True
 
 
+def is_json_lines(file: Listed) -> bool:
+    """Whether a file is one by its ending."""
+    return ending_of(file.name) in ENDINGS
+
+
 def open_json_lines(spark: SparkSession, listing: Listing) -> JsonLines:
     """One data set of several inputs.
 
@@ -26,6 +32,7 @@ def open_json_lines(spark: SparkSession, listing: Listing) -> JsonLines:
         UserError: Spark cannot read them, or their columns cannot be united.
     """
     # One schema for all of them: each input alone might infer other types for the same column.
-    schema = load(spark, "json", listing.inputs).schema
-    frames = [load(spark, "json", [path], schema) for path in listing.inputs]
+    every = [escaped(one.uri) for files in listing.files for one in files]
+    schema = load(spark, "json", every, base=listing.roots[0].folder if listing.partitioned else None).schema
+    frames = load_files(spark, "json", listing, schema)
     return JsonLines.of(frames, **of_listing(listing), format="jsonl", scanner="json")

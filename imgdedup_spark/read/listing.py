@@ -1,23 +1,25 @@
-"""What lies in an input: its files, as Spark lists them, and where the input lies."""
+"""What lies in the inputs, as the driver (or, through Spark Connect, one worker) finds it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.listing import Listed, PassedOver, Walk
 from imgdedup_spark.read.source import FileState, Root
-
-
-def plain_path(uri: str) -> str:
-    """A file as people write it, from how Spark lists it: ``file:/tmp/a%20b`` → ``/tmp/a b``."""
-    return storage.absolute(storage.from_spark(uri))
+from imgdedup_spark.spark.hadoop import default_file_system
 
 
 @dataclass(frozen=True)
@@ -26,89 +28,161 @@ class Listing:
 
     Attributes:
         inputs: as the user wrote them.
-        uris: the files of each, in sub-folders too.
+        roots: where each of them lies.
+        files: those of each, by name.
+        passed: what is not read, and why.
     """
 
     inputs: tuple[str, ...]
-    uris: tuple[tuple[str, ...], ...]
+    roots: tuple[Root, ...]
+    files: tuple[tuple[Listed, ...], ...]
+    passed: PassedOver = field(default_factory=PassedOver)
 
     @classmethod
-    def of(cls, spark: SparkSession, inputs: Sequence[str], endings: Sequence[str] = ()) -> Listing:
-        """Args:
-            endings: of the files' names, in any case; none for all.
+    def of(cls, spark: SparkSession, inputs: Sequence[str], *, count_hard_links: bool = False) -> Listing:
+        """Lists the inputs. What neither this process nor the workers open by themselves, Spark lists.
 
         Raises:
-            UserError: an input has no such files.
+            UserError: an input is not there.
         """
-        return cls(tuple(inputs), tuple(tuple(_uris(spark, path, endings)) for path in inputs))
+        base = default_file_system()
+        paths = [f"{base}/{path.lstrip('/')}" if base and storage.is_local(path) else path for path in inputs]
+        try:
+            found, passed = _walked(spark, paths, count_hard_links)
+        except storage.UnsupportedScheme:
+            found, passed = [_by_spark(spark, path) for path in paths], PassedOver()
+        roots, files = zip(
+            *[
+                (_root(path, folder, some, base), tuple(some))
+                for path, (folder, some) in zip(paths, found, strict=True)
+            ],
+            strict=True,
+        )
+        return cls(tuple(inputs), roots, files, passed)
 
-    @property
-    def roots(self) -> tuple[Root, ...]:
-        """Where each input lies."""
-        return tuple(root_of(path, files[0]) for path, files in zip(self.inputs, self.uris, strict=True))
+    def only(self, is_wanted: Callable[[Listed], bool]) -> Listing:
+        """Some of the files; the others are passed over.
+
+        Raises:
+            UserError: an input has none of them.
+        """
+        files = []
+        for some in self.files:
+            files.append(tuple(one for one in some if is_wanted(one)))
+            for one in some:
+                if one not in files[-1]:
+                    self.passed.add("other_format", one.uri)
+        return Listing(self.inputs, self.roots, tuple(files), self.passed)
 
     @property
     def partitioned(self) -> bool:
         """Whether folders named ``key=value`` add columns."""
-        return any("=" in part for files in self.uris for part in plain_path(files[0]).split("/")[:-1])
+        return any("=" in part for files in self.files for one in files for part in one.name.split("/")[:-1])
 
     @property
     def names_clash(self) -> bool:
         """Whether two inputs have files of the same name."""
-        if len(self.inputs) == 1:
-            return False
-        names = [
-            {plain_path(uri)[len(root.folder) :] for uri in files}
-            for files, root in zip(self.uris, self.roots, strict=True)
+        names = [one.name for files in self.files for one in files]
+        return len(set(names)) < len(names)
+
+    def states(self) -> list[FileState]:
+        """The files as prints are stored for them."""
+        return [
+            FileState(index, one.uri, one.size, one.time) for index, files in enumerate(self.files) for one in files
         ]
-        return len(set().union(*names)) < sum(map(len, names))
+
+    def state(self, index: int) -> FileState:
+        """A whole input as one entry: bytes, and a checksum of names, sizes and times in the place of a time."""
+        files = self.files[index]
+        text = json.dumps([(one.uri, one.size, one.time) for one in files]).encode()
+        checksum = int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
+        return FileState(index, self.inputs[index], sum(one.size for one in files), checksum)
 
 
-def all_files(spark: SparkSession, path: str, endings: Sequence[str] = ()) -> DataFrame:
-    """Every file of an input with its content, as Spark reads files of any kind."""
-    reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-    if endings:
-        anycase = ["".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in one) for one in sorted(endings)]
-        reader = reader.option("pathGlobFilter", "*.{" + ",".join(anycase) + "}")
-    return reader.load(path)
+def _walked(
+    spark: SparkSession, paths: Sequence[str], count_hard_links: bool
+) -> tuple[list[tuple[str, list[Listed]]], PassedOver]:
+    """The folder and the files of each input."""
+    if not is_remote():
+        walk = Walk(count_hard_links=count_hard_links)
+        return [walk.files(path) for path in paths], walk.passed
+    found = spark.range(1).repartition(1).mapInArrow(_walking(paths, count_hard_links), "found string").collect()
+    answer = json.loads(found[0]["found"])
+    if "unsupported" in answer:
+        raise storage.UnsupportedScheme(answer["unsupported"])
+    if "error" in answer:
+        raise UserError(answer["error"])
+    files = [(folder, [Listed(**one) for one in some]) for folder, some in answer["files"]]
+    return files, PassedOver(answer["passed"])
 
 
-def _uris(spark: SparkSession, path: str, endings: Sequence[str]) -> list[str]:
+def _walking(paths: Sequence[str], count_hard_links: bool) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """The worker's side: the disk of a client of Spark Connect is not that of the workers."""
+
+    def work(batches: Iterator[Any]) -> Iterator[Any]:
+        walk = Walk(count_hard_links=count_hard_links)
+        answer: dict[str, Any] = {}
+        try:
+            files = [walk.files(path) for path in paths]
+            answer = {"files": [(folder, [asdict(one) for one in some]) for folder, some in files]}
+            answer["passed"] = walk.passed.reasons
+        except storage.UnsupportedScheme as error:
+            answer = {"unsupported": str(error)}
+        except UserError as error:
+            answer = {"error": str(error)}
+        for batch in batches:
+            if batch.num_rows:
+                yield pa.RecordBatch.from_pydict({"found": [json.dumps(answer)]})
+
+    return work
+
+
+def _by_spark(spark: SparkSession, path: str) -> tuple[str, list[Listed]]:
+    """As Spark lists it: without names that begin with ``_`` or ``.``."""
     try:
-        files: list[str] = all_files(spark, path, endings).inputFiles()
+        rows = _states(spark, [path]).collect()
     except AnalysisException as error:
         if "PATH_NOT_FOUND" in str(error) or "does not exist" in str(error):
             raise UserError(f"--input {path}: matches no file") from None
         raise UserError(f"--input {path}: {first_line(error)}") from None
-    if files:
-        return files
-    if endings:
-        raise UserError(f"--input {path}: holds no image files (looked for .{', .'.join(sorted(endings))})")
-    raise UserError(f"--input {path}: matches no file")
+    if not rows:
+        raise UserError(f"--input {path}: matches no file")
+    root = root_of(path, rows[0]["uri"]).folder.rstrip("/") + "/"
+    files = [
+        Listed(uri, uri.removeprefix(root), row["size"], row["time"])
+        for row, uri in ((row, plain_path(row["uri"])) for row in rows)
+    ]
+    return root.rstrip("/"), sorted(files, key=lambda one: one.name)
 
 
-def list_states(spark: SparkSession, number: int, path: str) -> list[FileState]:
-    """The files of an input with size and time, by name."""
-    return sorted(
-        (FileState(number, one["uri"], one["size"], one["time"]) for one in _states(spark, path).collect()),
-        key=lambda one: one.uri,
-    )
+def spark_states(spark: SparkSession, number: int, paths: Sequence[str]) -> list[FileState]:
+    """Files with the URIs that Spark's ``_metadata`` has."""
+    rows = _states(spark, paths).collect()
+    return sorted((FileState(number, one["uri"], one["size"], one["time"]) for one in rows), key=lambda one: one.uri)
 
 
-def folder_state(spark: SparkSession, number: int, path: str) -> FileState:
-    """A whole input as one entry, for one that may hold too many files to list: bytes, and a checksum of names, sizes
-    and times in the place of a time."""
-    every = F.expr("bit_xor(xxhash64(uri, size, time))")
-    found = _states(spark, path).agg(F.sum("size").alias("size"), every.alias("time")).collect()[0]
-    return FileState(number, path, found["size"] or 0, found["time"] or 0)
-
-
-def _states(spark: SparkSession, path: str) -> DataFrame:
-    return all_files(spark, path).select(
+def _states(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
+    found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(list(paths))
+    return found.select(
         F.col("_metadata.file_path").alias("uri"),
         F.col("_metadata.file_size").alias("size"),
         (F.col("_metadata.file_modification_time").cast("double") * 1000).cast("long").alias("time"),
     )
+
+
+def escaped(path: str) -> str:
+    """A path that Spark takes for no glob."""
+    return re.sub(r"([][{}*?\\])", r"\\\1", path)
+
+
+def _root(path: str, folder: str, files: Sequence[Listed], base: str) -> Root:
+    is_folder = storage.absolute(path).rstrip("/") == folder.rstrip("/")
+    return Root(folder, folder if is_folder or not files else files[0].uri, base)
+
+
+def plain_path(uri: str) -> str:
+    """A file as people write it, from how Spark lists it: ``file:/tmp/a%20b`` → ``/tmp/a b``."""
+    return storage.absolute(storage.from_spark(uri))
 
 
 def root_of(path: str, listed: str) -> Root:

@@ -2,54 +2,89 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.files.listing import Listed, ending_of
 from imgdedup_spark.read import folders, json_lines, parquet
-from imgdedup_spark.read.listing import Listing, plain_path
+from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.read.tables import open_by_name
 
-#: Kinds told by the endings of files: how they are called, their endings, and what reads them.
-KINDS: dict[str, tuple[frozenset[str], Callable[[SparkSession, Listing], Source]]] = {
-    "parquet": (parquet.ENDINGS, parquet.open_parquet),
-    "jsonl": (json_lines.ENDINGS, json_lines.open_json_lines),
-    "images": (folders.ENDINGS, folders.open_folders),
+log = logging.getLogger("imgdedup")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of files.
+
+    Attributes:
+        endings: those that say so.
+        open: reads such files.
+        is_one: whether a file is of the kind, when it is known which kind the input is.
+    """
+
+    endings: frozenset[str]
+    open: Callable[[SparkSession, Listing], Source]
+    is_one: Callable[[Listed], bool]
+
+
+KINDS = {
+    "parquet": Kind(parquet.ENDINGS, parquet.open_parquet, parquet.is_parquet),
+    "jsonl": Kind(json_lines.ENDINGS, json_lines.open_json_lines, json_lines.is_json_lines),
+    "images": Kind(folders.ENDINGS, folders.open_folders, folders.is_picture),
 }
-_COMPRESSED = frozenset({"gz", "bz2", "zst", "lz4", "snappy", "deflate"})
 
 
-def read_source(spark: SparkSession, inputs: Sequence[str], input_format: str | None) -> Source:
+def read_source(
+    spark: SparkSession,
+    inputs: Sequence[str],
+    input_format: str | None,
+    *,
+    count_hard_links: bool = False,
+    strict: bool = False,
+) -> Source:
     """Reads several files, folders or globs as one data set, in the order given.
+
+    Args:
+        count_hard_links: whether a second name of the same file is a row of its own.
+        strict: whether anything passed over is a mistake.
 
     Raises:
         UserError: an input matches no file, the format cannot be told or is unknown, or columns disagree.
     """
     if input_format is not None and input_format not in KINDS:
         return open_by_name(spark, inputs, input_format)
-    listing = Listing.of(spark, inputs)
-    return KINDS[input_format or _kind_of(listing)][1](spark, listing)
+    listing = Listing.of(spark, inputs, count_hard_links=count_hard_links)
+    name = input_format or _kind_of(listing)
+    listing = listing.only(KINDS[name].is_one)
+    if not any(listing.files):
+        raise UserError(f"--input {' '.join(inputs)}: holds no {name} files; it has {listing.passed or 'nothing'}")
+    if listing.passed.reasons:
+        if strict:
+            raise UserError(f"--strict: passed over {listing.passed}")
+        log.info("passed over: %s", listing.passed)
+    return replace(KINDS[name].open(spark, listing), passed=listing.passed)
 
 
 def _kind_of(listing: Listing) -> str:
-    found: Counter[str] = Counter()
-    for path, files in zip(listing.inputs, listing.uris, strict=True):
-        endings = {_ending(uri) for uri in files}
-        here = [kind for kind, (known, _) in KINDS.items() if endings & known]
-        if not here:
-            shown = ", ".join(sorted(f".{one}" for one in endings if one)[:5]) or "no ending"
-            raise UserError(f"--input {path}: cannot tell the format from {shown}; say it with --input-format")
-        found.update(here)
-    if len(found) > 1:
-        raise UserError(f"--input holds {' and '.join(sorted(found))} files; say with --input-format which to read")
-    return next(iter(found))
-
-
-def _ending(uri: str) -> str:
-    parts = plain_path(uri).rpartition("/")[2].lower().split(".")
-    if len(parts) > 2 and parts[-1] in _COMPRESSED:
-        parts.pop()
-    return parts[-1] if len(parts) > 1 else ""
+    """The kind that the files' endings tell. Loose ``.json`` files beside others are notes, not rows."""
+    endings = {ending_of(one.name) for files in listing.files for one in files}
+    here = [name for name, kind in KINDS.items() if endings & kind.endings]
+    if len(here) > 1 and endings & KINDS["jsonl"].endings == {"json"}:
+        here.remove("jsonl")
+    if len(here) == 1:
+        return here[0]
+    where = f"--input {' '.join(listing.inputs)}"
+    if here:
+        raise UserError(f"{where}: holds {' and '.join(here)} files; say with --input-format which to read")
+    if any(folders.is_picture(one) for files in listing.files for one in files):
+        return "images"
+    shown = ", ".join(sorted(f".{one}" for one in endings if one)[:5]) or "no ending"
+    if not any(listing.files):
+        raise UserError(f"{where}: holds no file that can be read; passed over {listing.passed or 'nothing'}")
+    raise UserError(f"{where}: cannot tell the format from {shown}; say it with --input-format")

@@ -8,7 +8,7 @@ the user's, it is the column ``ID``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from pyspark.sql import Column, DataFrame, Row
@@ -17,6 +17,7 @@ from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, Struct
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.listing import PassedOver
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import Share
 from imgdedup_spark.read.columns import col
@@ -68,6 +69,7 @@ class Source:
         format: what ``--input-format`` calls it; ``frame`` for a DataFrame.
         inputs: the inputs as the user wrote them; none for a DataFrame.
         roots: where each input lies.
+        passed: what lies in the inputs and is not read.
     """
 
     frame: DataFrame
@@ -75,6 +77,7 @@ class Source:
     format: str = "frame"
     inputs: tuple[str, ...] = ()
     roots: tuple[Root, ...] = (Root("", ""),)
+    passed: PassedOver = field(default_factory=PassedOver)
 
     #: What the rows that stay are written as unless somebody says otherwise.
     native: ClassVar[str] = "parquet"

@@ -35,6 +35,8 @@ def open_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Sourc
     if all(resolves(frame, "_metadata.file_block_start") for frame in frames):
         scanner = name if name in PLAIN_FORMATS else None
         absolute = all(resolves(frame, "_metadata.row_index") for frame in frames)
-        return FileSource.of(frames, inputs=tuple(inputs), roots=roots, format=name, absolute=absolute, scanner=scanner)
+        return FileSource.of(
+            dict(enumerate(frames)), inputs=tuple(inputs), roots=roots, format=name, absolute=absolute, scanner=scanner
+        )
     frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
     return Source(frame, tuple(frame.columns), name, tuple(inputs), roots)

@@ -145,3 +145,12 @@ def _info(path: str, status: Any | None) -> fs.FileInfo:
 def _check(done: bool, problem: str) -> None:
     if not done:
         raise OSError(errno.EIO, problem)
+
+
+def default_file_system() -> str:
+    """Where Spark finds paths without a scheme, ``hdfs://name``; empty if that is the local disk or cannot be told."""
+    context = _context()
+    if context is None:
+        return ""
+    name = str(context._jsc.hadoopConfiguration().get("fs.defaultFS", "file:///"))
+    return "" if name.startswith("file:") else name.rstrip("/")

@@ -33,6 +33,7 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "distances": _distances(found),
         **_inputs(found),
         **_known(found),
+        "passed_over": found.source.passed.reasons,
         "plan": found.plan,
         "stages": dict(stages),
         "config": dataclasses.asdict(found.config),
