@@ -20,7 +20,7 @@ CHUNK_BYTES = 32 << 20
 
 
 class PictureHasher(Protocol):
-    """What makes prints of pictures: a ``hashes.Hasher``, or an ``embeddings.models.Embedder``."""
+    """What makes prints of pictures: a ``hashes.Hasher``, or an ``encoders.embedder.Embedder``."""
 
     def hash_batch(self, pictures: Sequence[Bytes]) -> Any: ...
 
