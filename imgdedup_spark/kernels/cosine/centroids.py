@@ -131,7 +131,7 @@ def choose_probes(needed: NDArray[np.int64], made_needed: NDArray[np.int64]) -> 
 
     Returns:
         ``probes``, ``recall``, ``recall_pairs``, ``recall_queries``, ``recall_at_threshold`` and maybe
-        ``recall_warning``, as :func:`~imgdedup_spark.embeddings.cells.into_cells` describes them.
+        ``recall_warning``, as ``match.by_cosine.cells`` describes them.
     """
     probes = np.arange(1, needed.shape[1])
     made = np.array([np.mean(made_needed <= p) for p in probes]) if len(made_needed) else np.ones(len(probes))

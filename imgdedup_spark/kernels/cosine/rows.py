@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from imgdedup_spark.kernels.compiled import compiled as _compiled
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -25,18 +26,11 @@ NO_SEARCH = np.iinfo(np.int64).max
 TILE_ROWS = 1024
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles with Numba; kept on disk where a folder can be written, so that workers do not compile it again."""
-    # nnan and nsz let maxima use vector instructions; no sum is reordered (that would be `reassoc`).
-    options = {"nogil": True, "fastmath": {"nnan", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(**options)(function)
+# nnan and nsz let maxima use vector instructions; no sum is reordered (that would be `reassoc`).
+compiled = partial(_compiled, fastmath=("nnan", "nsz"))
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Vectors with their places in the keep order, sorted by (block, references first, rank).
 
     Attributes:
@@ -52,9 +46,6 @@ class Rows:
     is_reference: Bool
     rank: Int64
     cursor: Int64
-
-    def __len__(self) -> int:
-        return len(self.rank)
 
     def take(self, index: NDArray[Any], *, sort: bool = False) -> Rows:
         """Some of the rows, in the order of ``index`` or sorted. Copies the vectors once."""

@@ -2,87 +2,118 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from imgdedup_spark.kernels.cosine.rows import Bool, Float32, Float64, Int64, compiled, least_cosine
+from imgdedup_spark.kernels.cosine.rows import Bool, Float32, Float64, Int64, Rows, compiled, least_cosine
+
+
+class Tile(NamedTuple):
+    """Products of some rows of the base with some queries.
+
+    Attributes:
+        products: (rows, columns) float32, the cosines or upper bounds of them.
+        first: the number in the base of the tile's first row.
+        columns: (columns,) int64, the numbers of the tile's columns in the queries.
+    """
+
+    products: Float32
+    first: int
+    columns: Int64
+
+
+class Limits(NamedTuple):
+    """What makes a pair a match.
+
+    Attributes:
+        bound: the least product of a candidate.
+        similarity: the least cosine.
+        images: of each row (see ``least_cosine``).
+    """
+
+    bound: float
+    similarity: float
+    images: int
+
+
+class Found(NamedTuple):
+    """The neighbours of each query so far.
+
+    Attributes:
+        base: (queries, cap) int64, numbers of rows of the base.
+        similarity: (queries, cap) float64.
+        number: (queries,) int64, how many of them.
+        done: (queries,) bool, nothing more to find.
+    """
+
+    base: Int64
+    similarity: Float64
+    number: Int64
+    done: Bool
+
+
+class Highest(NamedTuple):
+    """The highest cosine so far of each row with any other one, float32; -2 for those compared with nothing."""
+
+    base: Float32
+    queries: Float32
 
 
 @compiled
-def scan_matches(
-    bounds: Float32,  # (rows, columns): upper bounds of the cosines of a tile
-    bound: float,
-    threshold: float,
-    images: int,
-    first: int,  # the tile's first row in the base
-    base_vectors: Float32,
-    base_block: Int64,
-    base_is_reference: Bool,
-    base_rank: Int64,
-    columns: Int64,  # (columns,): the tile's columns in the queries
-    query_vectors: Float32,
-    query_block: Int64,
-    query_rank: Int64,
-    query_cursor: Int64,
-    found_base: Int64,  # (queries, cap): rows of the base
-    found_similarity: Float64,  # (queries, cap)
-    found: Int64,  # (queries,): how many of them
-    done: Bool,  # (queries,): nothing more to find
-) -> None:
+def scan_matches(tile: Tile, base: Rows, queries: Rows, limits: Limits, found: Found) -> None:
+    # Arrays are taken out of tuples once, and no views are made of them: both count references.
+    products, columns, limit = tile.products, tile.columns, np.float32(limits.bound)
+    base_vectors, base_block, base_is_reference, base_rank, _ = base
+    query_vectors, query_block, _, query_rank, query_cursor = queries
+    found_base, found_similarity, number, done = found
     cap = found_base.shape[1]
-    limit = np.float32(bound)
-    for r in range(bounds.shape[0]):
-        row = bounds[r]
+    for r in range(products.shape[0]):
         # Almost no row of a tile has a candidate: counting them first is one pass of vector instructions.
         candidates = 0
-        for c in range(len(row)):
-            candidates += row[c] >= limit
+        for c in range(products.shape[1]):
+            candidates += products[r, c] >= limit
         if candidates == 0:
             continue
-        b = first + r
-        for c in range(len(row)):
-            if row[c] < limit:
+        b = tile.first + r
+        for c in range(products.shape[1]):
+            if products[r, c] < limit:
                 continue
             q = columns[c]
             if done[q] or base_block[b] != query_block[q]:
                 continue
             if not base_is_reference[b] and not (query_cursor[q] < base_rank[b] < query_rank[q]):
                 continue
-            similarity = least_cosine(base_vectors[b], query_vectors[q], images)
-            if similarity < threshold:
+            similarity = least_cosine(base_vectors[b], query_vectors[q], limits.images)
+            if similarity < limits.similarity:
                 continue
-            found_base[q, found[q]] = b
-            found_similarity[q, found[q]] = similarity
-            found[q] += 1
+            found_base[q, number[q]] = b
+            found_similarity[q, number[q]] = similarity
+            number[q] += 1
             # A reference is always kept, so that a query close to one needs no further neighbour.
-            done[q] = found[q] == cap or base_is_reference[b]
+            done[q] = number[q] == cap or base_is_reference[b]
 
 
 @compiled
-def scan_highest(
-    cosines: Float32,  # (rows, columns)
-    one_block: bool,
-    first: int,
-    base_block: Int64,
-    itself: Int64,  # (rows,): the column that is the same item, or -1
-    start: int,  # the tile's first column in the queries
-    query_block: Int64,
-    base_highest: Float32,
-    query_highest: Float32,
-) -> None:
-    for r in range(cosines.shape[0]):
+def scan_highest(tile: Tile, base_block: Int64, query_block: Int64, itself: Int64, highest: Highest) -> None:
+    """Spoils the tile. ``itself``: (rows,) int64 the column that is the same item, or -1; columns are neighbours."""
+    products, first, start = tile.products, tile.first, tile.columns[0]
+    base_highest, query_highest = highest
+    # Blocks ascend: with the first and the last column's equal, all are.
+    one_block = query_block[start] == query_block[start + products.shape[1] - 1]
+    for r in range(products.shape[0]):
         b = first + r
-        row = cosines[r]
         if itself[r] >= 0:
-            row[itself[r]] = np.float32(-2.0)
-        if not one_block:
-            for c in range(len(row)):
+            products[r, itself[r]] = np.float32(-2.0)
+        if not one_block or base_block[b] != query_block[start]:
+            for c in range(products.shape[1]):
                 if base_block[b] != query_block[start + c]:
-                    row[c] = np.float32(-2.0)
-        highest = base_highest[b]
-        for c in range(len(row)):
-            highest = max(highest, row[c])
-            query_highest[start + c] = max(query_highest[start + c], row[c])
-        base_highest[b] = highest
+                    products[r, c] = np.float32(-2.0)
+        most = base_highest[b]
+        for c in range(products.shape[1]):
+            most = max(most, products[r, c])
+            query_highest[start + c] = max(query_highest[start + c], products[r, c])
+        base_highest[b] = most
 
 
 def least_products(a: Float32, b: Float32, images: int, out: Float32) -> None:

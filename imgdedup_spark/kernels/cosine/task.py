@@ -45,9 +45,9 @@ class Search:
     Attributes:
         dims: of the vectors.
         similarity: the least cosine of a match.
-        prefilter: see :class:`~imgdedup_spark.embeddings.cosine.Prefilter`.
+        prefilter: see :class:`Prefilter`.
         want_max: also find each item's highest cosine.
-        images: of each row (see :func:`~imgdedup_spark.embeddings.cosine.match`).
+        images: of each row (see :func:`match`).
         cap: neighbours to find for a row in one task; eight decide nearly every row in the first search.
     """
 
@@ -81,7 +81,7 @@ class Search:
         parts = [rows.take(here[segment == s], sort=True) for s in np.unique(segment)]
         queries = [part.queries() for part in parts]
         for base, query in [(0, 0)] if len(parts) == 1 else [(0, 1), (1, 0)]:
-            if len(queries[query]):
+            if len(queries[query].rank):
                 yield match(
                     parts[base],
                     queries[query],

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from imgdedup_spark.kernels.cosine.prefilter import Prefilter
-from imgdedup_spark.kernels.cosine.rows import TILE_ROWS, TOLERANCE, Bool, Float32, Float64, Int64, Matches, Rows
-from imgdedup_spark.kernels.cosine.scans import least_products, scan_highest, scan_matches
+from imgdedup_spark.kernels.cosine.rows import TILE_ROWS, TOLERANCE, Int64, Matches, Rows
+from imgdedup_spark.kernels.cosine.scans import Found, Highest, Limits, Tile, least_products, scan_highest, scan_matches
 
 
 def match(
@@ -49,7 +49,7 @@ def match(
         similarity: the least cosine of a match.
         prefilter: see :class:`Prefilter`; ignored with ``want_max``, which needs every cosine.
         cap: neighbours to return for each query. One is enough to know that it has any; with eight, almost every
-            query is decided without a second search (see ``near.first_come``).
+            query is decided without a second search (see ``cosine.first_come``).
         want_max: also return each item's highest cosine with any other row, of the base and the queries alike.
         images: of each row; their vectors, each of length 1 / sqrt(images), are one after another in the row's.
     """
@@ -62,20 +62,20 @@ def match(
     # (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1), and of the projection.
     bound = threshold - (width + 8) * 2.0**-24 - 2e-6
 
-    count = len(queries)
-    found_base = np.zeros((count, cap), np.int64)
-    found_similarity = np.zeros((count, cap), np.float64)
-    found = np.zeros(count, np.int64)
-    done = np.zeros(count, np.bool_)
-    base_highest = np.full(len(base), -2.0, np.float32)
-    query_highest = np.full(count, -2.0, np.float32)
+    limits = Limits(bound, threshold, images)
+
+    count = len(queries.rank)
+    found = Found(
+        np.zeros((count, cap), np.int64), np.zeros((count, cap)), np.zeros(count, np.int64), np.zeros(count, bool)
+    )
+    highest = Highest(np.full(len(base.rank), -2.0, np.float32), np.full(count, -2.0, np.float32))
     buffer = np.empty(TILE_ROWS * TILE_ROWS, np.float32)
     comparisons = 0
 
     for start, stop in _query_slices(queries.block):
         columns = np.arange(start, stop)
         projected = prefilter.project(queries.vectors[start:stop])
-        low, high, one_block = _base_range(base, queries, start, stop)
+        low, high = _base_range(base, queries, start, stop)
         for first in range(low, high, TILE_ROWS):
             last = min(first + TILE_ROWS, high)
             shape = (last - first, len(columns))
@@ -85,42 +85,13 @@ def match(
             else:
                 np.matmul(base_projected[first:last], projected.T, out=product)
             comparisons += product.size
-            scan_matches(
-                product,
-                bound,
-                threshold,
-                images,
-                first,
-                base.vectors,
-                base.block,
-                base.is_reference,
-                base.rank,
-                columns,
-                queries.vectors,
-                queries.block,
-                queries.rank,
-                queries.cursor,
-                found_base,
-                found_similarity,
-                found,
-                done,
-            )
+            tile = Tile(product, first, columns)
+            scan_matches(tile, base, queries, limits, found)
             if want_max:
-                itself = _same_items(base, queries, first, last, start, stop)
-                scan_highest(
-                    product,
-                    one_block,
-                    first,
-                    base.block,
-                    itself,
-                    start,
-                    queries.block,
-                    base_highest,
-                    query_highest,
-                )
+                scan_highest(tile, base.block, queries.block, _same_items(base, queries, tile), highest)
                 continue
             # Queries that have their neighbours leave the product: in a cluster of frames of one video, soon all.
-            active = ~done[columns]
+            active = ~found.done[columns]
             left = int(active.sum())
             if left == 0:
                 break
@@ -128,9 +99,7 @@ def match(
                 columns = columns[active]
                 projected = np.ascontiguousarray(projected[active])
 
-    return _collect(
-        base, queries, found_base, found_similarity, found, done, want_max, base_highest, query_highest, comparisons
-    )
+    return _collect(base, queries, found, highest if want_max else None, comparisons)
 
 
 def _query_slices(block: Int64) -> Iterator[tuple[int, int]]:
@@ -146,64 +115,54 @@ def _query_slices(block: Int64) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _base_range(base: Rows, queries: Rows, start: int, stop: int) -> tuple[int, int, bool]:
-    """The rows of the base that may match the queries of a slice, and whether slice and rows are of one block."""
+def _base_range(base: Rows, queries: Rows, start: int, stop: int) -> tuple[int, int]:
+    """The rows of the base that may match the queries of a slice."""
     low = int(np.searchsorted(base.block, queries.block[start], "left"))
     high = int(np.searchsorted(base.block, queries.block[stop - 1], "right"))
-    one_block = bool(queries.block[start] == queries.block[stop - 1])
-    if one_block:
+    if queries.block[start] == queries.block[stop - 1]:
         items = low + int(np.count_nonzero(base.is_reference[low:high]))
         ranks = base.rank[items:high]
         high = items + int(np.searchsorted(ranks, queries.rank[stop - 1], "left"))
         if items == low:
             low += int(np.searchsorted(ranks, queries.cursor[start:stop].min(), "right"))
-    return low, high, one_block
+    return low, high
 
 
-def _same_items(base: Rows, queries: Rows, first: int, last: int, start: int, stop: int) -> Int64:
-    """(last - first,) int64: for each row of the base the column of the slice that is the same item, or -1."""
-    order = np.argsort(queries.rank[start:stop], kind="stable")
-    ranks = queries.rank[start:stop][order]
-    place = np.minimum(np.searchsorted(ranks, base.rank[first:last]), len(ranks) - 1)
+def _same_items(base: Rows, queries: Rows, tile: Tile) -> Int64:
+    """(rows,) int64: for each row of the tile the column that is the same item, or -1."""
+    rows = slice(tile.first, tile.first + len(tile.products))
+    query_ranks = queries.rank[tile.columns]
+    order = np.argsort(query_ranks, kind="stable")
+    ranks = query_ranks[order]
+    place = np.minimum(np.searchsorted(ranks, base.rank[rows]), len(ranks) - 1)
     column = order[place]
-    same = (ranks[place] == base.rank[first:last]) & ~base.is_reference[first:last]
-    same &= queries.block[start:stop][column] == base.block[first:last]
+    same = (ranks[place] == base.rank[rows]) & ~base.is_reference[rows]
+    same &= queries.block[tile.columns[column]] == base.block[rows]
     return np.where(same, column, -1).astype(np.int64)
 
 
-def _collect(
-    base: Rows,
-    queries: Rows,
-    found_base: Int64,
-    found_similarity: Float64,
-    found: Int64,
-    done: Bool,
-    want_max: bool,
-    base_highest: Float32,
-    query_highest: Float32,
-    comparisons: int,
-) -> Matches:
-    cap = found_base.shape[1]
-    taken = np.arange(cap)[None, :] < found[:, None]
+def _collect(base: Rows, queries: Rows, found: Found, highest: Highest | None, comparisons: int) -> Matches:
+    cap = found.base.shape[1]
+    taken = np.arange(cap)[None, :] < found.number[:, None]
     query_row, place = np.nonzero(taken)
-    base_row = found_base[taken]
+    base_row = found.base[taken]
     is_reference = base.is_reference[base_row]
-    last = place == found[query_row] - 1
-    more = last & (found[query_row] == cap) & done[query_row] & ~is_reference
-    ranks, highest = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    if want_max:
+    count = found.number[query_row]
+    more = (place == count - 1) & (count == cap) & found.done[query_row] & ~is_reference
+    highest_rank, cosines = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    if highest is not None:
         items = ~base.is_reference
-        ranks = np.concatenate([queries.rank, base.rank[items]])
-        highest = np.concatenate([query_highest, base_highest[items]])
-        known = highest >= -1.5  # -2 stands for: compared with nothing
-        ranks, highest = ranks[known], highest[known]
+        highest_rank = np.concatenate([queries.rank, base.rank[items]])
+        cosines = np.concatenate([highest.queries, highest.base[items]])
+        known = cosines >= -1.5
+        highest_rank, cosines = highest_rank[known], cosines[known]
     return Matches(
-        queries.rank[query_row],
-        base.rank[base_row],
-        is_reference,
-        np.minimum(found_similarity[taken], 1.0),
-        more,
-        ranks,
-        highest,
-        comparisons,
+        query=queries.rank[query_row],
+        base=base.rank[base_row],
+        is_reference=is_reference,
+        similarity=np.minimum(found.similarity[taken], 1.0),
+        more=more,
+        highest_rank=highest_rank,
+        highest=cosines,
+        comparisons=comparisons,
     )

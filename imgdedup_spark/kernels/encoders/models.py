@@ -1,7 +1,7 @@
-"""Pictures → embeddings: loads an image encoder once in each worker process and runs it. Knows nothing of Spark.
+"""Loads an image encoder once in each worker process, checks beforehand that it can be had, and tells it from others.
 
 Two kinds of models: whatever vision tower ``transformers`` loads (a Hugging Face id or a local folder), and ONNX files
-through ``onnxruntime`` (:mod:`~imgdedup_spark.embeddings.onnx`). Both are optional extras, imported when used.
+through ``onnxruntime`` (:mod:`~imgdedup_spark.kernels.encoders.onnx`). Both are optional extras, imported when used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.encoders.huggingface import check_weights, load_settings, load_transformers
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec, Network, cpu_threads, require
 
-__all__ = ["check_model", "identity"]
+__all__ = ["check_model", "identity", "load"]
 
 
 @lru_cache(maxsize=1)
@@ -28,7 +28,7 @@ def load(spec: EncoderSpec) -> Network:
         from imgdedup_spark.kernels.encoders import onnx
 
         require("onnxruntime", "onnx")
-        return Network(*onnx.load(spec.model, spec.device, cpu_threads()))
+        return onnx.load(spec.model, spec.device, cpu_threads())
     return load_transformers(spec)
 
 

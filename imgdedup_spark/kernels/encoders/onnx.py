@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgdedup_spark.errors import UserError, one_line
+from imgdedup_spark.kernels.encoders.spec import Network
 
 __all__ = ["Preprocessing", "check", "load"]
 # Where neither graph nor settings say otherwise: the input size and statistics of ImageNet models.
@@ -73,8 +73,8 @@ def check(path: str) -> None:
     load(path, "cpu", 1)
 
 
-def load(path: str, device: str, threads: int) -> tuple[Preprocessing, Callable[[list[Any]], NDArray[np.float32]]]:
-    """What prepares one picture, and what turns prepared pictures into (n, d) float32 features.
+def load(path: str, device: str, threads: int) -> Network:
+    """The model, ready to run.
 
     Raises:
         UserError: no such file, or not an image encoder.
@@ -116,7 +116,7 @@ def load(path: str, device: str, threads: int) -> tuple[Preprocessing, Callable[
             parts.append(_pooled(found, preprocessing.channels_first)[: len(part)])
         return np.concatenate(parts)
 
-    return preprocessing, run
+    return Network(preprocessing, run)
 
 
 def _input(session: Any, path: str) -> Any:

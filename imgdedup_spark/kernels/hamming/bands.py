@@ -99,7 +99,7 @@ def make_plan(
     """The cheapest plan for ``hashes`` hashes with ``pairs`` pairs to be told apart.
 
     Args:
-        sample: ``(m, words)`` uint64, some of the real hashes, packed by ``hamming.pack_codes``.
+        sample: ``(m, words)`` uint64, some of the real hashes, packed by ``table.pack_codes``.
         bits: the hash's bits.
         threshold: T, in bits, at least 0.
         hashes: how many hashes are put into buckets.

@@ -1,4 +1,4 @@
-"""Packed blocks of the near-duplicate search: ``ranks`` (int64 each) and ``words`` (a table of ``hamming``, row after
+"""Packed blocks of the near-duplicate search: ``ranks`` (int64 each) and ``words`` (see ``table``, row after
 row). Everything here runs inside ``mapInArrow``.
 """
 

@@ -45,9 +45,12 @@ class Keys(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """A search of queries among targets, which are the same hashes if ``same``.
+    """One search.
 
-    ``best`` is each query's earliest neighbour so far; ``scratch`` see ``cut_by_band``.
+    Attributes:
+        same: whether targets and queries are the same hashes (and the same memory).
+        best: each query's earliest neighbour so far.
+        scratch: see ``cut_by_band``.
     """
 
     table: Table
@@ -117,22 +120,14 @@ def _compare_runs(search: _Search, depth: int, first: int, runs: int, following:
     words, spans = search.table
     threshold = spans[0, 2]
     same, best = search.same, search.best
-    target_codes, target_rows, target_ends = (
-        search.targets.codes[depth],
-        search.targets.rows[depth],
-        search.targets.ends[depth],
-    )
-    query_codes, query_rows, query_ends = (
-        search.queries.codes[depth],
-        search.queries.rows[depth],
-        search.queries.ends[depth],
-    )
+    target_codes, target_rows, target_ends = level(search.targets, depth)
+    query_codes, query_rows, query_ends = level(search.queries, depth)
     for run in range(first, runs):
         t0, t1 = target_ends[run], target_ends[run + 1]
         if t0 == t1 or (same and t1 - t0 < 2):
             continue
-        for bit in range(near_bits + 1):
-            other = run ^ (1 << bit) if bit < near_bits else run
+        for near in range(near_bits + 1):
+            other = run ^ ((1 << near) >> 1)  # the first one is the run itself
             q0, q1 = query_ends[other], query_ends[other + 1]
             if q0 == q1:
                 continue

@@ -171,14 +171,14 @@ class Matcher:
         """Rows that may have the same context, side by side: a 16-bit bucket of the context each."""
         if not self.contexts:
             return Groups(np.ascontiguousarray(rows), np.array([0, len(rows)]))
-        group = (_mixed_contexts(table[rows]) >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
+        group = (_mixed_contexts(table[rows, -2], table[rows, -1]) >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
         order = np.argsort(group, kind="stable")
         ends = np.searchsorted(group[order], np.arange((1 << MAX_BAND_BITS) + 1))
         return Groups(rows[order], ends.astype(np.int64))
 
     def buckets(self, table: Words, prefix: tuple[int, ...], groups: int) -> npt.NDArray[np.int64]:
         """The bucket, 0 to ``groups - 1``, of each row's context and values of these bands."""
-        mixed = _mixed_contexts(table) if self.contexts else np.zeros(len(table), dtype=np.uint64)
+        mixed = _mixed_contexts(table[:, -2], table[:, -1]) if self.contexts else np.zeros(len(table), dtype=np.uint64)
         for band in prefix:
             word, shift, spills, width = (int(x) for x in self._bands[band])
             values = table[:, word] >> np.uint64(shift)
@@ -195,9 +195,9 @@ class Matcher:
         return distances(Table(table, self.spans), rows, others)
 
 
-def _mixed_contexts(table: Words) -> npt.NDArray[np.uint64]:
-    """A number for each row's context, whose high bits depend on all of the context."""
-    return (table[:, -1] ^ (table[:, -2] * MIX)) * MIX
+def _mixed_contexts(first: Words, second: Words) -> Words:
+    """A number for each context of two words, whose high bits depend on all of both."""
+    return (second ^ (first * MIX)) * MIX
 
 
 def _places(plan: BandPlan | ProbePlan) -> npt.NDArray[np.int64]:

@@ -26,7 +26,7 @@ def clustered(random: np.random.Generator, count: int, dims: int = 16, clusters:
 def make_rows(vectors: np.ndarray, block: np.ndarray, is_reference: np.ndarray, rank: np.ndarray) -> Rows:
     cursor = np.where(is_reference, NO_SEARCH, FROM_START).astype(np.int64)
     rows = Rows(vectors, block.astype(np.int64), is_reference, rank.astype(np.int64), cursor)
-    return rows.take(np.arange(len(rows)), sort=True)
+    return rows.take(np.arange(len(rows.rank)), sort=True)
 
 
 def items(vectors: np.ndarray) -> Rows:
@@ -42,7 +42,7 @@ def earlier_neighbours(rows: Rows, q: int, similarity: float) -> list[tuple[bool
     """The item at row ``q``: its earlier neighbours as (is item, rank), in order."""
     return [
         (not rows.is_reference[b], int(rows.rank[b]))
-        for b in range(len(rows))
+        for b in range(len(rows.rank))
         if rows.block[b] == rows.block[q]
         and (rows.is_reference[b] or rows.rank[b] < rows.rank[q])
         and cosine(rows.vectors[b], rows.vectors[q]) >= similarity - TOLERANCE
@@ -88,7 +88,7 @@ def test_match_over_many_tiles_equals_one_matrix():
     rows = items(vectors)
     found = match(rows, rows, 0.9, prefilter=fit_prefilter(vectors, 0.9), cap=3)
     close = np.tril(vectors.astype(np.float64) @ vectors.T.astype(np.float64) >= 0.9 - TOLERANCE, -1)
-    expected = [(q, b) for q in range(len(rows)) for b in np.flatnonzero(close[q])[:3]]
+    expected = [(q, b) for q in range(len(rows.rank)) for b in np.flatnonzero(close[q])[:3]]
     assert list(zip(found.query.tolist(), found.base.tolist(), strict=True)) == expected
 
 

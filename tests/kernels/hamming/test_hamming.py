@@ -179,7 +179,8 @@ def test_dense_sets_cost_no_pairs() -> None:
 def test_kernels_compile_where_numba_cannot_cache(tmp_path: Path, packed: bool) -> None:
     folder = "imgdedup_spark/kernels/hamming"
     sources = {"imgdedup_spark/__init__.py": "", "imgdedup_spark/kernels/__init__.py": ""}
-    sources |= {f"{folder}/{file.name}": file.read_text() for file in (ROOT / folder).glob("*.py")}
+    files = [ROOT / "imgdedup_spark/kernels/compiled.py", *(ROOT / folder).glob("*.py")]
+    sources |= {str(file.relative_to(ROOT)): file.read_text() for file in files}
     if packed:
         place = tmp_path / "package.zip"
         with zipfile.ZipFile(place, "w") as archive:
