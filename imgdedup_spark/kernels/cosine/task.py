@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgdedup_spark.kernels.arrow import floats
 from imgdedup_spark.kernels.cosine.first_come import Pairs, decide
@@ -108,8 +109,8 @@ def _as_batches(matches: Matches) -> Iterator[pa.RecordBatch]:
 
 def decide_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     table = pa.Table.from_batches(list(batches) or [pa.RecordBatch.from_pylist([], _NUMBERED)])
-    searched = table.filter(pa.compute.equal(table["kind"], SEARCHED))
-    table = table.filter(pa.compute.equal(table["kind"], PAIR))
+    searched = table.filter(pc.equal(table["kind"], SEARCHED))
+    table = table.filter(pc.equal(table["kind"], PAIR))
     names = ("query", "base", "is_reference", "similarity", "more", "search")
     decisions = decide(
         Pairs(*(table[name].to_numpy() for name in names)),
