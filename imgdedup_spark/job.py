@@ -21,7 +21,7 @@ from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.pipeline import place_rows
 from imgdedup_spark.read.open import read_source
-from imgdedup_spark.read.source import Source, on_same_file_system
+from imgdedup_spark.read.source import Source, check_output_format, on_same_file_system
 from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
@@ -115,13 +115,10 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
 
 
 def _read(spark: SparkSession, config: JobConfig) -> Source:
-    return read_source(
-        spark,
-        config.input,
-        config.input_format,
-        count_hard_links=config.count_hard_links,
-        strict=config.strict,
-    )
+    how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
+    source = read_source(spark, config.input, config.input_format, **how)
+    check_output_format(source, config.output_format)
+    return source
 
 
 def _begin(config: JobConfig, source: Source) -> Addition | None:

@@ -16,6 +16,7 @@ from imgdedup_spark.errors import CopyMismatch
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.parquet_schema import leaves_of, with_extra, writer_options
 from imgdedup_spark.files.shares import Share, grouped, kept_masks
+from imgdedup_spark.files.unite import conform
 
 # Stored bytes read at once, by the row group's mean row size, and rows, of which many may be stored as one.
 _BATCH_BYTES = 8 << 20
@@ -40,7 +41,11 @@ def row_groups(metadata: pq.FileMetaData) -> list[tuple[int, int, int]]:
 
 
 def copy_parquet(
-    shares: Sequence[Share], dropped: Sequence[np.ndarray], out_uri: str, extra: Sequence[pa.Table] | None = None
+    shares: Sequence[Share],
+    dropped: Sequence[np.ndarray],
+    out_uri: str,
+    extra: Sequence[pa.Table] | None = None,
+    united: pa.Schema | None = None,
 ) -> int:
     """Writes the rows of ``shares`` that are not dropped to one file, in order; returns how many.
 
@@ -48,6 +53,7 @@ def copy_parquet(
         dropped: for each share the numbers **in the file** of the rows to leave out, in any order.
         out_uri: plain URI. The file appears there whole or not at all; if no row is kept there is none.
         extra: for each share a table of strings and doubles with a row for each row of it, put behind its columns.
+        united: the schema that the files' own are brought to, if they differ.
 
     Raises:
         CopyMismatch: the shares do not hold those rows, or they cannot be copied as they are. Nothing is written.
@@ -62,15 +68,19 @@ def copy_parquet(
         like = work[0][0].uri
         with _refusing(like), storage.open_output(out_uri) as stream:
             file = _open(like)
-            schema = with_extra(file.schema_arrow, extra[0].schema if extra else _NO_EXTRA)
-            with pq.ParquetWriter(stream, schema, **writer_options(file, like)) as writer:
-                for tables in grouped(_kept_tables(work, file), lambda table: table.nbytes, _ROW_GROUP_BYTES):
+            schema = with_extra(united or file.schema_arrow, extra[0].schema if extra else _NO_EXTRA)
+            options = {"compression": "zstd"} if united else writer_options(file, like)
+            with pq.ParquetWriter(stream, schema, **options) as writer:
+                kept = _kept_tables(work, file, None if united is None else schema)
+                for tables in grouped(kept, lambda table: table.nbytes, _ROW_GROUP_BYTES):
                     table = pa.concat_tables(tables)
                     writer.write_table(table, row_group_size=table.num_rows)
     return sum(int(mask.sum()) for _, mask, _ in work)
 
 
-def write_empty_parquet(like_uri: str, out_uri: str, extra: pa.Schema = _NO_EXTRA) -> None:
+def write_empty_parquet(
+    like_uri: str, out_uri: str, extra: pa.Schema = _NO_EXTRA, united: pa.Schema | None = None
+) -> None:
     """Writes a file of no rows with the schema and metadata of another; ``extra`` are columns to add.
 
     Raises:
@@ -78,8 +88,8 @@ def write_empty_parquet(like_uri: str, out_uri: str, extra: pa.Schema = _NO_EXTR
     """
     with _refusing(like_uri), storage.open_output(out_uri) as stream:
         file = _open(like_uri)
-        schema = with_extra(file.schema_arrow, extra)
-        pq.ParquetWriter(stream, schema, **writer_options(file, like_uri)).close()
+        schema = with_extra(united or file.schema_arrow, extra)
+        pq.ParquetWriter(stream, schema, **({} if united else writer_options(file, like_uri))).close()
 
 
 @contextmanager
@@ -106,13 +116,17 @@ def _open(uri: str) -> pq.ParquetFile:
     return pq.ParquetFile(stream, metadata=metadata, **options)
 
 
-def _kept_tables(work: Sequence[tuple[Share, np.ndarray, pa.Table]], like: pq.ParquetFile) -> Iterator[pa.Table]:
-    """The kept rows of all shares, in tables of bounded size. Shares of one file open it once."""
+def _kept_tables(
+    work: Sequence[tuple[Share, np.ndarray, pa.Table]], like: pq.ParquetFile, schema: pa.Schema | None
+) -> Iterator[pa.Table]:
+    """The kept rows of all shares, in tables of bounded size, brought to a schema if one is given. Shares of one file
+    open it once."""
     uri, file = work[0][0].uri, like
     for share, kept, extra in work:
         if share.uri != uri:
             uri, file = share.uri, _open(share.uri)
-            if not file.schema_arrow.equals(like.schema_arrow) or leaves_of(file.schema) != leaves_of(like.schema):
+            same = file.schema_arrow.equals(like.schema_arrow) and leaves_of(file.schema) == leaves_of(like.schema)
+            if schema is None and not same:
                 raise CopyMismatch(f"{uri}: its columns differ from those of the files before it")
         groups = [
             (index, first_row - share.first_row, rows)
@@ -123,7 +137,8 @@ def _kept_tables(work: Sequence[tuple[Share, np.ndarray, pa.Table]], like: pq.Pa
             raise CopyMismatch(f"{uri}: no row groups hold the {share.rows} rows from row {share.first_row}")
         for index, row, rows in groups:
             if kept[row : row + rows].any():
-                yield from _kept_batches(file, index, kept[row:], extra.slice(row))
+                for table in _kept_batches(file, index, kept[row:], extra.slice(row)):
+                    yield table if schema is None else conform(table, schema)
 
 
 def _kept_batches(file: pq.ParquetFile, group: int, kept: np.ndarray, extra: pa.Table) -> Iterator[pa.Table]:
@@ -137,4 +152,14 @@ def _kept_batches(file: pq.ParquetFile, group: int, kept: np.ndarray, extra: pa.
             table = table.append_column(name, extra[name].slice(row, len(batch)))
         mask = kept[row : row + len(batch)]
         row += len(batch)
-        yield table if mask.all() else table.filter(pa.array(mask))
+        yield table if mask.all() else _filtered(table, mask)
+
+
+def _filtered(table: pa.Table, mask: np.ndarray) -> pa.Table:
+    try:
+        return table.filter(pa.array(mask))
+    except pa.ArrowNotImplementedError:
+        # Views cannot be filtered, but sliced: where the mask turns true, and where it turns false again.
+        turns = np.flatnonzero(np.diff(np.concatenate([[0], mask.view(np.int8), [0]])))
+        runs = zip(turns[::2].tolist(), turns[1::2].tolist(), strict=True)
+        return pa.concat_tables([table.slice(0, 0), *[table.slice(start, end - start) for start, end in runs]])

@@ -216,28 +216,33 @@ class PlacedInFiles(Placed):
         return None
 
 
-def of_listing(listing: Listing) -> dict[str, Any]:
-    """The attributes of a source that its listing tells."""
+def of_listing(listing: Listing, keys: Sequence[str]) -> dict[str, Any]:
+    """The attributes of a source that its listing tells.
+
+    Args:
+        keys: of folders named ``key=value`` that add columns.
+    """
     return {
         "inputs": listing.inputs,
         "roots": listing.roots,
-        "partitioned": listing.partitioned,
+        "partitioned": bool(keys),
         "paths": tuple(tuple(escaped(one.uri) for one in files) for files in listing.files),
     }
 
 
 def load_files(
-    spark: SparkSession, kind: str, listing: Listing, schema: StructType | None = None
+    spark: SparkSession, kind: str, listing: Listing, schema: StructType | None = None, *, base: bool
 ) -> dict[int, DataFrame]:
     """The rows of each input that has files, by its number, as Spark's own reader of this kind reads them.
+
+    Args:
+        base: whether folders named ``key=value`` add columns.
 
     Raises:
         UserError: Spark cannot.
     """
     return {
-        index: load(
-            spark, kind, [escaped(one.uri) for one in files], schema, root.folder if listing.partitioned else None
-        )
+        index: load(spark, kind, [escaped(one.uri) for one in files], schema, root.folder if base else None)
         for index, (files, root) in enumerate(zip(listing.files, listing.roots, strict=True))
         if files
     }

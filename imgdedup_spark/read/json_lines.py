@@ -33,6 +33,6 @@ def open_json_lines(spark: SparkSession, listing: Listing) -> JsonLines:
     """
     # One schema for all of them: each input alone might infer other types for the same column.
     every = [escaped(one.uri) for files in listing.files for one in files]
-    schema = load(spark, "json", every, base=listing.roots[0].folder if listing.partitioned else None).schema
-    frames = load_files(spark, "json", listing, schema)
-    return JsonLines.of(frames, **of_listing(listing), format="jsonl", scanner="json")
+    schema = load(spark, "json", every, base=listing.roots[0].folder if listing.keys else None).schema
+    frames = load_files(spark, "json", listing, schema, base=bool(listing.keys))
+    return JsonLines.of(frames, **of_listing(listing, listing.keys), format="jsonl", scanner="json")

@@ -75,9 +75,10 @@ class Listing:
         return Listing(self.inputs, self.roots, tuple(files), self.passed)
 
     @property
-    def partitioned(self) -> bool:
-        """Whether folders named ``key=value`` add columns."""
-        return any("=" in part for files in self.files for one in files for part in one.name.split("/")[:-1])
+    def keys(self) -> list[str]:
+        """Those of folders named ``key=value``, which add columns."""
+        parts = [part for files in self.files for one in files for part in one.name.split("/")[:-1]]
+        return list(dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part))
 
     @property
     def names_clash(self) -> bool:

@@ -1,23 +1,56 @@
-"""Parquet files: rows are numbered by the files themselves, and workers read pictures and copy rows without Spark."""
+"""Parquet files: rows are numbered by the files themselves, and workers copy rows without Spark.
+
+Where all files have one schema that Spark reads, Spark scans their narrow columns and the workers read the pictures.
+Where shards differ, have types that Spark does not know, or names that it hides, the workers read everything.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from pyspark.sql import SparkSession
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed
 from imgdedup_spark.files.parquet_column import ColumnReader
+from imgdedup_spark.files.shares import grouped
+from imgdedup_spark.files.unite import Footer, plain_batches, plain_type, read_footers, unite
 from imgdedup_spark.read.files import FileSource, load_files, of_listing
 from imgdedup_spark.read.listing import Listing
+from imgdedup_spark.read.source import PLACE, FileState
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, settings
+from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
+#: Bytes of row groups in one task.
+TASK_BYTES = 128 << 20
+_PLACE = StructType(
+    [
+        StructField("input", IntegerType()),
+        StructField("file", StringType()),
+        StructField("start", LongType()),
+        StructField("length", LongType()),
+        StructField("row", LongType()),
+    ]
+)
 
 
+@dataclass(frozen=True)
 class ParquetFiles(FileSource):
-    """Rows of Parquet files."""
+    """Rows of Parquet files.
+
+    Attributes:
+        united: the schema of all files, if they differ.
+    """
+
+    united: pa.Schema | None = None  # type: ignore[misc]
 
     copied: ClassVar[bool] = True
 
@@ -27,6 +60,37 @@ class ParquetFiles(FileSource):
         except UserError:
             return None
         return ColumnReader(column)
+
+
+@dataclass(frozen=True)
+class ReadParquet(ParquetFiles):
+    """Rows of Parquet files that the workers read.
+
+    Attributes:
+        units: row groups that go together: input, plain URI, first row, and numbers of the groups with their rows.
+        states: of the files.
+    """
+
+    units: tuple[tuple[int, str, int, tuple[tuple[int, int], ...]], ...] = ()
+    states: tuple[FileState, ...] = ()
+
+    def column_reader(self, column: str) -> None:
+        return None
+
+    def file_states(self) -> list[FileState]:
+        return list(self.states)
+
+    def only(self, files: Sequence[FileState]) -> ReadParquet:
+        return self._of({(one.input, one.uri) for one in files})
+
+    def scan(self, index: int, uris: Any) -> DataFrame:
+        wanted = {(index, uri) for uri in uris}
+        return self._of(wanted).frame
+
+    def _of(self, files: set[tuple[int, str]]) -> ReadParquet:
+        assert self.united is not None
+        units = tuple(unit for unit in self.units if unit[:2] in files)
+        return replace(self, units=units, frame=_frame(self.frame.sparkSession, units, self.united))
 
 
 def is_parquet(file: Listed) -> bool:
@@ -41,7 +105,98 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     """One data set of several inputs.
 
     Raises:
-        UserError: Spark cannot read them, or their columns cannot be united.
+        UserError: a file cannot be read, or columns cannot be united.
     """
-    frames = load_files(spark, "parquet", listing)
-    return ParquetFiles.of(frames, **of_listing(listing), format="parquet", absolute=True, scanner="parquet")
+    listed = {one.uri: one for files in listing.files for one in files}
+    try:
+        for root in listing.roots:
+            storage.check_workers(root.folder)
+        footers = read_footers([uri for uri, one in listed.items() if one.size])
+    except storage.UnsupportedScheme:
+        footers = {}
+    schemas = {uri: footer.schema for uri, footer in footers.items()}
+    if schemas and not _is_for_spark(listing, list(schemas.values())):
+        return _read_by_workers(spark, listing, footers, unite(schemas))
+    # A column of the files wins over a folder of its name.
+    names = {name.lower() for schema in schemas.values() for name in schema.names}
+    known = of_listing(listing, [key for key in listing.keys if key.lower() not in names])
+    with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
+        frames = load_files(spark, "parquet", listing, base=known["partitioned"])
+        return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
+
+
+def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema]) -> bool:
+    first = schemas[0]
+    hidden = any(one.name.rpartition("/")[2].startswith("_") for files in listing.files for one in files)
+    same = all(schema.equals(first) for schema in schemas)
+    return not hidden and same and all(_is_plain(field.type) for field in first)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether Spark reads the type from Parquet, and workers its pictures."""
+    found = plain_type(kind)
+    if found is None:
+        return False
+    wide = pa.types.is_timestamp(kind) and kind.unit == "ns"
+    return not wide and (kind.equals(found) or str(kind).replace("large_", "") == str(found).replace("large_", ""))
+
+
+def _read_by_workers(
+    spark: SparkSession, listing: Listing, footers: dict[str, Footer], united: pa.Schema
+) -> ReadParquet:
+    units = []
+    for index, files in enumerate(listing.files):
+        for file in files:
+            groups = enumerate(footers[file.uri].groups if file.uri in footers else ())
+            row = 0
+            for part in grouped(groups, lambda one: one[1][1], TASK_BYTES):
+                numbers = tuple((number, rows) for number, (rows, _) in part)
+                units.append((index, file.uri, row, numbers))
+                row += sum(rows for _, rows in numbers)
+    columns = tuple(field.name for field in united if plain_type(field.type) is not None)
+    return ReadParquet(
+        _frame(spark, units, united),
+        columns,
+        "parquet",
+        listing.inputs,
+        listing.roots,
+        absolute=True,
+        scanner="parquet",
+        united=united,
+        units=tuple(units),
+        states=tuple(listing.states()),
+    )
+
+
+def _frame(spark: SparkSession, units: Sequence[Any], united: pa.Schema) -> DataFrame:
+    kinds = [(field.name, plain_type(field.type)) for field in united]
+    plain = pa.schema([(name, kind) for name, kind in kinds if kind is not None])
+    schema = StructType([*from_arrow_schema(plain).fields, StructField(PLACE, _PLACE)])
+    return rows_of_units(spark, units, _reading(plain), schema)
+
+
+def _reading(schema: pa.Schema) -> Callable[[tuple[int, str, int, Any]], Iterator[pa.RecordBatch]]:
+    def read(unit: tuple[int, str, int, Any]) -> Iterator[pa.RecordBatch]:
+        index, uri, row, groups = unit
+        opened, path = storage.open_fs(uri)
+        total = sum(rows for _, rows in groups)
+        with opened.open_input_file(path) as stream:
+            file = pq.ParquetFile(stream, pre_buffer=False)
+            # Other tasks have the other cores.
+            batches = file.iter_batches(PICTURE_BATCH_ROWS, [number for number, _ in groups], use_threads=False)
+            for batch in plain_batches(batches, schema):
+                count = len(batch)
+                place = pa.StructArray.from_arrays(
+                    [
+                        pa.array([index] * count, pa.int32()),
+                        pa.array([uri] * count),
+                        pa.array([row] * count, pa.int64()),
+                        pa.array([total] * count, pa.int64()),
+                        pa.array(range(row, row + count), pa.int64()),
+                    ],
+                    ["input", "file", "start", "length", "row"],
+                )
+                row += count
+                yield pa.RecordBatch.from_arrays([*batch.columns, place], [*batch.schema.names, PLACE])
+
+    return read

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
@@ -79,6 +79,8 @@ class Source:
     roots: tuple[Root, ...] = (Root("", ""),)
     passed: PassedOver = field(default_factory=PassedOver)
 
+    #: The schema of files that differ, if they do (see ``read.parquet``).
+    united: ClassVar[Any] = None
     #: What the rows that stay are written as unless somebody says otherwise.
     native: ClassVar[str] = "parquet"
     #: Whether ids cannot repeat.
@@ -230,6 +232,18 @@ def _check_ids(prints: DataFrame, id_col: str | None) -> None:
 def where_columns(rows: DataFrame) -> list[str]:
     """The columns that say where a row stands, as far as they are there."""
     return [name for name in (ORDER, INPUT) if name in rows.columns]
+
+
+def check_output_format(source: Source, output_format: str | None) -> None:
+    """Raises:
+    UserError: a column has a type that only Arrow knows, and the rows are to be written as something else.
+    """
+    lost = [one for one in source.united or () if one.name not in source.columns]
+    if lost and output_format not in (None, source.native):
+        raise UserError(
+            f"--output-format {output_format}: column {lost[0].name} of type {lost[0].type} can only be copied; "
+            f"leave the option out, or the column"
+        )
 
 
 def on_same_file_system(path: str, source: Source) -> str:

@@ -76,6 +76,7 @@ class CopyFiles:
     kind: str
     folder: str
     emitted: tuple[str, ...]
+    united: pa.Schema | None = None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -101,10 +102,13 @@ class CopyFiles:
             if extra is not None:
                 start = int(np.searchsorted(extra.column("order").to_numpy(), low))
                 more.append(extra.slice(start, rows).select(self.emitted))
-        copy = copy_parquet if self.kind == "parquet" else copy_json_lines
         out = storage.join(self.folder, f"part-{task['file']:05d}.{self.kind}")
         try:
-            return {"rows": copy(shares, dropped, out, more or None), "problem": None}
+            if self.kind == "parquet":
+                rows = copy_parquet(shares, dropped, out, more or None, self.united)
+            else:
+                rows = copy_json_lines(shares, dropped, out, more or None)
+            return {"rows": rows, "problem": None}
         except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
 
@@ -129,9 +133,11 @@ def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[
         if emitted:
             rows = F.sort_array(F.collect_list(F.struct("order", *emitted))).alias("extra")
             tasks = tasks.join(_of_files(tables.emitted(found), files).groupBy("file").agg(rows), "file", "left")
-        work = CopyFiles(kind, output.part("kept"), emitted)
+        work = CopyFiles(kind, output.part("kept"), emitted, found.source.united)
         done = tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
         problems = [one["problem"] for one in done if one["problem"]]
+        if problems and found.source.united:
+            raise JobError(f"kept/ cannot be written: {problems[0]}")
         if problems:
             log.warning("kept/ is written by Spark, because %s", problems[0])
             storage.delete(output.part("kept"))
@@ -158,9 +164,11 @@ def _of_files(rows: DataFrame, files: Sequence[Sequence[tuple[int, Share]]]) -> 
 
 def _empty(found: Found, output: Output, emitted: Sequence[str]) -> int | None:
     """No rows, with the schema and metadata of the first input file; None if it cannot be read here."""
-    uri = storage.from_spark(found.source.frame.inputFiles()[0])
+    source = found.source
+    uri = source.file_states()[0].uri if source.united else storage.from_spark(source.frame.inputFiles()[0])
+    out = output.part("kept", "part-00000.parquet")
     try:
-        write_empty_parquet(uri, output.part("kept", "part-00000.parquet"), pa.schema(_fields(emitted)))
+        write_empty_parquet(uri, out, pa.schema(_fields(emitted)), source.united)
     except (CopyMismatch, UserError, OSError) as error:
         log.info("kept/ is written by Spark: %s", error)
         return None

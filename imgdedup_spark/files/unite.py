@@ -1,0 +1,173 @@
+"""One schema for shards that differ, and the plain types that every reader of their rows knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from imgdedup_spark.errors import UserError, first_line
+from imgdedup_spark.files import storage
+
+_READERS = 16
+_PLAIN = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20),
+    pa.float16(): pa.float32(),
+}
+
+
+class Footer(NamedTuple):
+    """What the end of a Parquet file tells: its schema, and the (rows, bytes) of its row groups."""
+
+    schema: pa.Schema
+    groups: tuple[tuple[int, int], ...]
+
+
+def read_footers(uris: list[str]) -> dict[str, Footer]:
+    """The footers of Parquet files, by URI.
+
+    Raises:
+        UserError: one of them is no Parquet file.
+    """
+
+    def read(uri: str) -> Footer:
+        opened, path = storage.open_fs(uri)
+        try:
+            with opened.open_input_file(path) as stream:
+                metadata = pq.read_metadata(stream)
+                groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+                return Footer(metadata.schema.to_arrow_schema(), tuple((g.num_rows, g.total_byte_size) for g in groups))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"--input {uri}: is not a Parquet file: {first_line(error)}") from None
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return dict(zip(uris, pool.map(read, uris), strict=True))
+
+
+def unite(schemas: Mapping[str, pa.Schema]) -> pa.Schema:
+    """The schema that holds the rows of all files: columns by name whatever their case, as first spelled, in the order
+    of their first appearance; types widened where no value is lost.
+
+    Args:
+        schemas: by URI.
+
+    Raises:
+        UserError: two files have a column of types that do not go together.
+    """
+    fields: dict[str, pa.Field] = {}
+    homes: dict[str, str] = {}
+    metadata = next(iter(schemas.values())).metadata
+    for uri, schema in schemas.items():
+        spelled = Counter(name.lower() for name in schema.names)
+        for field in schema:
+            # Twins in one file that differ by case alone are columns of their own.
+            name = field.name if spelled[field.name.lower()] > 1 else field.name.lower()
+            known = fields.get(name)
+            if known is None:
+                fields[name], homes[name] = field, uri
+            elif not known.type.equals(field.type):
+                fields[name] = known.with_type(_wider(known.name, (homes[name], known.type), (uri, field.type)))
+    return pa.schema(list(fields.values()), metadata)
+
+
+def _wider(name: str, one: tuple[str, pa.DataType], other: tuple[str, pa.DataType]) -> pa.DataType:
+    (first, a), (second, b) = one, other
+    # What pyarrow allows, but for whole numbers as floats, which do not hold all of them.
+    loses = (pa.types.is_integer(a) and a.bit_width > 32 and pa.types.is_floating(b)) or (
+        pa.types.is_integer(b) and b.bit_width > 32 and pa.types.is_floating(a)
+    )
+    try:
+        if not loses:
+            both = [pa.schema([pa.field(name, one)]) for one in (_decoded(a), _decoded(b))]
+            return pa.unify_schemas(both, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        pass
+    raise UserError(f"--input: column {name} is {a} in {first} and {b} in {second}, which do not go together") from None
+
+
+def _decoded(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of a united schema: widened, and null where it has none."""
+    lower = {name.lower(): name for name in table.column_names}
+    columns = []
+    for field in schema:
+        name = field.name if field.name in table.column_names else lower.get(field.name.lower())
+        column = pa.nulls(table.num_rows, field.type) if name is None else table[name]
+        columns.append(column if column.type.equals(field.type) else column.cast(field.type))
+    return pa.table(columns, schema=schema)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType | None:
+    """The type as which every Spark reads such values; None for types that it has nothing for."""
+    types = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if kind in (pa.string(), pa.large_string(), pa.string_view()):
+        return pa.string()
+    if (
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or kind == pa.binary_view()
+    ):
+        return pa.binary()
+    if types.is_struct(kind):
+        inner = [(field.name, plain_type(field.type)) for field in kind]
+        return None if any(one is None for _, one in inner) else pa.struct(inner)
+    if types.is_map(kind):
+        key, value = plain_type(kind.key_type), plain_type(kind.item_type)
+        return None if key is None or value is None else pa.map_(key, value)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        item = plain_type(kind.value_type)
+        return None if item is None else pa.list_(item)
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    unsigned = {
+        pa.uint8(): pa.int16(),
+        pa.uint16(): pa.int32(),
+        pa.uint32(): pa.int64(),
+        pa.uint64(): pa.decimal128(20),
+    }
+    if kind in unsigned:
+        return unsigned[kind]
+    if kind == pa.float16():
+        return pa.float32()
+    known = types.is_signed_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_date32(kind)
+    return kind if known or types.is_decimal128(kind) or types.is_null(kind) else None
+
+
+def plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column as its plain type."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.type.equals(kind):
+        return column
+    # Nanoseconds are cut; the values of kept/ are copied, not these.
+    return pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))
+
+
+def plain_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Batches of a file as those of a united schema of plain types."""
+    for batch in batches:
+        lower = {name.lower(): name for name in batch.schema.names}
+        columns = []
+        for field in schema:
+            name = field.name if field.name in batch.schema.names else lower.get(field.name.lower())
+            column = pa.nulls(len(batch), field.type) if name is None else plain(batch.column(name), field.type)
+            columns.append(column)
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)

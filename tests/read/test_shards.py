@@ -1,0 +1,131 @@
+"""Parquet shards that differ, types that Spark does not know, and names that it hides: nothing is lost."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from test_inputs import PIXELS, png
+
+from imgdedup_spark.errors import UserError
+
+pytestmark = pytest.mark.spark
+
+
+def write(folder, *tables):
+    folder.mkdir()
+    for number, table in enumerate(tables):
+        pq.write_table(pa.table(table), folder / f"part-{number}.parquet")
+    return folder
+
+
+def images(*numbers):
+    return pa.array([png(number) for number in numbers], pa.binary())
+
+
+def kept(result):
+    return pa.concat_tables([pq.read_table(file) for file in sorted((result.folder / "kept").glob("*.parquet"))])
+
+
+def test_columns_and_types_that_come_later(run, tmp_path):
+    first = {
+        "id": pa.array([0, 1], pa.int32()),
+        "note": pa.nulls(2),
+        "image": images(1, 2),
+        "x": pa.array([1, 2], pa.float32()),
+    }
+    second = {
+        "id": pa.array([2, 3 << 40], pa.int64()),
+        "note": ["x", "a cat"],
+        "Image": images(1, 3),
+        "caption": ["u", "v"],
+    }
+    result = run(write(tmp_path / "in", first, second), *PIXELS, "--id-col", "id")
+    assert result.dropped == {2: 0}
+    found = kept(result)
+    assert found.schema.names == ["id", "note", "image", "x", "caption"]
+    assert [str(field.type) for field in found.schema] == ["int64", "string", "binary", "float", "string"]
+    rows = found.drop(["image"]).to_pylist()
+    assert rows == [
+        {"id": 0, "note": None, "x": 1.0, "caption": None},
+        {"id": 1, "note": None, "x": 2.0, "caption": None},
+        {"id": 3 << 40, "note": "a cat", "x": None, "caption": "v"},
+    ]
+    assert found["image"].to_pylist() == [png(1), png(2), png(3)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (pa.array([1]), pa.array(["a"]), "column n is int64 in .*part-0.* and string in .*part-1"),
+        (pa.array([1 << 60]), pa.array([0.5]), "column n is int64 in .* and double in"),
+        (pa.array([True]), pa.array([dt.date(2024, 1, 1)]), "column n is bool"),
+    ],
+)
+def test_what_cannot_be_united_is_refused_before_any_hashing(run, tmp_path, one, other, said):
+    with pytest.raises(UserError, match=said):
+        run(write(tmp_path / "in", {"image": images(1), "n": one}, {"image": images(2), "n": other}), *PIXELS)
+
+
+def test_types_that_only_arrow_knows(run, tmp_path):
+    stamp = dt.datetime(2024, 2, 29, 12, 30, 15, 123456)
+    table = pa.table(
+        {
+            "image": pa.array([png(1), png(2), png(1)], pa.binary_view()),
+            "caption": pa.array(["a", "b", "a"]).dictionary_encode(),
+            "view": pa.array(["a", None, "c"], pa.string_view()),
+            "ns": pa.array([stamp] * 3, pa.timestamp("ns")),
+            "time": pa.array([dt.time(1, 2, 3)] * 3, pa.time64("us")),
+            "half": pa.array([1.0, 2.0, 3.0], pa.float16()),
+            "span": pa.array([dt.timedelta(seconds=1)] * 3, pa.duration("us")),
+            "uid": pa.array([uuid.UUID(int=number).bytes for number in range(3)], pa.uuid()),
+            "u64": pa.array([2**64 - 1, 0, 1], pa.uint64()),
+            "fixed": pa.array([[1.0, 2.0]] * 3, pa.list_(pa.float32(), 2)),
+            "large": pa.array([[b"x"]] * 3, pa.large_list(pa.large_binary())),
+        }
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    result = run(tmp_path / "in.parquet", *PIXELS, "--text-col", "caption")
+    assert result.summary["rows_dropped"] == 1
+    found = kept(result)
+    assert found.schema.equals(table.schema) and found.equals(table.slice(0, 2))
+
+
+def test_hidden_names_and_pictures_in_dictionaries(run, tmp_path):
+    folder = write(tmp_path / "in", {"n": [1, 2], "image": images(1, 2).dictionary_encode()})
+    (folder / "part-0.parquet").rename(folder / "_part.parquet")
+    (folder / "_more").mkdir()
+    pq.write_table(pa.table({"n": [3], "image": images(1).dictionary_encode()}), folder / "_more" / "a.parquet")
+    result = run(folder, *PIXELS)
+    assert result.dropped == {"_part.parquet#0": "_more/a.parquet#0"}
+    assert kept(result)["n"].to_pylist() == [3, 2]
+
+
+def test_values_of_folders_stay_as_written(run, tmp_path):
+    for shard, number in (("00012", 1), ("00013", 2)):
+        (tmp_path / "in" / f"shard={shard}").mkdir(parents=True)
+        pq.write_table(pa.table({"image": images(number)}), tmp_path / "in" / f"shard={shard}" / "a.parquet")
+    assert [row["shard"] for row in run(tmp_path / "in", *PIXELS).kept] == ["00012", "00013"]
+    # A column of the files wins over the folder's.
+    for shard in ("00012", "00013"):
+        file = tmp_path / "in" / f"shard={shard}" / "a.parquet"
+        pq.write_table(pq.ParquetFile(file).read().append_column("shard", pa.array([f"own {shard}"])), file)
+    assert [row["shard"] for row in run(tmp_path / "in", *PIXELS).kept] == ["own 00012", "own 00013"]
+
+
+def test_other_files_are_counted(run, tmp_path):
+    folder = write(tmp_path / "in", {"image": images(1, 2, 1)})
+    (folder / "README.md").write_text("# mine")
+    (folder / "00000_stats.json").write_text("{}")
+    (folder / "part-0.parquet.bak").write_text("old")
+    (folder / ".gitattributes").write_text("*")
+    result = run(folder, *PIXELS)
+    assert {reason: one["count"] for reason, one in result.summary["passed_over"].items()} == {
+        "hidden": 1,
+        "other_format": 3,
+    }
+    with pytest.raises(UserError, match=r"--strict: passed over 1 hidden \(.*gitattributes\); 3 other_format"):
+        run(folder, *PIXELS, "--strict")
