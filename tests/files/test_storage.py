@@ -98,7 +98,7 @@ def test_folders(tmp_path):
     assert not storage.exists(folder)
 
 
-def test_delete_spares_file_systems_and_what_links_point_from(tmp_path):
+def test_delete_spares_file_systems_and_what_links_lead_to(tmp_path):
     for uri in ("/", "file:///", "gs://bucket", "gs://bucket/"):
         with pytest.raises(UserError, match="whole file system"):
             storage.delete(uri)
@@ -107,8 +107,12 @@ def test_delete_spares_file_systems_and_what_links_point_from(tmp_path):
     (real / "x").write_text("")
     link = tmp_path / "link"
     link.symlink_to(real)
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "link").symlink_to(real)
+    storage.delete(str(below))
     storage.delete(str(link))
-    assert link.is_symlink() and real.is_dir() and not list(real.iterdir())
+    assert not link.is_symlink() and not below.exists() and (real / "x").exists()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     storage.delete(str(tmp_path / "dangling"))
     assert not (tmp_path / "dangling").is_symlink()
