@@ -103,8 +103,9 @@ def reached(option: str, uri: str) -> list[Place]:
     Args:
         option: see ``Place.of``.
     """
-    named = list(_one_a_folder(_matching(storage.absolute(uri))))
-    places = [Place.of(option, path) for path in named]
+    whole = storage.absolute(uri)
+    named = list(_one_a_folder(_matching(whole)))
+    places = [Place.of(option, uri if path == whole else path) for path in named]
     for path in [path for path in named if os.path.isdir(path)]:  # noqa: PTH112
         places += [Place.of(f"{option} {path}, by a link,", real) for real in _one_a_folder(_behind_links(path))]
     return places
