@@ -25,6 +25,7 @@ from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Wo
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write import tables
 from imgdedup_spark.write.additions import begin
+from imgdedup_spark.write.apart import check_call
 from imgdedup_spark.write.summary import summarize
 
 
@@ -32,7 +33,14 @@ class DedupResult:
     """What ``deduplicate`` found. The tables are DataFrames with the columns of the output folder's."""
 
     def __init__(self, found: Found, clock: Clock, work: Workspace) -> None:
-        self._found, self._clock, self._work = found, clock, work
+        self._result: Found | None = found
+        self._clock, self._work = clock, work
+
+    @property
+    def _found(self) -> Found:
+        if self._result is None:
+            raise UserError("this result was closed and its tables are gone; read them, or write them, before close()")
+        return self._result
 
     @property
     def kept(self) -> DataFrame:
@@ -67,8 +75,10 @@ class DedupResult:
         return summarize(self._found, self._clock.stages)
 
     def close(self) -> None:
-        """Lets go of what was persisted or staged; the tables cannot be read after it."""
-        self._work.close()
+        """Lets go of what was persisted or staged; the tables cannot be read after it. Twice is as once."""
+        if self._result is not None:
+            self._result = None
+            self._work.close()
 
 
 @in_words_of_python()
@@ -89,8 +99,8 @@ def deduplicate(
             ``id_col``. Without either, rows are numbered as they come and the DataFrame is persisted.
         config: how duplicates are found; ``DedupConfig()`` finds equal images in ``images`` or ``image``.
         id_col: the rows' own id, unique and not null; wins over ``config.id_col``.
-        staging: a folder that all executors reach, for intermediate tables. Without it they are persisted in
-            the session, which some serverless platforms refuse.
+        staging: a folder that all executors reach, for intermediate tables, which go into a new folder in it. Without
+            it they are persisted in the session, which some serverless platforms refuse.
         index: a folder, as ``--index``: rows that it knows are dropped, and those kept have been added to it when
             this call returns.
         against: data sets and indexes, as ``--against``: rows found there are dropped.
@@ -110,15 +120,20 @@ def deduplicate(
     serve_storage()
     if run_id is not None and index is None:
         raise UserError("run_id: it names a run in an index, and needs index")
-    work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)
+    check_call(df, staging, index, against)
     clock = Clock()
     addition = None
     if index is not None:
         addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
     past = Past([(path, path) for path in against], index=addition.past if addition else None)
-    found = find_in_stages(frame_source(df, config.id_col, work.stage), config, work, clock, past)
-    if addition is not None:
-        addition.add(found, work.stage)
+    work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)
+    try:
+        found = find_in_stages(frame_source(df, config.id_col, work.stage), config, work, clock, past)
+        if addition is not None:
+            addition.add(found, work.stage)
+    except BaseException:
+        work.close()
+        raise
     return DedupResult(found, clock, work)
 
 

@@ -12,8 +12,6 @@ from pyspark.sql import SparkSession
 from imgdedup_spark import __version__
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.job import JobConfig
-from imgdedup_spark.errors import UserError
-from imgdedup_spark.files import storage
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.hash.store import PRINTS, PrintStore
 from imgdedup_spark.hash.vectors import check_models
@@ -27,6 +25,7 @@ from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
+from imgdedup_spark.write.apart import check_places, data_signature
 from imgdedup_spark.write.everything import write_output
 from imgdedup_spark.write.output import STAGING, Output
 
@@ -45,21 +44,13 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     check_models(config.dedup)
     with clock.stage("read"):
         source = _read(spark, config)
+        check_places(config, source)
         addition = _begin(config, source)
-        folders = [*config.against, *([addition.index.folder] if addition else [])]
-        output = Output(on_same_file_system(config.output, source)).open(
-            overwrite=config.overwrite,
-            inputs=[*(root.read for root in source.roots), *folders],
-            signature=_signature(config),
-        )
+        output, data = Output(on_same_file_system(config.output, source)), data_signature(config, source)
+    with output.open(overwrite=config.overwrite, options=_signature(config), data=data) as output:
         if output.finished is not None:
             return output.finished
-        addition = _resumed(addition, config, output)
-    try:
-        return _run_into(source, config, output, addition, clock)
-    except UserError:
-        output.abandon()
-        raise
+        return _run_into(source, config, output, _resumed(addition, config, output), clock)
 
 
 def _run_into(
@@ -75,6 +66,7 @@ def _run_into(
         summary = write_output(found, output, clock, config)
         entry["rows"] = summary["rows_kept"]
     if adding is not None:
+        output.check()
         with clock.stage("index") as entry, small_shuffles(source.frame.sparkSession, found.rows_in):
             entry["rows"] = adding.add(found, work.stage).rows
         summary["run_id"] = adding.run
@@ -97,6 +89,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     check_models(config.dedup)
     with clock.stage("read"):
         source = _read(spark, config)
+        check_places(config, source)
         addition = _begin(config, source)
     assert addition is not None
     work: Workspace = FolderWorkspace(addition.index.path(STAGING, addition.token))
@@ -125,15 +118,11 @@ def _begin(config: JobConfig, source: Source) -> Addition | None:
     """The run's part in the index, if it has one.
 
     Raises:
-        UserError: the index was made with other options, or lies where it would be read as input.
+        UserError: the index was made with other options.
     """
     if config.index is None:
         return None
     index = Index(on_same_file_system(config.index, source))
-    mine = storage.absolute(index.folder).rstrip("/") + "/"
-    for root in source.roots:
-        if mine.startswith(storage.absolute(root.read).rstrip("/") + "/"):
-            raise UserError(f"--index {config.index}: it lies in the input {root.read}; choose another folder")
     return begin(index, prints_of(config.dedup), config.run_id, f"--index {config.index}")
 
 

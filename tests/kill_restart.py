@@ -8,7 +8,8 @@ readable and as they were (or, if the run had got so far, as they shall be). A r
 again with the same options; what is kept and dropped and what the index holds must then be what an undisturbed run
 gives.
 
-At the end two runs add to one index at the same time: one of them may fail, with one line, and be started again.
+At the end two runs add to one index at the same time: one of them may fail, with one line, and be started again. And
+two write to one output: one of them must fail, and what lies there is the other's.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ PIECE_BYTES = 3 << 20
 # Groups of one file or two, so that there is something to lose.
 JOB = """
 import sys
-from imgdedup_spark import cli, hashing
-hashing.WAVES = 1
+from imgdedup_spark import cli
+from imgdedup_spark.hash import stage
+stage.WAVES = 1
 sys.exit(cli.main())
 """
 #: Ticks of processor time (10 ms each) within WATCHED seconds that make a worker busy.
@@ -262,6 +264,26 @@ class Scene:
             wrong.append("the index is DIFFERENT at the end")
         return wrong
 
+    def race_for_output(self, base: Path) -> list[str]:
+        """Two runs at once on one output: what went wrong."""
+        folder = base / "race-output"
+        shutil.copytree(self.before, folder)
+        indexes = [folder / "index", folder / "index-too"]
+        shutil.copytree(*indexes)
+        attempts = [start(folder, self.data, "day", index=index) for index in indexes]
+        statuses = [attempt.process.wait() for attempt in attempts]
+        print(f"two at once on one output: exit statuses {sorted(statuses)}", flush=True)
+        wrong = []
+        if sorted(statuses) != [0, 3]:
+            wrong.append(f"the exit statuses on one output are {statuses}")
+        for attempt in [attempt for attempt, status in zip(attempts, statuses, strict=True) if status]:
+            errors = re.findall("imgdedup: error: .*", attempt.log.read_text())
+            if len(errors) != 1 or "another run" not in errors[0]:
+                wrong.append(f"the error is {errors}")
+        if read_output(folder / "out") != self.outputs[1]:
+            wrong.append("the output is DIFFERENT after two runs at once")
+        return wrong
+
     def _check(self, folder: Path, swapping: bool = False) -> list[str]:
         """What is not readable, or neither as before nor as it shall be."""
         wrong = []
@@ -323,7 +345,7 @@ def main() -> int:
             if counted["kills"] or wrong:
                 number += 1
                 good += not wrong
-        raced = scene.race(base)
+        raced = [*scene.race(base), *scene.race_for_output(base)]
     for name, count in sorted(counts.items()):
         print(f"{name}: {count}")
     print(*raced, f"{good} of {options.times} the same; two at once: {'wrong' if raced else 'well'}", sep="\n")

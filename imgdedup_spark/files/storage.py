@@ -23,6 +23,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from imgdedup_spark.errors import UserError, first_line
+from imgdedup_spark.files.failures import FULL, saying_where
 
 # Hadoop's names for what pyarrow calls s3.
 _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
@@ -157,6 +158,16 @@ def exists(uri: str) -> bool:
     return opened.get_file_info(path).type != fs.FileType.NotFound
 
 
+def is_link(uri: str) -> bool:
+    """Whether a local name is a link to something else."""
+    return is_local(uri) and Path(split_uri(uri)[2]).is_symlink()
+
+
+def is_file(uri: str) -> bool:
+    opened, path = open_fs(uri)
+    return bool(opened.get_file_info(path).is_file)
+
+
 def is_empty_or_missing(uri: str) -> bool:
     """Whether an output may go there: nothing there, or a folder with nothing in it."""
     opened, path = open_fs(uri)
@@ -169,6 +180,21 @@ def is_empty_or_missing(uri: str) -> bool:
 def list_files(uri: str, recursive: bool = False) -> list[str]:
     """Plain URIs of the files in a folder, by name; none if the folder is missing."""
     return [join(uri, name) for name in sorted(_files_below(uri, recursive))]
+
+
+def list_names(uri: str) -> list[str]:
+    """The names of what lies in a folder, folders included; none if it is missing."""
+    opened, path = open_fs(uri)
+    infos = opened.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return sorted(info.path.rstrip("/").rpartition("/")[2] for info in infos)
+
+
+def list_states(uri: str) -> list[tuple[str, int, int]]:
+    """A file, or the files in a folder and all below it: relative path, bytes, nanoseconds since 1970 or 0."""
+    opened, path = open_fs(uri)
+    info = opened.get_file_info(path)
+    files = {"": info} if info.is_file else _files_below(uri, recursive=True)
+    return sorted((name, one.size or 0, one.mtime_ns or 0) for name, one in files.items())
 
 
 def list_changes(uri: str) -> list[tuple[str, float]]:
@@ -185,22 +211,19 @@ def _files_below(uri: str, recursive: bool) -> dict[str, fs.FileInfo]:
 
 
 def delete(uri: str) -> None:
-    """Removes a file, or a folder with all that is in it; missing is fine."""
+    """Removes a file, or a folder with all that is in it, or a link and not what it leads to; missing is fine."""
     opened, path = open_fs(uri)
     if not split_uri(uri)[2].strip("/"):
         raise UserError(f"{uri} is a whole file system and is not deleted")
-    if is_local(uri) and Path(path).is_symlink():
-        # A link to a folder is the user's choice of disk: it stays, and only what it leads to goes.
-        if Path(path).is_dir():
-            opened.delete_dir_contents(os.path.realpath(path))
-        else:
+    with saying_where(uri):
+        if is_link(uri):
             Path(path).unlink()
-        return
-    kind = opened.get_file_info(path).type
-    if kind == fs.FileType.Directory:
-        opened.delete_dir(path)
-    elif kind != fs.FileType.NotFound:
-        opened.delete_file(path)
+            return
+        kind = opened.get_file_info(path).type
+        if kind == fs.FileType.Directory:
+            opened.delete_dir(path)
+        elif kind != fs.FileType.NotFound:
+            opened.delete_file(path)
 
 
 def move_files(source: str, target: str) -> None:
@@ -212,7 +235,7 @@ def move_files(source: str, target: str) -> None:
         opened.create_dir(f"{end}/{folder}".rstrip("/"), recursive=True)
 
     # An object store copies to move, which takes a while for each file and is nothing to wait for one by one.
-    with ThreadPoolExecutor(16) as pool:
+    with saying_where(target), ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda name: _replace(opened, f"{start}/{name}", f"{end}/{name}"), names))
 
 
@@ -224,7 +247,7 @@ def _replace(opened: fs.FileSystem, source: str, target: str) -> None:
 
 def read_text(uri: str) -> str:
     opened, path = open_fs(uri)
-    with opened.open_input_stream(path, compression=None) as stream:
+    with saying_where(uri), opened.open_input_stream(path, compression=None) as stream:
         return stream.read().decode("utf-8")
 
 
@@ -258,19 +281,24 @@ def open_output(uri: str) -> Iterator[pa.NativeFile]:
         # Closing an object's stream publishes it, even after an exception: so the file is made here first.
         with tempfile.TemporaryDirectory(prefix="imgdedup-") as scratch:
             made = f"{scratch}/{name}"
-            with pa.OSFile(made, "wb") as stream:
+            with saying_where(made, FULL), pa.OSFile(made, "wb") as stream:
                 yield stream
-            fs.copy_files(made, path, source_filesystem=_local(), destination_filesystem=opened)
+            with saying_where(uri):
+                fs.copy_files(made, path, source_filesystem=_local(), destination_filesystem=opened)
         return
-    opened.create_dir(folder or "/", recursive=True)
     temporary = f"{folder}/.{uuid.uuid4().hex}.tmp"
     try:
-        with opened.open_output_stream(temporary, compression=None) as stream:
+        with saying_where(uri):
+            opened.create_dir(folder or "/", recursive=True)
+            target = opened.open_output_stream(temporary, compression=None)
+        # What else goes wrong inside may be about another file, which is being read.
+        with saying_where(uri, FULL), target as stream:
             yield stream
-        if scheme == "file":
-            Path(temporary).replace(path)
-        else:
-            _replace(opened, temporary, path)
+        with saying_where(uri):
+            if scheme == "file":
+                Path(temporary).replace(path)
+            else:
+                _replace(opened, temporary, path)
     except BaseException:
         if opened.get_file_info(temporary).type == fs.FileType.File:
             opened.delete_file(temporary)

@@ -104,7 +104,7 @@ def _stored(
     spark = source.frame.sparkSession
     left = rest.of if rest else lambda whole: whole
     plain = prints.make(left(source))
-    states = [] if store is None else source.file_states()
+    states = [] if store is None else source.states
     if store is None or not states:
         return stage("fingerprints", plain), 0
     schema = plain.schema

@@ -13,27 +13,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import time
 import uuid
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.sharing import create_exclusively
 
 FORMAT = 1
 #: Manifests that stay, for whoever wants to look back.
 MANIFESTS_KEPT = 5
-#: Where a file system has neither links nor a rename that refuses to replace, two commits may cross: after this many
-#: seconds the later one has won, and the earlier one finds that out by reading back.
-SETTLE_SECONDS = 2.0
-#: How deep the folders lie that one attempt writes.
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+#: How deep the folders lie that one attempt writes, named by its token.
 _UNIT_DEPTH = {"data": 3, "packed": 2, "fingerprints": 2, "_staging": 2}
+#: What runs write before the first manifest: all of it in folders with names that nobody else gives.
+_LEAVINGS = re.compile(
+    r"(data/run=[^/]*/[0-9a-f]{32}/|(packed|fingerprints|_staging)/[0-9a-f]{32}[/.]|(fingerprints|manifests)/\.).*",
+    re.DOTALL,
+)
 _NAME = re.compile(r"(\d{8,})\.json")
 
 
@@ -139,11 +141,17 @@ class Index:
         Raises:
             JobError: another run has committed meanwhile.
         """
-        token = uuid.uuid4().hex
-        content = {"format": FORMAT, "token": token, "spec": after.spec, "runs": [asdict(run) for run in after.runs]}
+        content = {
+            "format": FORMAT,
+            "token": uuid.uuid4().hex,
+            "spec": after.spec,
+            "runs": [asdict(run) for run in after.runs],
+        }
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         numbers = self._numbers()
-        won = (numbers[-1] if numbers else 0) == before.number and _create(self._manifest(after.number), text, token)
+        won = (numbers[-1] if numbers else 0) == before.number and create_exclusively(
+            self._manifest(after.number), text
+        )
         # A run that slept through several commits could create a number that has been cleared away since.
         if won and self._numbers()[-1] != after.number:
             storage.delete(self._manifest(after.number))
@@ -177,7 +185,8 @@ class Index:
         for name, time_ in files:
             parts = name.split("/")
             depth = _UNIT_DEPTH.get(parts[0], len(parts))
-            if len(parts) > depth:
+            # A folder of another name is nobody's leavings, whoever has put it there.
+            if len(parts) > depth and _TOKEN.fullmatch(parts[depth - 1]):
                 unit = "/".join(parts[:depth])
                 changed[unit] = max(time_, changed.get(unit, 0.0))
         whole = {name.removesuffix(".json") for name, _ in files}
@@ -194,9 +203,7 @@ class Index:
 
     def _is_untouched(self) -> bool:
         """Whether nothing but the leavings of a first run that was killed is there."""
-        files = storage.list_files(self.folder, recursive=True)
-        below = {uri[len(self.folder.rstrip("/")) + 1 :].split("/")[0] for uri in files}
-        return below <= {"data", "fingerprints", "manifests", "packed", "_staging"}
+        return all(_LEAVINGS.fullmatch(name) for name, _ in storage.list_changes(self.folder))
 
 
 def is_index(folder: str) -> bool:
@@ -205,36 +212,3 @@ def is_index(folder: str) -> bool:
         return bool(Index(folder)._numbers())
     except UserError:  # a data set on a file system that Spark alone can open
         return False
-
-
-def _create(uri: str, text: str, token: str) -> bool:
-    """Creates a file unless it is there; whether this call did."""
-    opened, path = storage.open_fs(uri)
-    scheme = storage.split_uri(uri)[0]
-    if storage.exists(uri):
-        return False
-    folder, _, name = path.rpartition("/")
-    draft = f"{uri.rpartition('/')[0]}/.{name}.{token}"
-    if scheme == "file":
-        storage.write_text(draft, text)
-        made = Path(folder) / f".{name}.{token}"
-        try:
-            os.link(made, path)  # atomic, and refuses to replace
-            return True
-        except FileExistsError:
-            return False
-        except OSError:
-            pass  # a file system without links
-        finally:
-            made.unlink()
-    elif scheme in ("hdfs", "viewfs"):
-        storage.write_text(draft, text)
-        try:
-            opened.move(storage.open_fs(draft)[1], path)  # HDFS does not rename onto a file
-        except OSError:
-            storage.delete(draft)
-            return False
-        return bool(json.loads(storage.read_text(uri))["token"] == token)
-    storage.write_text(uri, text)
-    time.sleep(SETTLE_SECONDS)
-    return bool(json.loads(storage.read_text(uri))["token"] == token)

@@ -58,16 +58,16 @@ class PictureFolders(Source):
     """Rows of ``path`` and, to be hashed, ``image``: a struct that names the file, which the workers read.
 
     Attributes:
-        states: of each input.
+        listed: states of each input.
     """
 
-    states: tuple[FileState, ...] = ()
+    listed: tuple[FileState, ...] = ()
 
     native: ClassVar[str] = "jsonl"
     unique_ids: ClassVar[bool] = True
 
     def file_states(self) -> list[FileState]:
-        return list(self.states)
+        return list(self.listed)
 
     def shown_path(self) -> Column:
         return F.col("path")
@@ -112,7 +112,7 @@ def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
         frame = rows_of_units(spark, units, _rows, _SCHEMA)
     except UserError:
         frame = _through_spark(spark, rows)
-    return PictureFolders(frame, ("path",), "images", listing.inputs, listing.roots, states=states)
+    return PictureFolders(frame, ("path",), "images", listing.inputs, listing.roots, listed=states)
 
 
 def _through_spark(spark: SparkSession, rows: Sequence[tuple[int, str, str, str, int]]) -> DataFrame:

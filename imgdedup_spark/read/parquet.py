@@ -68,17 +68,17 @@ class ReadParquet(ParquetFiles):
 
     Attributes:
         units: row groups that go together: input, plain URI, first row, and numbers of the groups with their rows.
-        states: of the files.
+        listed: states of the files.
     """
 
     units: tuple[tuple[int, str, int, tuple[tuple[int, int], ...]], ...] = ()
-    states: tuple[FileState, ...] = ()
+    listed: tuple[FileState, ...] = ()
 
     def column_reader(self, column: str) -> None:
         return None
 
     def file_states(self) -> list[FileState]:
-        return list(self.states)
+        return list(self.listed)
 
     def only(self, files: Sequence[FileState]) -> ReadParquet:
         return self._of({(one.input, one.uri) for one in files})
@@ -164,7 +164,7 @@ def _read_by_workers(
         scanner="parquet",
         united=united,
         units=tuple(units),
-        states=tuple(listing.states()),
+        listed=tuple(listing.states()),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pyspark.sql import Column, DataFrame, Row
@@ -100,6 +101,11 @@ class Source:
     def file_states(self) -> list[FileState]:
         """What prints can be stored for, in input order; none where a table format alone knows its files."""
         return []
+
+    @cached_property
+    def states(self) -> list[FileState]:
+        """``file_states``, looked up once: all of a run goes by the same."""
+        return self.file_states()
 
     def only(self, files: Sequence[FileState]) -> Source:
         """The rows of some of the files."""

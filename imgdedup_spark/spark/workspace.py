@@ -6,6 +6,7 @@ computed twice, and nothing needs `persist`, which some serverless platforms ref
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from pyspark.sql import DataFrame
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.sharing import delete_empty
 
 Stage = Callable[[str, DataFrame], DataFrame]
 
@@ -29,11 +31,22 @@ class Workspace(Protocol):
     def close(self) -> None: ...
 
 
-class FolderWorkspace:
-    """Freezes tables as Parquet in a folder that every executor can reach; ``close`` deletes it."""
+#: Readers of Spark's pass over names that begin so: the folder may lie beside data.
+_PREFIX = "_imgdedup-"
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
+
+def is_workspace(name: str) -> bool:
+    """Whether a folder's name is that of a ``FolderWorkspace``."""
+    return name.startswith(_PREFIX)
+
+
+class FolderWorkspace:
+    """Freezes tables as Parquet in a folder of its own, made in one that every executor can reach; ``close`` deletes
+    that and nothing else, and what it was made in if that was not there before."""
+
+    def __init__(self, parent: str) -> None:
+        self._parent, self._made = parent, not storage.exists(parent)
+        self.folder = storage.join(parent, _PREFIX + uuid.uuid4().hex)
         self._used: dict[str, int] = {}
 
     def stage(self, name: str, frame: DataFrame) -> DataFrame:
@@ -47,6 +60,8 @@ class FolderWorkspace:
 
     def close(self) -> None:
         storage.delete(self.folder)
+        if self._made:
+            delete_empty(self._parent)
 
 
 class SessionWorkspace:

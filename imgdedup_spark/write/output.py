@@ -1,13 +1,15 @@
 """The output folder: refused, cleared, filled, and finished by summary.json, whose presence means the run is whole.
 
 A run that replaces a whole output writes beside it, in ``_staging``, and swaps at the end, so that the old output can
-be read for as long as possible. A run that was killed is taken up again by one with the same options.
+be read for as long as possible. A run that was killed is taken up again by one with the same options; what it had
+finished, only if the data are the same too. One run at a time works there (``lock``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +17,16 @@ from pyspark.sql import DataFrame
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.sharing import delete_empty
+from imgdedup_spark.hash.store import PRINTS
+from imgdedup_spark.spark.workspace import is_workspace
+from imgdedup_spark.write.lock import Lock, is_lock
+from imgdedup_spark.write.parts import PARTS, SUMMARY, check_own, read_note
 
-SUMMARY = "summary.json"
 STAGING = "_staging"
-#: Everything a run writes. --overwrite deletes these and nothing else.
-PARTS = (SUMMARY, "kept", "duplicates", "pairs", "errors", "hashes", "report.html", STAGING)
-#: In ``_staging``: who is at work here; the summary of a run that has begun to swap; that the old parts are gone.
-_RUN, _SWAP, _CLEARED = "run.json", "swap.json", "cleared.json"
+#: In ``_staging``: who is at work here; the summary of a run that has begun to swap; that the old parts are gone; and
+#: the new ones.
+_RUN, _SWAP, _CLEARED, _NEW = "run.json", "swap.json", "cleared.json", "parts"
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,17 @@ class Output:
     """The folder that ``--output`` names.
 
     Attributes:
+        lock: keeps other runs out.
         beside: whether the parts are written in ``_staging``, because a whole output is there.
         fresh: whether there was nothing of an earlier attempt at the same run.
-        made: whether there was no such folder.
         memory: what an attempt notes for the one that takes its place.
         finished: the summary, if an earlier attempt had done everything but to say so.
     """
 
     folder: str
+    lock: Lock | None = None
     beside: bool = False
     fresh: bool = True
-    made: bool = False
     memory: dict[str, Any] | None = None
     finished: dict[str, Any] | None = None
 
@@ -48,65 +53,88 @@ class Output:
 
     def part(self, *names: str) -> str:
         """Where this run writes a part of the output."""
-        return self.path(STAGING, "parts", *names) if self.beside else self.path(*names)
+        return self.path(STAGING, _NEW, *names) if self.beside else self.path(*names)
 
-    def open(self, *, overwrite: bool, inputs: Sequence[str], signature: str = "") -> Output:
-        """Makes room for a run, or takes up one that was killed; returns where to write.
+    @contextmanager
+    def open(self, *, overwrite: bool, options: str = "", data: str = "") -> Iterator[Output]:
+        """Makes room for a run, or takes up one that was killed; gives where to write. A run of wrong options that has
+        not begun (a `UserError` in the block) leaves no trace.
 
         Args:
-            inputs: plain paths of the input's roots and files: an output among them would be read, or deleted.
-            signature: of the options; a run with the same one may be taken up.
+            options: a signature; a run with the same one may be taken up.
+            data: a signature of all that is read; empty if that cannot be known. What a killed run had finished is
+                taken for this run's if both signatures are the same.
 
         Raises:
-            UserError: the folder holds something, or lies where it would destroy the input.
+            UserError: the folder holds something that is not to be, or must not be, replaced.
+            JobError: another run is at work there.
         """
-        mine = storage.absolute(self.folder).rstrip("/") + "/"
-        for path in inputs:
-            other = storage.absolute(path).rstrip("/") + "/"
-            if other.startswith(mine):
-                raise UserError(f"--output {self.folder}: the input {path} lies in it; choose another folder")
-            if mine.startswith(other):
-                raise UserError(f"--output {self.folder}: it lies in the input {path}; choose another folder")
-        memory: dict[str, Any] = {}
-        whole, same = False, None
-        made = not storage.exists(self.folder)
-        if not storage.is_empty_or_missing(self.folder):
-            earlier = self._read(_RUN)
-            # An attempt at this run, rather than at another one.
-            same = earlier if earlier is not None and earlier["signature"] == signature else None
+        missing = not storage.exists(self.folder)
+        self._check(overwrite=overwrite)
+        try:
+            with Lock(self.path(STAGING), f"--output {self.folder}") as lock:
+                opened = replace(self, lock=lock)._made_room(overwrite, options, data)
+                try:
+                    yield opened
+                except UserError:
+                    if opened.fresh:
+                        self._clear_staging()
+                    raise
+        finally:
+            if missing:
+                delete_empty(self.folder)
+
+    def _check(self, *, overwrite: bool) -> None:
+        """What can be told without touching anything."""
+        if storage.is_file(self.folder):
+            raise UserError(f"--output {self.folder}: it is a file; name a folder")
+        names = storage.list_names(self.folder)
+        if names and STAGING not in names and not overwrite:
+            self._refuse()
+        if names:
+            check_own(self.folder, names, begun=self._read(_RUN) is not None)
+
+    def _refuse(self) -> None:
+        raise UserError(f"--output {self.folder}: not empty; choose another folder or add --overwrite")
+
+    def _made_room(self, overwrite: bool, options: str, data: str) -> Output:
+        earlier = self._read(_RUN)
+        # An attempt at this run, rather than at another one.
+        same = earlier if earlier is not None and earlier["signature"] == options else None
+        whole = storage.exists(self.path(SUMMARY))
+        if same is not None and data and same.get("data") == data:
             swap = self._read(_SWAP)
-            if same is not None and swap is not None:
-                return replace(self, finished=self._swap(swap))
-            whole = storage.exists(self.path(SUMMARY))
+            if swap is not None:
+                return replace(self, fresh=False, finished=self._swap(swap))
             # An attempt that has written beside this summary has not finished: the summary is the old output's.
-            if same is not None and whole and not overwrite and not same["beside"]:
-                summary = json.loads(storage.read_text(self.path(SUMMARY)))
-                storage.delete(self.path(STAGING))
-                return replace(self, finished=summary)
-            if not overwrite and same is None:
-                raise UserError(f"--output {self.folder}: not empty; choose another folder or add --overwrite")
-            memory = same["memory"] if same is not None else {}
-            for part in PARTS[1:]:
-                if part != STAGING and not whole:
-                    storage.delete(self.path(part))
-            for leftover in ("parts", _SWAP, _CLEARED):
-                storage.delete(self.path(STAGING, leftover))
-        opened = replace(
-            self,
-            beside=whole,
-            fresh=same is None,
-            made=made,
-            memory={"signature": signature, "beside": whole, "memory": memory},
-        )
+            if whole and not overwrite and not same["beside"]:
+                summary = read_note(self.path(SUMMARY))
+                self._clear_staging()
+                return replace(self, fresh=False, finished=summary)
+        if same is None and not overwrite and not self._is_vacant():
+            self._refuse()
+        if not whole:
+            for part in PARTS:
+                storage.delete(self.path(part))
+        self._clear_staging(PRINTS, _RUN)
+        memory = same["memory"] if same is not None else {}
+        noted = {"signature": options, "data": data, "beside": whole, "memory": memory}
+        opened = replace(self, beside=whole, fresh=same is None, memory=noted)
         opened.remember()
         return opened
 
-    def abandon(self) -> None:
-        """Leaves no trace of a run that has not begun: its options were wrong."""
-        if self.fresh:
-            storage.delete(self.path(STAGING))
-        if self.made and storage.is_empty_or_missing(self.folder):
-            storage.delete(self.folder)
+    def _is_vacant(self) -> bool:
+        """Whether nothing is there but locks."""
+        above = set(storage.list_names(self.folder)) - {STAGING}
+        return not above and all(map(is_lock, storage.list_names(self.path(STAGING))))
+
+    def _clear_staging(self, *spared: str) -> None:
+        """Deletes what runs have written in ``_staging``, but no locks."""
+        # A swap must not be begun again without its parts, and what has a note of its run can be taken up.
+        work = [name for name in storage.list_names(self.path(STAGING)) if is_workspace(name)]
+        for name in (_SWAP, _CLEARED, _NEW, *work, PRINTS, _RUN):
+            if name not in spared:
+                storage.delete(self.path(STAGING, name))
 
     def remember(self, **more: Any) -> dict[str, Any]:
         """Notes what a later attempt needs to know, and returns all that is noted."""
@@ -123,25 +151,35 @@ class Output:
         lines = [json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=str) for row in frame.collect()]
         storage.write_text(self.part(name, "part-00000.jsonl"), "".join(line + "\n" for line in lines))
 
+    def check(self) -> None:
+        """Raises:
+        JobError: another run has taken the folder over.
+        """
+        assert self.lock is not None
+        self.lock.check()
+
     def finish(self, summary: dict[str, Any]) -> None:
+        """Raises:
+        JobError: another run has taken the folder over.
+        """
+        self.check()
         if self.beside:
             storage.write_text(self.path(STAGING, _SWAP), json.dumps(summary, ensure_ascii=False, default=str))
             self._swap(summary)
             return
         self._write_summary(summary)
-        storage.delete(self.path(STAGING))
+        self._clear_staging()
 
     def _swap(self, summary: dict[str, Any]) -> dict[str, Any]:
         """The parts in ``_staging`` take the place of the old ones. Begun once, it can be begun again."""
         # The summary goes first: without it nothing here passes for a whole run.
         if self._read(_CLEARED) is None:
             for part in PARTS:
-                if part != STAGING:
-                    storage.delete(self.path(part))
+                storage.delete(self.path(part))
             storage.write_text(self.path(STAGING, _CLEARED), "{}\n")
-        storage.move_files(self.path(STAGING, "parts"), self.folder)
+        storage.move_files(self.path(STAGING, _NEW), self.folder)
         self._write_summary(summary)
-        storage.delete(self.path(STAGING))
+        self._clear_staging()
         return summary
 
     def _write_summary(self, summary: dict[str, Any]) -> None:
@@ -150,8 +188,4 @@ class Output:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """One of our notes in ``_staging``; None if it is not there."""
-        uri = self.path(STAGING, name)
-        if not storage.exists(uri):
-            return None
-        found: dict[str, Any] = json.loads(storage.read_text(uri))
-        return found
+        return read_note(self.path(STAGING, name))

@@ -1,12 +1,14 @@
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pyarrow import fs
 
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files import storage
+from imgdedup_spark.files import sharing, storage
 
 
 def test_plain_paths_and_urls_name_the_same_local_file(tmp_path, monkeypatch):
@@ -98,7 +100,7 @@ def test_folders(tmp_path):
     assert not storage.exists(folder)
 
 
-def test_delete_spares_file_systems_and_what_links_point_from(tmp_path):
+def test_delete_spares_file_systems_and_what_links_lead_to(tmp_path):
     for uri in ("/", "file:///", "gs://bucket", "gs://bucket/"):
         with pytest.raises(UserError, match="whole file system"):
             storage.delete(uri)
@@ -107,8 +109,12 @@ def test_delete_spares_file_systems_and_what_links_point_from(tmp_path):
     (real / "x").write_text("")
     link = tmp_path / "link"
     link.symlink_to(real)
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "link").symlink_to(real)
+    storage.delete(str(below))
     storage.delete(str(link))
-    assert link.is_symlink() and real.is_dir() and not list(real.iterdir())
+    assert not link.is_symlink() and not below.exists() and (real / "x").exists()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     storage.delete(str(tmp_path / "dangling"))
     assert not (tmp_path / "dangling").is_symlink()
@@ -160,3 +166,53 @@ def test_hdfs_replaces_by_renaming(object_store):
     storage.write_text(uri, "two")
     assert storage.read_text(uri) == "two"
     assert storage.list_files("hdfs://bucket/out") == [uri]
+
+
+FULL_DISK = """
+import resource, signal, sys
+from imgdedup_spark.files import sharing, storage
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    storage.write_text(sys.argv[1], "x" * 100_000)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_errors_say_where(tmp_path, object_store):
+    """Also a disk that takes no more, of which a limit for files is the likeness that needs no disk."""
+    uri = str(tmp_path / "out" / "summary.json")
+    said = subprocess.run([sys.executable, "-c", FULL_DISK, uri], capture_output=True, text=True, check=True).stdout
+    assert said == f"[Errno 27] File too large: '{uri}'\n" and not list((tmp_path / "out").iterdir())
+    (tmp_path / "file").write_text("")
+    for wrong in (lambda path: storage.write_text(path, "x"), storage.read_text):
+        with pytest.raises(OSError, match=f"{tmp_path}/file/x"):
+            wrong(str(tmp_path / "file" / "x"))
+    with pytest.raises(FileNotFoundError, match="s3://bucket/nothing"):
+        storage.read_text("s3://bucket/nothing")
+    # What goes wrong with a file that is being read is not about the one that is written.
+    with pytest.raises(OSError) as error, storage.open_output(uri):
+        raise OSError(5, "the other")
+    assert uri not in str(error.value)
+
+
+@pytest.mark.parametrize("where", ["local", "no links", "s3", "hdfs"])
+def test_a_file_is_created_once(tmp_path, object_store, where, monkeypatch):
+    monkeypatch.setattr(sharing, "SETTLE_SECONDS", 0.01)
+    if where == "no links":
+
+        def refuse(*paths):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    folder = f"{where}://bucket" if where in ("s3", "hdfs") else str(tmp_path)
+    uri = f"{folder}/1.json"
+    assert sharing.create_exclusively(uri, "mine")
+    assert not sharing.create_exclusively(uri, "other")
+    assert storage.read_text(uri) == "mine" and storage.list_names(folder) == ["1.json"]
+    sharing.delete_empty(folder)
+    assert storage.read_text(uri) == "mine"
+    storage.delete(uri)
+    sharing.delete_empty(folder)
+    assert storage.list_names(folder) == [] and storage.list_states(folder) == []

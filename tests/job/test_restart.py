@@ -121,10 +121,14 @@ def test_a_finished_output_stays_until_the_new_one_is_whole(run, three_files, tm
             killing(patch, *point)
             run(three_files, *how, output="out")
         assert first.kept == kept_before and first.summary["config"]["threshold"] == 0
-    for name, when in [("move_files", "before"), ("move_files", "after"), ("write_text", "after")]:
+    for owner, name, when in [
+        (storage, "move_files", "before"),
+        (storage, "move_files", "after"),
+        (Output, "_write_summary", "after"),
+    ]:
         # The old parts are gone; the new ones are there; the summary is written.
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            killing(patch, storage, name, when)
+            killing(patch, owner, name, when)
             run(three_files, *options, output="out")
     result = run(three_files, *options, output="out")
     assert result.kept == undisturbed.kept and result.summary["config"]["threshold"] == 4
@@ -183,19 +187,25 @@ def test_old_leavings_are_cleared(run, three_files, tmp_path, a_group_a_file):
     options = (*HASHES, "--index", index, "--run-id")
     run(three_files, *options, "one")
     held = indexed(index)
+    old, young = "0" * 32, "1" * 32
+    users = index / "packed" / "my files" / "x"
+    users.parent.mkdir(parents=True)
+    users.write_text("mine")
+    os.utime(users, (1, 1))
     for folder in ("data/run=x", "packed", "_staging", "fingerprints"):
-        for age in ("old", "young"):
+        for age in (old, young):
             path = index / folder / age / "part.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"")
-        os.utime(index / folder / "old" / "part.parquet", (1, 1))
+        os.utime(index / folder / old / "part.parquet", (1, 1))
     groups = {path: json.loads(path.read_text()) for path in (index / "fingerprints").glob("*.json")}
     for path, group in groups.items():
         path.write_text(json.dumps({**group, "made": 1.0}))
     write(three_files, {"b": [(3, "ee")]})
     result = run(three_files, *options, "two")
     assert result.summary["stages"]["hash"]["files_reused"] == 2
-    assert len(list(index.rglob("young"))) == 4 and not list(index.rglob("old"))
+    assert len(list(index.rglob(young))) == 4 and not list(index.rglob(old))
+    assert users.read_text() == "mine"
     # The group of the old b.parquet is gone, and that of the new one is there.
     gone = [path for path in groups if not path.exists()]
     assert [[file[2].rpartition("/")[2] for file in groups[path]["files"]] for path in gone] == [["b.parquet"]]
@@ -235,3 +245,28 @@ def test_sizes_as_spark_writes_them():
         1 << 30,
         1 << 10,
     ]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_a_killed_run_had_finished_is_taken_over_with_the_same_data_alone(
+    run, three_files, tmp_path, monkeypatch, beside
+):
+    """Killed when only the end was missing, and started again: as it was, and with other rows in the input."""
+    if beside:
+        run(three_files, *HASHES, "--threshold", 1, output="out")
+    options = (*HASHES, "--index", tmp_path / "index", "--run-id", "day", *(["--overwrite"] if beside else []))
+    points = [(Output, "_write_summary", "before"), (Output, "_clear_staging", "before", 2)]
+    for number, rows in enumerate([[(1, "01"), (2, "ff")], [(1, "01"), (2, "dd")]]):
+        write(three_files, {"a": rows})
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            killing(patch, *points[number - 1 if beside else 1])
+            run(three_files, *options, output="out")
+    # The input is as the last attempt has seen it: nothing is done again.
+    with monkeypatch.context() as patch:
+        patch.setattr(everything, "write_kept", None)
+        result = run(three_files, *options[: 6 if beside else None], output="out")
+    assert result.ids() == [1, 2, 3, 4, 5, 7] and result.summary["rows_in"] == 7
+    assert indexed(tmp_path / "index") == list("123457")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "duplicates", "errors", "hashes", "kept", "summary.json",
+    ]  # fmt: skip

@@ -24,8 +24,6 @@ NO_SEARCH = np.iinfo(np.int64).max
 # A tile's product is 1,024 x 1,024 floats, 4 MiB: large enough for the full speed of a matrix product, small enough to
 # be read from the cache by the scan that follows it.
 TILE_ROWS = 1024
-
-
 # nnan and nsz let maxima use vector instructions; no sum is reordered (that would be `reassoc`).
 compiled = partial(_compiled, fastmath=("nnan", "nsz"))
 

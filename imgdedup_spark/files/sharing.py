@@ -1,0 +1,70 @@
+"""What several runs at a time do in one folder: of those who create a file, one has created it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from pyarrow import fs
+
+from imgdedup_spark.files import storage
+
+#: Where a file system has neither links nor a rename that refuses to replace, two that create a file may cross: after
+#: this many seconds the later one has won, and the earlier one finds that out by reading back.
+SETTLE_SECONDS = 2.0
+#: What file systems say that know no hard links.
+_NO_LINKS = frozenset(
+    {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+)
+
+
+def create_exclusively(uri: str, text: str) -> bool:
+    """Creates a file, with all that is in it, unless it is there; whether this call did.
+
+    Args:
+        text: unlike what anybody else would write there.
+    """
+    opened, path = storage.open_fs(uri)
+    scheme = storage.split_uri(uri)[0]
+    if storage.exists(uri):
+        return False
+    folder, _, name = uri.rpartition("/")
+    draft = f"{folder}/.{name}.{uuid.uuid4().hex}"
+    if scheme == "file":
+        made = Path(storage.open_fs(draft)[1])
+        try:
+            storage.write_text(draft, text)
+            os.link(made, path)  # atomic, and refuses to replace
+            return True
+        except (FileExistsError, FileNotFoundError):  # somebody was here, or has just cleared up behind themselves
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        finally:
+            made.unlink(missing_ok=True)
+    elif scheme in ("hdfs", "viewfs"):
+        storage.write_text(draft, text)
+        try:
+            opened.move(storage.open_fs(draft)[1], path)  # HDFS does not rename onto a file
+        except OSError:
+            storage.delete(draft)
+            return False
+        return storage.read_text(uri) == text
+    storage.write_text(uri, text)
+    time.sleep(SETTLE_SECONDS)
+    return storage.read_text(uri) == text
+
+
+def delete_empty(uri: str) -> None:
+    """Removes a folder if nothing is in it; missing is fine."""
+    opened, path = storage.open_fs(uri)
+    if storage.is_local(uri):
+        with suppress(OSError):
+            Path(path).rmdir()  # refuses what has come to lie there meanwhile
+    elif opened.get_file_info(path).type == fs.FileType.Directory and storage.is_empty_or_missing(uri):
+        opened.delete_dir(path)

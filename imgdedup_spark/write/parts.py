@@ -1,0 +1,63 @@
+"""The parts of an output folder, and what in a folder is a run's own and may be replaced."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
+
+SUMMARY = "summary.json"
+#: Everything a run writes. --overwrite deletes these and nothing else; the summary first.
+PARTS = (SUMMARY, "kept", "duplicates", "pairs", "errors", "hashes", "report.html")
+#: What Spark, the writers of tables and our own writers put into a folder: data, notes, checksums, drafts.
+_OWN = re.compile(
+    r"part-.*|[0-9]+\.tar|metadata|data|_(SUCCESS|temporary|metadata|common_metadata|delta_log)|_(started|committed)_.*"
+    r"|\.(part-|_|[0-9a-f]{32}\.tmp|spark-staging).*"
+)
+
+
+def check_own(folder: str, names: Collection[str], *, begun: bool) -> None:
+    """A part may be replaced if a run has written it, and all that is in it.
+
+    Args:
+        folder: of an output.
+        names: of what lies in it.
+        begun: whether a run has noted there that it has begun.
+
+    Raises:
+        UserError: there is something of the user's where a part would be.
+    """
+    parts = [name for name in PARTS if name in names]
+    for name in ("_staging", *parts):
+        if storage.is_link(storage.join(folder, name)):
+            raise UserError(
+                f"--output {folder}: {name} in it is a link, and what it leads to is not replaced; remove the link"
+            )
+    summary = read_note(storage.join(folder, SUMMARY)) if SUMMARY in parts else None
+    if parts and not begun and (summary is None or "rows_in" not in summary):
+        raise UserError(
+            f"--output {folder}: {parts[0]} in it is not of a run that has written there; choose another folder"
+        )
+    for part in parts:
+        if "." not in part:
+            for name in storage.list_names(storage.join(folder, part)):
+                if not _OWN.fullmatch(name):
+                    raise UserError(
+                        f"--output {folder}: {part}/{name} in it was not written by a run; move it away, or choose "
+                        "another folder"
+                    )
+
+
+def read_note(uri: str) -> dict[str, Any] | None:
+    """An object of JSON; None if it is not there, or is something else."""
+    if not storage.exists(uri):
+        return None
+    try:
+        found = json.loads(storage.read_text(uri))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
