@@ -68,6 +68,7 @@ class Source:
         format: what ``--input-format`` calls it; ``frame`` for a DataFrame.
         inputs: the inputs as the user wrote them; none for a DataFrame.
         roots: where each input lies.
+        stores: what the rows may name pictures on beside the file systems of the roots (``PathRules.stores``).
     """
 
     frame: DataFrame
@@ -75,6 +76,7 @@ class Source:
     format: str = "frame"
     inputs: tuple[str, ...] = ()
     roots: tuple[Root, ...] = (Root("", ""),)
+    stores: tuple[str, ...] = ()
 
     #: What the rows that stay are written as unless somebody says otherwise.
     native: ClassVar[str] = "parquet"
@@ -190,7 +192,8 @@ class Placed:
 
     def left(self, out: DataFrame, count: int, part: Source | None = None) -> Source:
         """A source of the rows (of ``part``, or all) whose ``order`` is not in ``out``; ``renumbered`` knows them."""
-        return Source(self.without(out, count), self.source.columns, roots=self.source.roots)
+        source = self.source
+        return Source(self.without(out, count), source.columns, roots=source.roots, stores=source.stores)
 
     def renumbered(self, prints: DataFrame) -> DataFrame:
         """Prints of what was ``left``, with the ``order`` that the rows have here, and without ``id``."""
