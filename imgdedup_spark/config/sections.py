@@ -40,8 +40,8 @@ class InputOptions(Section):
     missing: str = option(
         "keep", "rows without any image: keep all, or treat them as duplicates", choices=("keep", "duplicates")
     )
-    #: None: keep, as long as it is the pictures that are unreadable. What meets all of them ends the job, unless the user
-    #: has said what to do.
+    #: None: keep, as long as it is the pictures that are unreadable. What meets nearly all of them ends the job, unless
+    #: the user has said what to do.
     on_error: str | None = option(
         None, "a row with an unreadable image (default: keep)", choices=("keep", "drop", "fail")
     )

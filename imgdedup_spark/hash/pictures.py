@@ -8,8 +8,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import DataType, NullType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.hash.faults import PictureHasher
 from imgdedup_spark.hash.prints import MEASURED, other_columns
-from imgdedup_spark.hash.worker import HashPictures, PictureHasher
+from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
 from imgdedup_spark.read.columns import col, image_column

@@ -88,27 +88,28 @@ class PrintStore:
 
     def add(
         self, frame: DataFrame, files: Sequence[File], lasting: Callable[[DataFrame, Sequence[File]], Sequence[File]]
-    ) -> DataFrame:
-        """Writes and commits a group; returns its prints, read back.
+    ) -> Group:
+        """Writes and commits a group.
 
         Args:
             lasting: of which of these files the prints, which it gets to see, hold for later runs too.
         """
-        group = Group(storage.join(self.folder, uuid.uuid4().hex), tuple(files), time.time())
-        frame.write.mode("overwrite").parquet(group.folder)
-        prints = group.read(frame.sparkSession, frame.schema)
-        known = lasting(prints, files)
-        content = {"files": known, "made": group.made, "whole": len(known) == len(files)}
-        storage.write_text(group.folder + ".json", json.dumps(content) + "\n")
-        return prints
+        folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
+        frame.write.mode("overwrite").parquet(folder)
+        prints = frame.sparkSession.read.schema(frame.schema).parquet(folder)
+        known = tuple(lasting(prints, files))
+        group = Group(folder, known, made, whole=len(known) == len(files))
+        content = {"files": known, "made": made, "whole": group.whole}
+        storage.write_text(folder + ".json", json.dumps(content) + "\n")
+        return group
 
-    def sweep(self, used: Collection[str]) -> None:
+    def sweep(self, groups: Sequence[Group], used: Collection[str]) -> None:
         """Deletes old groups of which every file has been hashed again since.
 
         Args:
+            groups: all that there are.
             used: folders of those that stay.
         """
-        groups = self.groups()
         newest: dict[tuple[str, str], float] = {}
         for group in groups:
             for file in group.files:

@@ -77,7 +77,7 @@ class SessionWorkspace:
         for frame in self._frames:
             frame.unpersist()
         for frame in self._cut:
-            # A checkpoint is not in the cache that `unpersist` looks in. A Connect server drops it with its last reference.
+            # Not in the cache that `unpersist` looks in. A Connect server drops it with the last reference.
             if not is_remote():
                 frame._jdf.queryExecution().analyzed().rdd().unpersist(False)
         self._frames.clear()

@@ -165,7 +165,9 @@ def shortened(shown: str) -> str:
 
 
 def forbidden(shown: str) -> ImageError:
-    return ImageError("forbidden_path", f"{shortened(shown)}: outside the image root; --allow-store PREFIX permits more")
+    return ImageError(
+        "forbidden_path", f"{shortened(shown)}: outside the image root; --allow-store PREFIX permits more"
+    )
 
 
 def _foreign(shown: str) -> ImageError:

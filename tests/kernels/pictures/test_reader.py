@@ -270,7 +270,9 @@ def test_local_stores_are_free_beside_an_explicit_root(root):
         assert code(str(text), root, True, [f"{root}2"]) == "forbidden_path"
 
 
-@pytest.mark.parametrize("url", ["s3://b/a.jpg", "s3a://b/a.jpg", "gs://b/a", "hdfs://name/a", "hdfs:/a", "abfss://c@a/x"])
+@pytest.mark.parametrize(
+    "url", ["s3://b/a.jpg", "s3a://b/a.jpg", "gs://b/a", "hdfs://name/a", "hdfs:/a", "abfss://c@a/x"]
+)
 def test_a_row_opens_no_store_of_its_own_choosing(url, root, monkeypatch):
     monkeypatch.setattr(storage, "_remote", lambda scheme, authority: pytest.fail("a store was opened"))
     for explicit in (False, True):
@@ -447,6 +449,7 @@ def test_remote_urls(bucket, root):
         "s3://other/images/a.jpg",
         "s3://bucket/images2.jpg",
     ]
+
     def codes(*how):
         return [item[2] for item in plain(read(values, pa.string(), *how))]
 
