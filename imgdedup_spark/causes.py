@@ -12,9 +12,12 @@ from imgdedup_spark.errors import JobError, UserError
 _LONGEST = 500
 _TRACEBACK = "Traceback (most recent call last):"
 _FULL = "No space left on device"
+#: Bytes: what could not be written whole may have been deleted since, and have left so much.
+_NOTHING_LEFT = 64 << 20
 #: Of exceptions that say all there is to say.
 _OURS = tuple(f"{kind.__module__}.{kind.__name__}: " for kind in (JobError, UserError))
-_NAMES = re.compile(r"(?:\[[A-Z_.0-9]+\] |[\w.$]*[a-z]\w*(?:Exception|Error|Throwable)(?:: |$))+")
+_KNOWN = re.compile(r"\[[A-Z][A-Z_.0-9]+\] (.+)")
+_NAMES = re.compile(r"^(?:[\w.$]*[a-z]\w*(?:Exception|Error|Throwable): )+")
 _SQLSTATE = re.compile(r"\s*SQLSTATE: \w+\s*$")
 _WORKER_GONE = ("Python worker exited unexpectedly", "Python worker failed to connect back")
 
@@ -30,7 +33,9 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
         return _full_disk(text, folders)
     if _TRACEBACK in text:
         return _of_python(text[text.index(_TRACEBACK) :])
-    return (_of_java(text) or type(error).__name__)[:_LONGEST]
+    if type(error).__module__.partition(".")[0] in ("pyspark", "py4j"):
+        return (_of_java(text) or type(error).__name__)[:_LONGEST]
+    return f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")[:_LONGEST]
 
 
 def _of_python(text: str) -> str:
@@ -56,16 +61,16 @@ def _of_java(text: str) -> str:
         return f"{_plain(gone)}: was it killed for want of memory? Give it more, or fewer tasks at a time"
     # "An error occurred while calling o123.parquet." says nothing.
     lines = [line for line in lines if not line.startswith(("An error occurred while calling", "at ", "..."))]
-    said = [line.removeprefix(": ").removeprefix("Caused by: ") for line in lines]
-    known = next((line for line in said if "[" in line and _NAMES.match(line)), None)
+    known = next((found[1] for line in lines if (found := _KNOWN.search(line))), None)
     behind = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    parts = [_plain(one) for one in (known or next(iter(said), ""), *behind[-1:])]
+    parts = [_plain(one) for one in (known or next(iter(lines), ""), *behind[-1:])]
     return ": ".join(dict.fromkeys(one for one in parts if one))
 
 
 def _plain(line: str) -> str:
     """Without names of exceptions, if there is more."""
-    return _SQLSTATE.sub("", _NAMES.sub("", line, count=1).strip().rstrip(".") or line)
+    plain = _NAMES.sub("", _SQLSTATE.sub("", line.removeprefix(": "))).strip().rstrip(".")
+    return plain or line
 
 
 def _full_disk(text: str, folders: Iterable[str]) -> str:
@@ -78,7 +83,6 @@ def _full_disk(text: str, folders: Iterable[str]) -> str:
             free[folder] = shutil.disk_usage(folder).free
         except OSError:
             continue
-    shown = ", ".join(
-        f"{folder} has {free[folder] / 1e6:,.0f} MB left" for folder in sorted(free, key=free.__getitem__)
-    )
+    full = {folder: left for folder, left in free.items() if left < _NOTHING_LEFT} or free
+    shown = ", ".join(f"{folder} has {left / 1e6:,.0f} MB left" for folder, left in full.items())
     return f"the disk is full: {shown or 'one that Spark writes to'}"

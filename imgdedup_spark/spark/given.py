@@ -49,6 +49,9 @@ def quiet_submitted(jvm: object) -> None:
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[attr-defined]
     if any(loader.getResource(name) is not None for name in _LOG_FILES):
         return
+    # Spark loads its own configuration before it first logs in a program, and would undo what is set before that.
+    spark_utils = getattr(jvm.org.apache.spark.util, "Utils$")  # type: ignore[attr-defined]
+    getattr(spark_utils, "MODULE$").initializeLogIfNecessary(False, True)
     log4j = jvm.org.apache.logging.log4j  # type: ignore[attr-defined]
     log4j.core.config.Configurator.setRootLevel(log4j.Level.FATAL)
 

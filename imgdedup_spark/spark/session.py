@@ -60,7 +60,8 @@ def _for_submitted() -> dict[str, str]:
     from pyspark import SparkConf, SparkContext
 
     SparkContext._ensure_initialized()
-    quiet_submitted(SparkContext._jvm)
+    with contextlib.suppress(Exception):  # a platform may have another logger, or forbid its use
+        quiet_submitted(SparkContext._jvm)
     # Without a name from its user spark-submit gives it the program's.
     named = SparkConf().get("spark.app.name") not in (None, Path(sys.argv[0]).name)
     return {} if named else {"spark.app.name": _NAME}
