@@ -123,11 +123,11 @@ def deduplicate(
     check_call(df, staging, index, against)
     clock = Clock()
     addition = None
-    if index is not None:
-        addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
-    past = Past([(path, path) for path in against], index=addition.past if addition else None)
     work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)
     try:
+        if index is not None:
+            addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
+        past = Past([(path, path) for path in against], index=addition.past if addition else None)
         found = find_in_stages(frame_source(df, config.id_col, work.stage), config, work, clock, past)
         if addition is not None:
             addition.add(found, work.stage)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
+import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 log = logging.getLogger("imgdedup")
+
+#: Loggers of what PySpark raises as well.
+_TELLS_TWICE = ("py4j", "pyspark", "DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +40,9 @@ def fingerprint_main(arguments: Sequence[str] | None = None) -> int:
 def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) -> int:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
+    for name in _TELLS_TWICE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger().addFilter(_is_news)
     try:
         return run(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
@@ -43,16 +52,20 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
     except KeyboardInterrupt:
         return _fail(JOB_FAILED, "interrupted")
     except Exception as error:
-        # Spark's own message and log say more than a Python traceback through its client does.
         log.debug("the whole traceback", exc_info=True)
-        return _fail(JOB_FAILED, f"the job failed: {type(error).__name__}: {cause(error)}")
+        return _fail(JOB_FAILED, f"the job failed: {type(error).__name__}: {error}")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not what py4j logs of an exception, on no logger of its own, before it raises it."""
+    return "py4j" not in record.pathname
 
 
 def _run(arguments: Sequence[str]) -> int:
     from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments)
-    with _session(config) as spark:
+    with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run
 
         summary = run(spark, config)
@@ -72,7 +85,7 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
     from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments, fingerprint=True)
-    with _session(config) as spark:
+    with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run_fingerprint
 
         done = run_fingerprint(spark, config)
@@ -114,11 +127,14 @@ def _session(config: JobConfig) -> Iterator[Any]:
             return
         load = partial(_load_for_work, near)
         warm = [pool.submit(warming(spark, load)), pool.submit(load)]
+        # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             yield spark
-        finally:
             # Spark would log a job that is still at work when it is stopped as an error.
             wait(warm)
+        finally:
             with contextlib.suppress(Exception):
                 spark.stop()
 
@@ -132,16 +148,22 @@ def _load_for_work(near: bool) -> None:
         importlib.import_module("imgdedup_spark.kernels.hamming.bits").load_compiled()
 
 
-def cause(error: BaseException) -> str:
-    """The line of an exception that says most: Spark buries a worker's error under the JVM's and its own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [
-        line
-        for line in lines
-        # Our own first: a worker that cannot load its model says what to do.
-        if line.startswith(("imgdedup_spark.", "Caused by:", "pyarrow.", "ValueError", "TypeError", "MemoryError"))
-    ]
-    return (named or lines or [type(error).__name__])[0][:500]
+@contextlib.contextmanager
+def _in_one_line(config: JobConfig) -> Iterator[None]:
+    """Raises:
+    JobError: in the place of whatever Spark, a worker or a library has raised.
+    """
+    from imgdedup_spark.causes import cause
+
+    try:
+        yield
+    except (UserError, JobError):
+        raise
+    except Exception as error:
+        # Spark's own message and log say more than a Python traceback through its client does.
+        log.debug("the whole traceback", exc_info=True)
+        folders = [config.output, config.index, os.environ.get("SPARK_LOCAL_DIRS"), tempfile.gettempdir()]
+        raise JobError(f"the job failed: {cause(error, [one for one in folders if one])}") from None
 
 
 def _fail(status: int, message: str) -> int:

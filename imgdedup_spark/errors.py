@@ -24,9 +24,9 @@ class ImageError(Exception):
             "too_large",  # more pixels than --max-pixels
             "not_found",  # the path does not exist
             "not_a_file",  # the path is a folder, a device or a pipe
-            "forbidden_path",  # the path leaves --image-root
+            "forbidden_path",  # the path leaves --image-root, or the input's file system without --allow-store
             "unsupported_url",  # http, or a scheme that no file system here opens
-            "unreadable",  # permission denied, or the storage failed
+            "unreadable",  # permission denied, the storage failed, or memory was short
             "bad_base64",  # a data: URI or base64 string that does not decode
             "bad_hash",  # a ready hash that is neither hex nor binary
             "bad_vector",  # an embedding that is empty, of another length than others, or without a direction
@@ -38,6 +38,10 @@ class ImageError(Exception):
         assert code in self.CODES, code
         self.code = code
         self.message = message
+
+
+#: Codes of errors that say nothing of a picture's bytes: the next run may find it.
+MOMENTARY = ("not_found", "not_a_file", "forbidden_path", "unsupported_url", "unreadable")
 
 
 class JobError(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -37,6 +37,7 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
     hashSize = Param(Params._dummy(), "hashSize", "N×N bits for the methods that have one", TypeConverters.toInt)
     decode = Param(Params._dummy(), "decode", "fast or exact", TypeConverters.toString)
     imageRoot = Param(Params._dummy(), "imageRoot", "where relative image paths start", TypeConverters.toString)
+    allowStore = Param(Params._dummy(), "allowStore", "other stores that rows may name", TypeConverters.toListString)
 
     @keyword_only
     def __init__(
@@ -48,9 +49,11 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
         hashSize: int = 8,
         decode: str = "fast",
         imageRoot: str = "",
+        allowStore: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._setDefault(inputCol="image", outputCol="hash", method="phash", hashSize=8, decode="fast", imageRoot="")
+        self._setDefault(allowStore=[])
         self._set(**self._input_kwargs)
 
     def setInputCol(self, value: str) -> ImageHasher:
@@ -71,6 +74,9 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
     def setImageRoot(self, value: str) -> ImageHasher:
         return self._set(imageRoot=value)
 
+    def setAllowStore(self, value: Sequence[str]) -> ImageHasher:
+        return self._set(allowStore=list(value))
+
     def _transform(self, dataset: DataFrame) -> DataFrame:
         name = self.getInputCol()
         if name not in dataset.columns:
@@ -83,7 +89,7 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
         root = self.getOrDefault(self.imageRoot)
         work = HashPictures(
             Hasher([spec], self.getOrDefault(self.decode), DEFAULT_MAX_PIXELS),
-            PictureReader(PathRules((root,), bool(root))),
+            PictureReader(PathRules((root,), bool(root), tuple(self.getOrDefault(self.allowStore)))),
         )
         hashed = F.pandas_udf(_hash_series(work, _arrow_type(kind)), StringType())
         return dataset.withColumn(self.getOutputCol(), hashed(col(name)))

@@ -27,6 +27,10 @@ class InputOptions(Section):
         "where relative image paths start; they may not climb out of it (default: folder of the input)",
         metavar="DIR",
     )
+    #: Empty: a row opens nothing with the user's keys that the user has not named.
+    allow_store: tuple[str, ...] = option(
+        (), "other stores, or folders of them, that rows may name pictures on", nargs="+", metavar="PREFIX"
+    )
     #: None: a row's place in the input, which is always there and always unique.
     id_col: str | None = option(None, "the rows' own id (default: <input file name>#<row number>)", metavar="NAME")
     text_col: str | None = option(None, "the text joins the image in the key", metavar="NAME")
@@ -34,7 +38,11 @@ class InputOptions(Section):
     missing: str = option(
         "keep", "rows without any image: keep all, or treat them as duplicates", choices=("keep", "duplicates")
     )
-    on_error: str = option("keep", "a row with an unreadable image", choices=("keep", "drop", "fail"))
+    #: None: keep, as long as it is the pictures that are unreadable. What meets nearly all of them ends the job, unless
+    #: the user has said what to do.
+    on_error: str | None = option(
+        None, "a row with an unreadable image (default: keep)", choices=("keep", "drop", "fail")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

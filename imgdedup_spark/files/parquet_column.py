@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imgdedup_spark.errors import JobError, first_line
 from imgdedup_spark.files import storage
 
 # Decoded bytes read at once: some hundred small pictures, or a few large ones.
@@ -41,6 +42,7 @@ class ColumnReader:
 
         Raises:
             ValueError: the file does not have the rows that Spark read in it.
+            JobError: the file cannot be read.
         """
         file, row = place.field("file"), np.asarray(place.field("row"))
         codes = np.asarray(file.dictionary_encode().indices)
@@ -49,9 +51,14 @@ class ColumnReader:
             if first == end:
                 continue
             uri, begin = file[int(first)].as_py(), int(row[first])
-            if self._stretch is None or not self._stretch.goes_on_to(uri, begin):
-                self._stretch = _Stretch(uri, self.column, begin)
-            yield from self._stretch.take(begin, int(end - first), int(first))
+            try:
+                if self._stretch is None or not self._stretch.goes_on_to(uri, begin):
+                    self._stretch = _Stretch(uri, self.column, begin)
+                yield from self._stretch.take(begin, int(end - first), int(first))
+            except (OSError, pa.ArrowException) as error:
+                raise JobError(
+                    f"{storage.absolute(storage.from_spark(uri))} cannot be read: {first_line(error)}"
+                ) from error
 
 
 class _Stretch:

@@ -35,7 +35,7 @@ from pyspark.sql.types import (
 )
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.errors import JobError
+from imgdedup_spark.errors import MOMENTARY
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.read.columns import check_columns, col, row_terms
 from imgdedup_spark.read.source import ID, PLACE, Source
@@ -196,12 +196,16 @@ class Prints(ABC):
         return frame.where((F.size("errors") == 0) & self.has_key()).withColumn("key", self.key())
 
     def aggregates(self) -> list[Column]:
-        """What is counted of prints: ``images``, ``errors`` (rows that have some), and the ``fewest`` and ``most`` of
-        their sizes (null without any)."""
+        """What is counted of prints: ``images``, how many of them ``failed``, ``errors`` (rows that have some),
+        ``momentary`` (rows with some that another run may not meet), and the ``fewest`` and ``most`` of their sizes
+        (null without any)."""
         size = F.when(F.col("images") > 0, self.sizes())
+        momentary = F.exists("errors", lambda one: one["error"].isin(*MOMENTARY))
         return [
             F.sum("images").alias("images"),
+            F.sum(F.size("errors")).alias("failed"),
             F.count(F.when(F.size("errors") > 0, 1)).alias("errors"),
+            F.count(F.when(momentary, 1)).alias("momentary"),
             F.min(size).alias("fewest"),
             F.max(size).alias("most"),
         ]
@@ -240,22 +244,6 @@ def size_range(counts: Iterable[Row]) -> tuple[int, int]:
 def failed(prints: DataFrame) -> DataFrame:
     """The rows with at least one unreadable picture."""
     return prints.where(F.size("errors") > 0)
-
-
-def stop_on_errors(prints: DataFrame, config: DedupConfig) -> None:
-    """Raises:
-    JobError: ``on_error`` is ``fail`` and a picture is unreadable.
-    """
-    if config.on_error != "fail":
-        return
-    bad = failed(prints)
-    first = bad.select("errors").limit(1).collect()
-    if first:
-        error = first[0]["errors"][0]
-        raise JobError(
-            f"{bad.count()} rows have unreadable images, one of them: {error['error']}: {error['message']}; "
-            "--on-error keep or drop goes on without them"
-        )
 
 
 def other_columns(source: Source, config: DedupConfig) -> list[Column]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import reduce
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.hash.failing import nearly_all_failed, stop_on_errors
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
-from imgdedup_spark.hash.prints import Prints, Tally, stop_on_errors, tally
+from imgdedup_spark.hash.prints import Prints, Tally, tally
 from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
@@ -85,28 +87,44 @@ def hash_rows(
         UserError: a column that the options name is missing or of a wrong type, or prints cannot be compared.
         JobError: ``on_error`` is ``fail`` and a picture is unreadable.
     """
-    with picture_settings(source.frame.sparkSession, prints.batch_rows):
-        frame, reused = _stored(source, prints, stage, store, rest)
+
+    def count(frame: DataFrame) -> list[Row]:
         # What is left of a source is in no parts.
-        count = source.count if rest is None else partial(Source.count, source)
-        counts = count(frame, *prints.aggregates())
-        measured, prints = prints.measured(frame, counts, known)
-        if measured is not frame:
-            counts = count(measured, *prints.aggregates())
-    stop_on_errors(measured, prints.config)
-    return Hashed(measured, prints, counts, reused, tally(counts))
+        aggregates = prints.aggregates()
+        return source.count(frame, *aggregates) if rest is None else Source.count(source, frame, *aggregates)
+
+    with picture_settings(source.frame.sparkSession, prints.batch_rows):
+        made = _stored(source, prints, stage, store, rest, count)
+        measured, prints = prints.measured(made.frame, made.counts, known)
+        counts = made.counts if measured is made.frame else count(measured)
+    stop_on_errors(measured, prints.config, counts)
+    return Hashed(measured, prints, counts, made.reused, tally(counts))
+
+
+class _Made(NamedTuple):
+    """Prints, what was counted of them, and how many files needed no hashing."""
+
+    frame: DataFrame
+    counts: list[Row]
+    reused: int = 0
 
 
 def _stored(
-    source: Source, prints: Prints, stage: Stage, store: PrintStore | None, rest: Rest | None
-) -> tuple[DataFrame, int]:
-    """Prints, read back from where they are stored, and how many files needed no hashing."""
+    source: Source,
+    prints: Prints,
+    stage: Stage,
+    store: PrintStore | None,
+    rest: Rest | None,
+    count: Callable[[DataFrame], list[Row]],
+) -> _Made:
+    """Prints, read back from where they are stored."""
     spark = source.frame.sparkSession
     left = rest.of if rest else lambda whole: whole
     plain = prints.make(left(source))
     states = [] if store is None else source.states
     if store is None or not states:
-        return stage("fingerprints", plain), 0
+        frame = stage("fingerprints", plain)
+        return _Made(frame, count(frame))
     schema = plain.schema
     files = [stored_file(one, source, prints, rest.name if rest else None) for one in states]
     groups = store.groups()
@@ -120,12 +138,29 @@ def _stored(
         frames = [group.read(spark, schema) for group in same]
         portions = [] if same else [files]
     by_file = dict(zip(files, states, strict=True))
+    counts = count(reduce(DataFrame.unionByName, frames)) if frames else []
+
+    def lasting(written: DataFrame, files: Sequence[File]) -> Sequence[File]:
+        here = count(written)
+        counts.extend(here)
+        return _lasting(source, files, here)
+
     for some in portions:
         part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
-        groups.append(store.add(prints.make(left(part)), some))
+        groups.append(store.add(prints.make(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})
-    return reduce(DataFrame.unionByName, frames), len(files) - len(missing)
+    return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing))
+
+
+def _lasting(source: Source, files: Sequence[File], counts: Sequence[Row]) -> Sequence[File]:
+    """The files whose prints depend on their bytes alone: not on what could not be had when they were made, nor on what
+    had all of them fail."""
+    passing = [one for one in counts if one["momentary"]]
+    if nearly_all_failed(counts) or (passing and not (source.divisible and "file" in passing[0])):
+        return ()
+    again = {(one["input"], one["file"]) for one in passing}
+    return [file for file in files if (file[1], file[2]) not in again]
 
 
 def _split(spark: SparkSession, files: Sequence[File]) -> list[list[File]]:

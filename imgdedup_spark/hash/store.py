@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
@@ -34,13 +34,15 @@ File = tuple[str, int, str, int, int]
 class Group:
     """Attributes:
     folder: where its prints lie.
-    files: whose they are.
+    files: whose they are, but for files that are to be hashed again.
     made: when, in seconds since 1970.
+    whole: whether it holds prints of no other files.
     """
 
     folder: str
     files: tuple[File, ...]
     made: float = 0.0
+    whole: bool = True
 
     def read(self, spark: SparkSession, schema: StructType) -> DataFrame:
         """All of its prints."""
@@ -54,7 +56,7 @@ class Group:
         """
         prints = self.read(spark, schema)
         # All of them, in the places that they had: no join, which every later reading would repeat.
-        if len(pairs) == len(self.files) and all(old[1] == new[1] for old, new in pairs.items()):
+        if self.whole and len(pairs) == len(self.files) and all(old[1] == new[1] for old, new in pairs.items()):
             return prints
         rows = [(old[1], old[2], new[1]) for old, new in pairs.items()]
         table = spark.createDataFrame(rows, "__old int, __file string, __new int")
@@ -80,14 +82,24 @@ class PrintStore:
             if name.endswith(".json") and not name.startswith("."):
                 group = json.loads(storage.read_text(uri))
                 files = tuple((*one,) for one in group["files"])
-                found.append(Group(uri.removesuffix(".json"), files, group["made"]))
+                found.append(Group(uri.removesuffix(".json"), files, group["made"], group.get("whole", True)))
         return found
 
-    def add(self, frame: DataFrame, files: Sequence[File]) -> Group:
-        """Writes and commits a group."""
-        group = Group(storage.join(self.folder, uuid.uuid4().hex), tuple(files), time.time())
-        frame.write.mode("overwrite").parquet(group.folder)
-        storage.write_text(group.folder + ".json", json.dumps({"files": files, "made": group.made}) + "\n")
+    def add(
+        self, frame: DataFrame, files: Sequence[File], lasting: Callable[[DataFrame, Sequence[File]], Sequence[File]]
+    ) -> Group:
+        """Writes and commits a group.
+
+        Args:
+            lasting: of which of these files the prints, which it gets to see, hold for later runs too.
+        """
+        folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
+        frame.write.mode("overwrite").parquet(folder)
+        prints = frame.sparkSession.read.schema(frame.schema).parquet(folder)
+        known = tuple(lasting(prints, files))
+        group = Group(folder, known, made, whole=len(known) == len(files))
+        content = {"files": known, "made": made, "whole": group.whole}
+        storage.write_text(folder + ".json", json.dumps(content) + "\n")
         return group
 
     def sweep(self, groups: Sequence[Group], used: Collection[str]) -> None:
@@ -147,8 +159,8 @@ def stored_file(state: FileState, source: Source, prints: Prints, rest: str | No
         "max_pixels": config.max_pixels,
         "versions": versions(models=prints.uses_models),
         "format": source.format,
-        # Relative paths start there.
-        "root": config.image_root or source.roots[state.input].folder,
+        # Relative paths start there; and what else rows may name.
+        "root": [config.image_root, source.roots[state.input].folder, *config.allow_store],
         # Where rows' names are made while reading, those of one input depend on what the other inputs are.
         "inputs": () if source.divisible else source.inputs,
         "rest": rest,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from imgdedup_spark.files.parquet_column import ColumnReader
-from imgdedup_spark.kernels.pictures.decode import Bytes
+from imgdedup_spark.hash.faults import PictureHasher, hash_or_stop
 from imgdedup_spark.kernels.pictures.reader import PictureReader, Pictures
 from imgdedup_spark.read.source import PLACE
 
@@ -17,12 +17,6 @@ from imgdedup_spark.read.source import PLACE
 #: does not fill a worker.
 CHUNK_BYTES = 32 << 20
 _ERROR = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
-
-
-class PictureHasher(Protocol):
-    """What makes prints of pictures: a ``hashes.Hasher``, or an ``encoders.Embedder``."""
-
-    def hash_batch(self, pictures: Sequence[Bytes]) -> Any: ...
 
 
 class HashPictures:
@@ -82,7 +76,7 @@ class Rows:
         """
         readable = [i for i in range(len(pictures.data)) if i not in pictures.errors]
         data = [one for one in (pictures.data[i] for i in readable) if one is not None]
-        prints = hasher.hash_batch(data)
+        prints = hash_or_stop(hasher, data)
         errors = {**pictures.errors, **{readable[i]: error for i, error in prints.errors.items()}}
         row = pictures.row + first
         for i, error in sorted(errors.items()):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.files import storage
 from imgdedup_spark.read.source import ID, PLACE, Source
 from imgdedup_spark.spark.workspace import Stage
 
@@ -22,19 +25,40 @@ def frame_source(frame: DataFrame, id_col: str | None, stage: Stage) -> Source:
     Args:
         stage: freezes a DataFrame.
     """
-    columns = tuple(frame.columns)
-    if frame.inputFiles() and resolves(frame, "_metadata.row_index"):
+    files = frame.inputFiles()
+    source = Source(frame, tuple(frame.columns), stores=_stores(files))
+    if files and resolves(frame, "_metadata.row_index"):
         file, row = F.col("_metadata.file_path"), F.col("_metadata.row_index")
         place = F.struct(F.lit(0).alias("input"), file.alias("file"), row.alias("row")).alias(PLACE)
         if id_col is not None:
-            return Source(frame.select("*", place), columns)
-        shared = os.path.commonpath([_short_uri(uri).rpartition("/")[0] for uri in frame.inputFiles()])
-        name = F.substring(file, len(shared) + 2, 1 << 20)
-        return Source(frame.select("*", place, F.concat(name, F.lit("#"), row).alias(ID)), columns)
+            return replace(source, frame=frame.select("*", place))
+        if not _repeats(frame):
+            shared = os.path.commonpath([_short_uri(uri).rpartition("/")[0] for uri in files])
+            name = F.substring(file, len(shared) + 2, 1 << 20)
+            return replace(source, frame=frame.select("*", place, F.concat(name, F.lit("#"), row).alias(ID)))
     if id_col is not None:
-        return Source(frame, columns)
+        return source
     # Frozen because the numbers must be the same at every reading, and nothing else makes them so.
-    return Source(stage("numbered", frame.withColumn(ID, F.monotonically_increasing_id())), columns)
+    return replace(source, frame=stage("numbered", frame.withColumn(ID, F.monotonically_increasing_id())))
+
+
+def _repeats(frame: DataFrame) -> bool:
+    """Whether a row of a file is there more than once, as after ``explode`` or a join.
+
+    Looks at no column of the user's, and counts the different numbers in bitmaps: 4 KiB for 32,768 rows are shuffled.
+    """
+    rows = frame.select(F.col("_metadata.file_path").alias("file"), F.col("_metadata.row_index").alias("row"))
+    different = F.expr("bitmap_count(bitmap_construct_agg(bitmap_bit_position(row)))")
+    counts = rows.groupBy("file", F.expr("bitmap_bucket_number(row)").alias("bucket")).agg(
+        F.count(F.lit(1)).alias("rows"), different.alias("different")
+    )
+    return bool(counts.where("rows > different").limit(1).collect())
+
+
+def _stores(files: Iterable[str]) -> tuple[str, ...]:
+    """The file systems that files lie on, but the local one."""
+    found = {storage.split_uri(uri)[:2] for uri in files}
+    return tuple(f"{scheme}://{authority}/" for scheme, authority in sorted(found) if scheme != "file")
 
 
 def _short_uri(uri: str) -> str:

@@ -71,6 +71,7 @@ class Source:
         inputs: the inputs as the user wrote them; none for a DataFrame.
         roots: where each input lies.
         passed: what lies in the inputs and is not read.
+        stores: what the rows may name pictures on beside the file systems of the roots (``PathRules.stores``).
     """
 
     frame: DataFrame
@@ -79,6 +80,7 @@ class Source:
     inputs: tuple[str, ...] = ()
     roots: tuple[Root, ...] = (Root("", ""),)
     passed: PassedOver = field(default_factory=PassedOver)
+    stores: tuple[str, ...] = ()
 
     #: The schema of files that differ, if they do (see ``read.parquet``).
     united: ClassVar[Any] = None
@@ -201,7 +203,8 @@ class Placed:
 
     def left(self, out: DataFrame, count: int, part: Source | None = None) -> Source:
         """A source of the rows (of ``part``, or all) whose ``order`` is not in ``out``; ``renumbered`` knows them."""
-        return Source(self.without(out, count), self.source.columns, roots=self.source.roots)
+        source = self.source
+        return Source(self.without(out, count), source.columns, roots=source.roots, stores=source.stores)
 
     def renumbered(self, prints: DataFrame) -> DataFrame:
         """Prints of what was ``left``, with the ``order`` that the rows have here, and without ``id``."""

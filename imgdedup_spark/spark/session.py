@@ -6,16 +6,20 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
+from imgdedup_spark.spark.given import given_settings, gives_log, quiet_submitted
 from imgdedup_spark.spark.settings import parallelism
 
 #: For a JVM that leaves the work to Python: its own code is compiled quickly (C1) and never again (C2). The second
 #: compiler takes half the JVM's processor time in a run of minutes, from the cores that decode pictures.
 _LIGHT_JVM = "-XX:TieredStopAtLevel=1"
+_LOG = Path(__file__).with_name("log4j2.properties")
+_NAME = "imgdedup"
 
 
 def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
@@ -30,17 +34,37 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     # Without it PySpark starts workers with `python3` from PATH, which in a virtual environment is another
     # Python without this package. A cluster's own setting wins.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName("imgdedup")
-    if not _launched_by_spark_submit():
-        if light:
-            # What the user has set comes after it, and wins.
-            given = os.environ.get("SPARK_SUBMIT_OPTS", "")
-            os.environ["SPARK_SUBMIT_OPTS"] = f"{_LIGHT_JVM} {given}".strip()
-        builder = builder.config("spark.ui.showConsoleProgress", "false")
-        if "SPARK_REMOTE" not in os.environ and "PYSPARK_SUBMIT_ARGS" not in os.environ:
+    if _launched_by_spark_submit():
+        settings = _for_submitted()
+    else:
+        flags = [_LIGHT_JVM] if light else []
+        if not gives_log() and _LOG.is_file():
+            flags.append(f"-Dlog4j2.configurationFile={_LOG.as_uri()}")
+        # What the user has set comes after it, and wins.
+        os.environ["SPARK_SUBMIT_OPTS"] = " ".join([*flags, os.environ.get("SPARK_SUBMIT_OPTS", "")]).strip()
+        settings = {"spark.app.name": _NAME, "spark.ui.showConsoleProgress": "false"}
+        if "SPARK_REMOTE" not in os.environ:
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
-            builder = builder.config("spark.driver.memory", os.environ.get("SPARK_DRIVER_MEMORY", "4g"))
+            settings["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY", "4g")
+        settings = {name: value for name, value in settings.items() if name not in given_settings()}
+    builder = SparkSession.builder
+    for name, value in settings.items():
+        builder = builder.config(name, value)
     return builder.getOrCreate(), True
+
+
+def _for_submitted() -> dict[str, str]:
+    """Settings for the session of a program that spark-submit has started: its user's are in its JVM already."""
+    if is_remote():
+        return {}
+    from pyspark import SparkConf, SparkContext
+
+    SparkContext._ensure_initialized()
+    with contextlib.suppress(Exception):  # a platform may have another logger, or forbid its use
+        quiet_submitted(SparkContext._jvm)
+    # Without a name from its user spark-submit gives it the program's.
+    named = SparkConf().get("spark.app.name") not in (None, Path(sys.argv[0]).name)
+    return {} if named else {"spark.app.name": _NAME}
 
 
 def warming(spark: SparkSession, load: Callable[[], None]) -> Callable[[], None]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pyspark.errors import PySparkNotImplementedError
 from pyspark.sql import DataFrame
+from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
@@ -70,6 +71,7 @@ class SessionWorkspace:
 
     def __init__(self) -> None:
         self._frames: list[DataFrame] = []
+        self._cut: list[DataFrame] = []
 
     def stage(self, name: str, frame: DataFrame) -> DataFrame:
         kept = frame.persist()
@@ -81,11 +83,17 @@ class SessionWorkspace:
         # What is persisted keeps the plan that made it, with those of all that it was made from, each as often as it
         # was used: after two rounds of joins Spark runs out of memory writing it down.
         try:
-            return frame.localCheckpoint()
+            self._cut.append(frame.localCheckpoint())
         except PySparkNotImplementedError:
             raise UserError("stages: this Spark Connect needs a folder for intermediate tables: give staging") from None
+        return self._cut[-1]
 
     def close(self) -> None:
         for frame in self._frames:
             frame.unpersist()
+        for frame in self._cut:
+            # Not in the cache that `unpersist` looks in. A Connect server drops it with the last reference.
+            if not is_remote():
+                frame._jdf.queryExecution().analyzed().rdd().unpersist(False)
         self._frames.clear()
+        self._cut.clear()

@@ -36,7 +36,7 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "passed_over": found.source.passed.reasons,
         "plan": found.plan,
         "stages": dict(stages),
-        "config": dataclasses.asdict(found.config),
+        "config": dataclasses.asdict(dataclasses.replace(found.config, on_error=found.config.on_error or "keep")),
         "versions": versions(models=found.kind.uses_models),
     }
 

@@ -27,6 +27,7 @@ SAMPLES = {
     "input_format": ("delta", {}),
     "image_col": ("0021", {}),
     "image_root": ("2024-01-01", {}),
+    "allow_store": (("s3://bucket/pictures", "/mnt"), {}),
     "id_col": ("no", {}),
     "text_col": ("on", {}),
     "missing": ("duplicates", {}),

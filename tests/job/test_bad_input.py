@@ -107,6 +107,16 @@ def test_an_index_alone_has_no_output(refused, table, tmp_path):
     assert not (tmp_path / "index").exists()
 
 
+def test_a_dry_run_of_an_index_writes_nothing(spark, table, tmp_path):
+    arguments = ["--input", str(table), "--index", str(tmp_path / "index")]
+    assert fingerprint_main([*arguments, "--dry-run"]) == 0
+    assert not (tmp_path / "index").exists()
+    assert fingerprint_main(arguments) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "index").rglob("*")}
+    assert fingerprint_main([*arguments, "--dry-run"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "index").rglob("*")} == before
+
+
 def test_missing_inputs_and_outputs(refused, table, tmp_path):
     assert "--input is required" in refused("--output", tmp_path / "out")
     assert "--output is required" in refused("--input", table)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import zipfile
@@ -99,3 +101,37 @@ def test_exit_status_reaches_spark_submit(table, tmp_path):
     )
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if "imgdedup: error:" in line]
+
+
+@pytest.fixture
+def broken(table):
+    """A data set of which one file has no footer that could be read."""
+    content = table.read_bytes()
+    other = table.with_name("in2.parquet")
+    length = int.from_bytes(content[-8:-4], "little")
+    other.write_bytes(content[: -8 - length] + b"\xff" * length + content[-8:])
+    return [table, other]
+
+
+@pytest.mark.parametrize("command", [[BIN / "imgdedup"], [BIN / "spark-submit", ROOT / "jobs" / "dedup.py"]])
+def test_a_fault_is_one_line(broken, tmp_path, command):
+    done = run(*command, "--input", *broken, "--output", tmp_path / "out", "--image-col", "image")
+    assert done.returncode in (2, 3)
+    assert not re.search(r"Traceback|^\s+at |Caused by|ERROR|Exception", done.stderr, re.MULTILINE), done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("imgdedup: error: ")]
+    assert len(said) == 1 and "in2.parquet" in said[0]
+    # What is not ours is what the JVM says before it runs.
+    assert len(done.stderr.splitlines()) <= 8, done.stderr
+
+
+def test_control_c_says_interrupted(table, tmp_path):
+    command = [str(BIN / "imgdedup"), "--input", str(table), "--output", str(tmp_path / "out")]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    lines = []
+    for line in started.stderr:
+        lines.append(line)
+        if "imgdedup: read:" in line:
+            os.killpg(started.pid, signal.SIGINT)
+    assert started.wait() == 3
+    after = [line for line in lines if "WARNING: Using incubator" not in line and "imgdedup: read:" not in line]
+    assert after == ["imgdedup: error: interrupted\n"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+from contextlib import closing
 
 import imagehash
 import pytest
 from PIL import Image
+from pyspark.sql import functions as F
 
 import imgdedup_spark
 from imgdedup_spark import DedupConfig, ImageHasher, UserError, deduplicate, hash_bytes
@@ -99,9 +102,39 @@ def test_deduplicate_without_an_id(frame, spark, tmp_path):
 
 
 @pytest.mark.spark
-def test_text_ids_keep_their_type(frame):
-    from pyspark.sql import functions as F
+def test_rows_of_files_that_repeat_are_numbered(frame, spark, tmp_path):
+    frame.coalesce(1).write.parquet(str(tmp_path / "in"))
+    files = spark.read.parquet(str(tmp_path / "in"))
+    twice = files.withColumn("copy", F.explode(F.array(F.lit("x"), F.lit("y"))))
+    for repeated in (twice, files.crossJoin(spark.range(2).toDF("n")), files.unionByName(files)):
+        with closing(deduplicate(repeated)) as result:
+            assert (result.kept.count(), result.duplicates.count()) == (3, 11)
+            assert result.summary()["rows_in"] == 14
+            assert result.hashes.select("id").distinct().count() == 14
+    # Rows that only might repeat keep the names that the files give them.
+    with closing(deduplicate(twice.where("copy = 'y' and id > 0"))) as result:
+        assert sorted(row.id[-2:] for row in result.hashes.collect()) == [f"#{number}" for number in range(1, 7)]
 
+
+@pytest.mark.spark
+@pytest.mark.skipif(os.environ.get("IMGDEDUP_TEST_SPARK") == "connect", reason="looks into the JVM")
+def test_nothing_stays_persisted(frame, spark):
+    def persisted():
+        return set(spark.sparkContext._jsc.getPersistentRDDs().keySet())
+
+    before = persisted()
+    config = DedupConfig(stages=[{"method": "md5"}, {"method": "phash", "threshold": 4}, {"method": "pixels"}])
+    result = deduplicate(frame.drop("id"), config)
+    assert result.kept.count() == 3
+    assert persisted() > before
+    result.close()
+    with pytest.raises(UserError, match="in 7 rows"):
+        deduplicate(frame.withColumn("id", F.lit(1)), id_col="id")
+    assert persisted() == before
+
+
+@pytest.mark.spark
+def test_text_ids_keep_their_type(frame):
     named = frame.withColumn("id", F.concat(F.lit("r"), F.col("id")))
     result = deduplicate(named, DedupConfig(on_error="drop"), id_col="id")
     assert {row.id: row.kept_id for row in result.duplicates.collect()} == {
@@ -115,8 +148,6 @@ def test_text_ids_keep_their_type(frame):
 
 @pytest.mark.spark
 def test_ids_must_name_one_row(frame):
-    from pyspark.sql import functions as F
-
     with pytest.raises(UserError, match=r"id_col id: .* in 7 rows"):
         deduplicate(frame.withColumn("id", F.lit(1)), DedupConfig(), id_col="id")
     with pytest.raises(UserError, match="null"):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.hash import stage, store
 from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.write import everything
@@ -179,6 +179,57 @@ def test_a_later_run_hashes_new_files_alone(run, three_files, tmp_path):
     # Other options of the hash find nothing.
     other = run(three_files, "--hash-col", "h", "--index", tmp_path / "index", "--run-id", "two")
     assert "files_reused" not in other.summary["stages"]["hash"]
+
+
+def test_what_could_not_be_had_is_tried_again(run, photos, tmp_path):
+    """Only the files with such rows are hashed again; what is wrong with the bytes themselves stays so."""
+    root = tmp_path / "pictures"
+    root.mkdir()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = {"a": ["here.jpg", "gone.jpg"], "b": ["here.jpg", "broken.jpg"], "c": ["folder.jpg", "there.jpg"]}
+    for file, paths in names.items():
+        pq.write_table(pa.table({"image": paths}), folder / f"{file}.parquet")
+    for name, content in {"here.jpg": photos["A"], "broken.jpg": b"none", "there.jpg": photos["B"]}.items():
+        (root / name).write_bytes(content)
+    (root / "folder.jpg").mkdir()
+    options = ("--image-root", root, "--index", tmp_path / "index", "--run-id", "one")
+    first = run(folder, *options)
+    bad = {"a.parquet#1": "not_found", "b.parquet#1": "unknown_format", "c.parquet#0": "not_a_file"}
+    assert {row["id"]: row["error"] for row in first.table("errors")} == bad
+    (root / "gone.jpg").write_bytes(photos["C"])
+    (root / "folder.jpg").rmdir()
+    (root / "folder.jpg").write_bytes(photos["D"])
+    second = run(folder, *options)
+    assert second.summary["stages"]["hash"]["files_reused"] == 1
+    assert [row["id"] for row in second.table("errors")] == ["b.parquet#1"]
+    assert second.dropped == {"b.parquet#0": "a.parquet#0"}
+    third = run(folder, *options)
+    assert third.summary["stages"]["hash"]["files_reused"] == 3
+    assert third.kept == second.kept and third.dropped == second.dropped
+
+
+def test_a_fault_of_all_pictures_ends_the_job_and_is_not_remembered(run, photos, tmp_path):
+    root = tmp_path / "pictures"
+    root.mkdir()
+    (root / "0.jpg").write_bytes(photos["A"])
+    names = [f"{number}.jpg" for number in range(20)]
+    pq.write_table(pa.table({"image": names}), tmp_path / "in.parquet")
+    options = ("--image-root", root, "--index", tmp_path / "index", "--run-id", "one")
+    with pytest.raises(
+        JobError, match=r"19 of 20 images fail alike, one of them: not_found: 1.jpg: no such file; --on-e"
+    ):
+        run(tmp_path / "in.parquet", *options)
+    # One who says that this is right is believed.
+    assert len(run(tmp_path / "in.parquet", *options, "--on-error", "keep").kept) == 20
+    # Not alike: ten are empty, and the others are missing.
+    for name in names[1:11]:
+        (root / name).write_bytes(b"")
+    found = run(tmp_path / "in.parquet", *options)
+    assert found.summary["rows_with_errors"] == 19 and found.summary["config"]["on_error"] == "keep"
+    for name in names:
+        (root / name).write_bytes(photos["A"])
+    assert run(tmp_path / "in.parquet", *options).ids("image") == ["0.jpg"]
 
 
 def test_old_leavings_are_cleared(run, three_files, tmp_path, a_group_a_file):

@@ -183,6 +183,8 @@ def explained(data: Bytes, name: str | None = None) -> Iterator[None]:
         raise ImageError("too_large", "more pixels than allowed") from error
     except UnidentifiedImageError as error:
         raise _explain_unidentified(data) from error
+    except MemoryError as error:
+        raise ImageError("unreadable", "MemoryError: the memory is too short to decode it") from error
     except Exception as error:
         name = name or _meant_format(data) or "picture"
         # Some messages show an object's address, which differs from run to run.

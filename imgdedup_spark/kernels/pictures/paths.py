@@ -7,6 +7,7 @@ import os
 import posixpath
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +33,47 @@ class PathRules:
 
     Attributes:
         roots: for each input the folder (plain path or URL) where its relative paths start and must stay.
-        explicit: the root was given by ``--image-root``: absolute paths and URLs must lie in it too.
+        explicit: the root was given by ``--image-root``: absolute paths and URLs must lie in it too. Else they must
+            lie on its file system: a row is somebody else's text, and opens no other store with the user's keys.
+        stores: what rows may name besides, plain paths and URLs: a folder or file with all below it, or, as
+            ``s3://``, all of a scheme.
     """
 
     roots: tuple[str, ...]
     explicit: bool
+    stores: tuple[str, ...] = ()
+
+    def knows(self, scheme: str, root: str) -> bool:
+        """Whether any file of this scheme may be named."""
+        return scheme in SCHEMES or any(storage.split_uri(one)[0] == scheme for one in (root, *self.stores))
+
+    def check_url(self, shown: str, url: str, root: str) -> None:
+        """Raises:
+        ImageError: ``forbidden_path``; the URL is no local file's.
+        """
+        if not any(_covers(store, url) for store in self.stores):
+            if self.explicit and not _covers(root, url):
+                raise forbidden(shown)
+            if not self.explicit and storage.split_uri(url)[:2] != storage.split_uri(root)[:2]:
+                raise _foreign(shown)
+
+    def find_local(self, shown: str, path: str, root: str, *, relative: bool) -> FileSource:
+        """A local file that a row names.
+
+        Args:
+            path: absolute.
+            relative: whether the row's path began at ``root``.
+
+        Raises:
+            ImageError: it is forbidden, or no file.
+        """
+        folders = [storage.absolute(one) for one in self.stores if storage.is_local(one)]
+        if storage.is_local(root):
+            free = not (self.explicit or relative)
+            return local_file(shown, path, None if free else [storage.absolute(root), *folders])
+        if not folders and not self.explicit:
+            raise _foreign(shown)
+        return local_file(shown, path, folders)
 
 
 @dataclass(frozen=True)
@@ -47,14 +84,23 @@ class FileSource:
     size: int
 
 
-def local_file(shown: str, path: str, root: str | None) -> FileSource:
-    """A local file by its real path, inside ``root`` if one is given.
+def _covers(prefix: str, url: str) -> bool:
+    """Whether a URL names the place of a prefix, or one below it."""
+    scheme, authority, path = storage.split_uri(url)
+    if prefix.endswith("://"):
+        return storage.split_uri(prefix)[0] == scheme
+    *store, folder = storage.split_uri(prefix)
+    return [scheme, authority] == store and _within(posixpath.normpath(path), posixpath.normpath(folder))
+
+
+def local_file(shown: str, path: str, folders: Sequence[str] | None) -> FileSource:
+    """A local file by its real path, inside one of the folders if they are given.
 
     Looked up without being opened: opening a pipe waits for its writer, and some devices never end.
     """
     _check_text(shown, path)
     real = os.path.realpath(path)
-    if root is not None and not _within(real, os.path.realpath(storage.absolute(root))):
+    if folders is not None and not any(_within(real, os.path.realpath(folder)) for folder in folders):
         raise forbidden(shown)
     try:
         status = Path(real).stat()
@@ -113,7 +159,15 @@ def shortened(shown: str) -> str:
 
 
 def forbidden(shown: str) -> ImageError:
-    return ImageError("forbidden_path", f"{shortened(shown)}: outside the image root")
+    return ImageError(
+        "forbidden_path", f"{shortened(shown)}: outside the image root; --allow-store PREFIX permits more"
+    )
+
+
+def _foreign(shown: str) -> ImageError:
+    return ImageError(
+        "forbidden_path", f"{shortened(shown)}: not on the input's own file system; --allow-store PREFIX permits more"
+    )
 
 
 def os_error(shown: str, error: OSError) -> ImageError:

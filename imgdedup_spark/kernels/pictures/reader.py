@@ -30,12 +30,9 @@ from imgdedup_spark.kernels.pictures.forms import (
     entries_of,
 )
 from imgdedup_spark.kernels.pictures.paths import (
-    SCHEMES,
     URL,
     FileSource,
     PathRules,
-    forbidden,
-    local_file,
     open_file_system,
     os_error,
     remote_file,
@@ -76,7 +73,8 @@ class PictureReader:
     """
 
     def __init__(self, rules: PathRules) -> None:
-        self.rules = replace(rules, roots=tuple(storage.absolute(root) for root in rules.roots))
+        roots, stores = (tuple(map(storage.absolute, some)) for some in (rules.roots, rules.stores))
+        self.rules = replace(rules, roots=roots, stores=stores)
 
     def read(self, column: pa.Array | pa.ChunkedArray, inputs: np.ndarray | None = None) -> Pictures:
         """All pictures of a batch at once. See ``read_chunks``."""
@@ -133,27 +131,24 @@ class PictureReader:
 
     def _find_path(self, text: str, root: str) -> FileSource:
         if text.startswith("/"):
-            return local_file(text, text, root if self.rules.explicit else None)
+            return self.rules.find_local(text, text, root, relative=False)
         if storage.is_local(root):
-            return local_file(text, f"{storage.absolute(root)}/{text}", root)
+            return self.rules.find_local(text, f"{storage.absolute(root)}/{text}", root, relative=True)
         opened, base = open_file_system(text, root)
         return remote_file(text, opened, f"{base}/{text}", base)
 
     def _find_url(self, shown: str, url: str, root: str) -> FileSource:
         try:
-            scheme, authority, path = storage.split_uri(url)
+            scheme, _, path = storage.split_uri(url)
         except UserError as error:
             raise ImageError("unsupported_url", f"{shortened(shown)}: a file: URL names no host") from error
-        root_scheme, root_authority, _ = storage.split_uri(root)
-        if scheme not in SCHEMES and scheme != root_scheme:
+        if not self.rules.knows(scheme, root):
             raise ImageError("unsupported_url", f"{shortened(shown)}: {scheme} URLs are not read")
         if scheme == "file":
-            return local_file(shown, path, root if self.rules.explicit else None)
-        if not self.rules.explicit:
-            return remote_file(shown, *open_file_system(shown, url), None)
-        if (scheme, authority) != (root_scheme, root_authority):
-            raise forbidden(shown)
-        return remote_file(shown, *open_file_system(shown, url), open_file_system(shown, root)[1])
+            return self.rules.find_local(shown, path, root, relative=False)
+        # Before it is opened: asking a store for a file is a request that a row has made.
+        self.rules.check_url(shown, url, root)
+        return remote_file(shown, *open_file_system(shown, url), None)
 
 
 _Source = memoryview | Base64 | DataUri | FileSource | ImageError

@@ -27,8 +27,8 @@ def picture(format_: str, size: int = 16) -> bytes:
     return out.getvalue()
 
 
-def read(values, type_, root="/nowhere", explicit=False, **kwargs):
-    reader = PictureReader(PathRules((str(root),), explicit))
+def read(values, type_, root="/nowhere", explicit=False, stores=(), **kwargs):
+    reader = PictureReader(PathRules((str(root),), explicit, tuple(map(str, stores))))
     return reader.read(pa.array(values, type_), **kwargs)
 
 
@@ -43,9 +43,9 @@ def plain(found):
     ]
 
 
-def code(text, root, explicit=False):
+def code(text, root, explicit=False, stores=()):
     """The error code of one path, or the bytes it names."""
-    return plain(read([text], pa.string(), root, explicit))[0][2]
+    return plain(read([text], pa.string(), root, explicit, stores))[0][2]
 
 
 @pytest.fixture
@@ -252,11 +252,35 @@ def test_relative_paths_stay_in_the_root(root, explicit):
     assert code("a.jpg", root.parent / "root" / "folder" / "root", explicit) == b"A"  # a root through a link
 
 
-def test_absolute_paths_and_urls_are_free_without_an_explicit_root(root):
+def test_absolute_paths_and_urls_are_free_on_the_roots_own_file_system(root):
     secret = root.parent / "secret.jpg"
     for text in (secret, f"file:{secret}", f"file://{secret}", f"FILE://localhost{secret}"):
         assert code(str(text), root) == b"S"
-        assert code(str(text), "s3://bucket/x") == b"S"
+        for store in (root.parent, f"file:{root.parent}", "/"):
+            assert code(str(text), "s3://bucket/x", stores=[store]) == b"S"
+        for stores in ([], ["s3://other"], [root], [f"{root.parent}/secret"]):
+            assert code(str(text), "s3://bucket/x", stores=stores) == "forbidden_path"
+
+
+def test_local_stores_are_free_beside_an_explicit_root(root):
+    (root / "link.jpg").symlink_to(root.parent / "secret.jpg")
+    for text in (root.parent / "secret.jpg", "link.jpg", "../secret.jpg"):
+        assert code(str(text), root, True) == "forbidden_path"
+        assert code(str(text), root, True, [root.parent / "secret.jpg"]) == b"S"
+        assert code(str(text), root, True, [f"{root}2"]) == "forbidden_path"
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://b/a.jpg", "s3a://b/a.jpg", "gs://b/a", "hdfs://name/a", "hdfs:/a", "abfss://c@a/x"]
+)
+def test_a_row_opens_no_store_of_its_own_choosing(url, root, monkeypatch):
+    monkeypatch.setattr(storage, "_remote", lambda scheme, authority: pytest.fail("a store was opened"))
+    for explicit in (False, True):
+        for where in (root, "s3://bucket/images", "hdfs://other/images"):
+            for stores in ([], ["s3://bucket", "s3://b/a.jp", "hdfs://other", "/"]):
+                found = read([url], pa.string(), where, explicit, stores)
+                assert found.errors[0].code == "forbidden_path"
+                assert "--allow-store" in found.errors[0].message
 
 
 def test_absolute_paths_and_urls_must_lie_in_an_explicit_root(root):
@@ -425,11 +449,19 @@ def test_remote_urls(bucket, root):
         "s3://other/images/a.jpg",
         "s3://bucket/images2.jpg",
     ]
-    free = [item[2] for item in plain(read(values, pa.string(), root))]
+
+    def codes(*how):
+        return [item[2] for item in plain(read(values, pa.string(), *how))]
+
+    free = codes(root, False, ["s3://"])
     assert free[:4] == [b"images/a.jpg", b"images/sub/b %20.jpg", b"secret.jpg", b"secret.jpg"]
     assert free[4] == "unreadable"
-    bound = [item[2] for item in plain(read(values, pa.string(), "s3://bucket/images", True))]
-    assert bound == free[:2] + ["forbidden_path"] * 4
+    assert codes("s3://bucket/images", False) == [*free[:4], "forbidden_path", b"images2.jpg"]
+    bound = free[:2] + ["forbidden_path"] * 4
+    assert codes("s3://bucket/images", True) == bound
+    for store in ("s3://bucket/images", "s3a://bucket/images/", "s3://bucket/x/../images"):
+        assert codes(root, False, [store]) == codes(root, True, [store]) == bound
+    assert codes(root, False, ["gs://bucket/images", str(root)]) == ["forbidden_path"] * 6
 
 
 def test_storage_failures_are_told_the_same_way_each_time(root, monkeypatch):
@@ -438,7 +470,7 @@ def test_storage_failures_are_told_the_same_way_each_time(root, monkeypatch):
             raise RuntimeError("request 4711 failed\nat 12:00")
 
     monkeypatch.setattr(storage, "_remote", lambda scheme, authority: (Failing(), "/"))
-    error = read(["s3://bucket/a.jpg"], pa.string(), root).errors[0]
+    error = read(["s3://bucket/a.jpg"], pa.string(), "s3://bucket").errors[0]
     assert (error.code, error.message) == (
         "unreadable",
         "s3://bucket/a.jpg: the storage failed (RuntimeError)",

@@ -1,0 +1,88 @@
+"""Why a job failed, in one line: Spark buries a worker's error, and its own, under stacks of two languages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+
+from imgdedup_spark.errors import JobError, UserError
+
+#: Characters of a cause.
+_LONGEST = 500
+_TRACEBACK = "Traceback (most recent call last):"
+_FULL = "No space left on device"
+#: Bytes: what could not be written whole may have been deleted since, and have left so much.
+_NOTHING_LEFT = 64 << 20
+#: Of exceptions that say all there is to say.
+_OURS = tuple(f"{kind.__module__}.{kind.__name__}: " for kind in (JobError, UserError))
+_KNOWN = re.compile(r"\[[A-Z][A-Z_.0-9]+\] (.+)")
+_NAMES = re.compile(r"^(?:[\w.$]*[a-z]\w*(?:Exception|Error|Throwable): )+")
+_SQLSTATE = re.compile(r"\s*SQLSTATE: \w+\s*$")
+_WORKER_GONE = ("Python worker exited unexpectedly", "Python worker failed to connect back")
+
+
+def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
+    """The line of an exception that says most.
+
+    Args:
+        folders: local folders that the job writes to, of which one may be on a full disk.
+    """
+    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+    if _FULL in text:
+        return _full_disk(text, folders)
+    if _TRACEBACK in text:
+        return _of_python(text[text.index(_TRACEBACK) :])
+    if type(error).__module__.partition(".")[0] in ("pyspark", "py4j"):
+        return (_of_java(text) or type(error).__name__)[:_LONGEST]
+    return f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")[:_LONGEST]
+
+
+def _of_python(text: str) -> str:
+    """The last exception of the first traceback: those it was raised from come before it."""
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(("\tat ", "Caused by:", "Driver stacktrace")):
+            break
+        lines.append(line)
+    last = max(index for index, line in enumerate(lines) if line.startswith((_TRACEBACK, "  ")))
+    said = " ".join(line.strip() for line in lines[last + 1 :] if line.strip())
+    said = _SQLSTATE.sub("", said)
+    for name in _OURS:
+        said = said.removeprefix(name)
+    return (said or lines[last].strip())[:_LONGEST]
+
+
+def _of_java(text: str) -> str:
+    """What Spark says of it, and what is behind that."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    gone = next((line for line in lines if any(one in line for one in _WORKER_GONE)), None)
+    if gone is not None:
+        return f"{_plain(gone)}: was it killed for want of memory? Give it more, or fewer tasks at a time"
+    # "An error occurred while calling o123.parquet." says nothing.
+    lines = [line for line in lines if not line.startswith(("An error occurred while calling", "at ", "..."))]
+    known = next((found[1] for line in lines if (found := _KNOWN.search(line))), None)
+    behind = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    parts = [_plain(one) for one in (known or next(iter(lines), ""), *behind[-1:])]
+    return ": ".join(dict.fromkeys(one for one in parts if one))
+
+
+def _plain(line: str) -> str:
+    """Without names of exceptions, if there is more."""
+    plain = _NAMES.sub("", _SQLSTATE.sub("", line.removeprefix(": "))).strip().rstrip(".")
+    return plain or line
+
+
+def _full_disk(text: str, folders: Iterable[str]) -> str:
+    named = re.search(r"(/[^\s:'()]+)[^/\n]*" + _FULL, text) or re.search(_FULL + r": '?(/[^\s:'()]+)", text)
+    if named:
+        return f"the disk is full: {named[1]}"
+    free = {}
+    for folder in folders:
+        try:
+            free[folder] = shutil.disk_usage(folder).free
+        except OSError:
+            continue
+    full = {folder: left for folder, left in free.items() if left < _NOTHING_LEFT} or free
+    shown = ", ".join(f"{folder} has {left / 1e6:,.0f} MB left" for folder, left in full.items())
+    return f"the disk is full: {shown or 'one that Spark writes to'}"

@@ -1,0 +1,89 @@
+"""The one line that a failed job says, from what Spark and PySpark say."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgdedup_spark.causes import cause
+
+WORKER = """
+An exception was thrown from the Python worker. Please see the stack trace below.
+Traceback (most recent call last):
+  File "/x/worker.py", line 44, in __call__
+    yield self.hash(batch)
+          ^^^^^^^^^^^^^^^^
+KeyError: 'first'
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/x/faults.py", line 38, in hash_or_stop
+    raise error
+{last}
+\tat org.apache.spark.api.python.BasePythonRunner.handle(PythonRunner.scala:1097)
+Caused by: java.io.IOException: behind
+"""
+FOOTER = """An error occurred while calling o91.parquet.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 failed. (TID 0): \
+org.apache.spark.SparkException: [FAILED_READ_FILE.CANNOT_READ_FILE_FOOTER] Encountered error while reading file \
+file:/in/a.parquet. Could not read footer. SQLSTATE: KD001
+\tat org.apache.spark.sql.errors.QueryExecutionErrors$.cannotRead(QueryExecutionErrors.scala:1109)
+Caused by: java.lang.RuntimeException: footer is too large
+\tat org.apache.parquet.hadoop.ParquetFileReader.readFooter(ParquetFileReader.java:609)
+\t... 9 more
+"""
+
+
+class SparkError(Exception):
+    """As PySpark has them."""
+
+    __module__ = "pyspark.errors"
+
+
+CRASH = """Job aborted due to stage failure: Task 0 in stage 3.0 failed 1 times: org.apache.spark.SparkException: \
+Python worker exited unexpectedly (crashed)
+\tat org.apache.spark.api.python.BasePythonRunner
+Caused by: java.io.EOFException
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        ("imgdedup_spark.errors.JobError: /in/a.parquet cannot be read: gone", "/in/a.parquet cannot be read: gone"),
+        ("imgdedup_spark.errors.UserError: --model x: not there SQLSTATE: 38000", "--model x: not there"),
+        ("ValueError: one\ntwo\n SQLSTATE: 38000\n", "ValueError: one two"),
+        ("MemoryError", "MemoryError"),
+        ("torch.cuda.OutOfMemoryError: CUDA out of memory", "torch.cuda.OutOfMemoryError: CUDA out of memory"),
+    ],
+)
+def test_the_workers_last_line_is_what_is_told(last, expected):
+    assert cause(SparkError(WORKER.format(last=last))) == expected
+
+
+def test_of_the_jvms_what_spark_says_and_what_is_behind_it():
+    said = cause(SparkError(FOOTER))
+    assert "reading file file:/in/a.parquet. Could not read footer: footer is too large" in said
+    assert not {"\n", "\t", "SQLSTATE"} & set(said) and "An error occurred" not in said
+    assert cause(SparkError("[PATH_NOT_FOUND] Path does not exist: file:/x. SQLSTATE: 42K03")).startswith("Path does n")
+
+
+def test_a_worker_that_is_gone():
+    assert "Python worker exited unexpectedly (crashed)" in cause(SparkError(CRASH))
+    assert "memory" in cause(SparkError(CRASH))
+
+
+def test_a_full_disk_says_where(tmp_path):
+    error = OSError(28, "No space left on device", "/mnt/out/part-0")
+    assert cause(error) == "the disk is full: /mnt/out/part-0"
+    java = "x\nCaused by: java.io.FileNotFoundException: /mnt/tmp/blockmgr-1/0c/temp (No space left on device)\n"
+    assert cause(SparkError(java)) == "the disk is full: /mnt/tmp/blockmgr-1/0c/temp"
+    unnamed = cause(SparkError("java.io.IOException: No space left on device"), [str(tmp_path), "/no/such/folder"])
+    assert unnamed.startswith(f"the disk is full: {tmp_path} has ")
+    assert cause(SparkError("No space left on device")).startswith("the disk is full: one")
+
+
+def test_an_error_without_a_word():
+    assert cause(ZeroDivisionError()) == "ZeroDivisionError"
+    assert cause(KeyError("x")) == "KeyError: 'x'"
+    assert cause(SparkError()) == "SparkError"
