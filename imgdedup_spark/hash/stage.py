@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
-from imgdedup_spark.hash.prints import Prints, Tally, stop_on_errors, tally
+from imgdedup_spark.hash.prints import Prints, Tally, tally
+from imgdedup_spark.hash.problems import stop_on_errors
 from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
