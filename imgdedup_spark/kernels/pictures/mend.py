@@ -45,14 +45,22 @@ def mended(data: Bytes, name: str | None) -> tuple[bytes, ImageError] | None:
 
 
 def odd_end(data: Bytes, name: str | None) -> ImageError | None:
-    """What is wrong with the end of a file that was read to the last pixel."""
+    """What is wrong with the end of a file whose decoder was content.
+
+    Raises:
+        ImageError: ``truncated``, for a JPEG file whose decoder took what fills up a cut file for a part of it.
+    """
     if name == "JPEG":
-        whole = bytes(data[-2:]) == _JPEG_END
-    elif name == "PNG":
-        whole = bytes(data[-8:-4]) == b"IEND"
-    else:
+        if bytes(data[-2:]) == _JPEG_END:
+            return None
+        if not _has_end(bytes(data)):
+            found = _mended_jpeg(bytes(data))
+            if found is None:
+                raise ImageError("truncated", "JPEG: the picture ends before the file does")
+            return found[1]
+    elif name != "PNG" or bytes(data[-8:-4]) == b"IEND":
         return None
-    return None if whole else ImageError("odd_end", f"{name}: bytes behind the end of the picture, or no end at all")
+    return ImageError("odd_end", f"{name}: bytes behind the end of the picture, or no end at all")
 
 
 def _mended_jpeg(data: bytes) -> tuple[bytes, ImageError] | None:
@@ -76,7 +84,7 @@ def _pixels(data: bytes) -> bytes | None:
 def _has_all_scans(data: bytes) -> bool:
     """Whether the scans of a progressive file, if it is one, bring every bit of every frequency."""
     missing = set()
-    for kind, body in _jpeg_segments(data):
+    for kind, body, _ in _jpeg_segments(data):
         if kind == _PROGRESSIVE:
             missing = {(part, place) for part in body[6::3] for place in range(64)}
         elif kind == _SCAN and len(body) > 4 and missing:
@@ -86,8 +94,13 @@ def _has_all_scans(data: bytes) -> bool:
     return not missing
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Markers with a length, and what they hold. Entropy-coded data have none but restarts and stuffing in them."""
+def _has_end(data: bytes) -> bool:
+    scans = (end for kind, _, end in _jpeg_segments(data) if kind == _SCAN)
+    return data.find(_JPEG_END, next(scans, 0)) >= 0
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Kind, content and end of what has a length. Entropy-coded data have nothing but restarts and stuffing in them."""
     place = 2
     while 0 <= (place := data.find(b"\xff", place)) < len(data) - 4:
         kind = data[place + 1]
@@ -98,7 +111,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             place += 2
             continue
         length = int.from_bytes(data[place + 2 : place + 4], "big")
-        yield kind, data[place + 4 : place + 2 + length]
+        yield kind, data[place + 4 : place + 2 + length], place + 2 + length
         place += 2 + length
 
 
