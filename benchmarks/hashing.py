@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
 from imgdedup_spark.kernels.hashes.dct import phash
 from imgdedup_spark.kernels.hashes.grids import fast_side, grid
-from imgdedup_spark.kernels.pictures.decode import Picture, quiet
+from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.trouble import quiet
 
 
 def batches(folder: Path, share: int = 0, shares: int = 1) -> Iterator[list[bytes]]:

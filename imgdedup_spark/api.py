@@ -56,13 +56,14 @@ class DedupResult:
 
     @property
     def errors(self) -> DataFrame:
-        """``id``, ``position``, ``error``, ``message``; one row for every unreadable image."""
+        """``id``, ``position``, ``error``, ``message``, ``level``; one row for every unreadable image (``error``) and
+        for whatever is wrong with a readable one (``warning``)."""
         return tables.errors(self._found)
 
     @property
     def hashes(self) -> DataFrame:
-        """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes`` and, for embeddings, ``embedding``; one
-        row for every row."""
+        """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``, ``quality`` and, for embeddings,
+        ``embedding``; one row for every row."""
         return tables.hashes(self._found)
 
     def pairs(self, count: int = 20) -> DataFrame:

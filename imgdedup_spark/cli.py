@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 log = logging.getLogger("imgdedup")
-
 #: Loggers of what PySpark raises as well.
 _TELLS_TWICE = ("py4j", "pyspark", "DataFrameQueryContextLogger", "SQLQueryContextLogger")
 

@@ -8,7 +8,7 @@ class UserError(Exception):
 
 
 class ImageError(Exception):
-    """One picture cannot be read. It becomes a row of ``errors/`` and never stops a job.
+    """One picture cannot be read, or something is wrong with it. It becomes a row of ``errors/`` and never stops a job.
 
     Attributes:
         code: short and stable, for scripts: one of ``CODES``.
@@ -30,6 +30,9 @@ class ImageError(Exception):
             "bad_base64",  # a data: URI or base64 string that does not decode
             "bad_hash",  # a ready hash that is neither hex nor binary
             "bad_vector",  # an embedding that is empty, of another length than others, or without a direction
+            "odd_end",  # a warning: the end marker is missing, or something comes behind it
+            "odd_text",  # a warning: texts, or other things beside the picture, were left out
+            "many_frames",  # a warning: only the first of very many frames count
         }
     )
 

@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.prints import Prints, failed, tally
+from imgdedup_spark.hash.prints import Prints, tally
+from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.hash.stage import Rest, prints_of
 from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.index.references import NOTHING, Past

@@ -95,6 +95,8 @@ class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, Ha
             )
 
     def _check_embeddings(self) -> None:
+        if self.frames == "all":
+            raise UserError("--frames all compares hashes, frame by frame; embeddings are of the first: leave it out")
         alien = self.changed(ONLY_HASHES)
         if alien:
             raise UserError(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 
 from imgdedup_spark.config.options import Section, option
@@ -10,7 +11,8 @@ from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
 from imgdedup_spark.kernels.hashes import Decode, HashSpec
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, FRAMES, Frames, Reading
+from imgdedup_spark.kernels.pictures.values import ground_color
 
 TEXT_RULES = ("lowercase", "ignore_non_character")
 #: The method that is no hash: images are compared by the cosine of their embeddings.
@@ -64,6 +66,21 @@ class HashOptions(Section):
     #: Where Pillow refuses, too.
     max_pixels: int = option(DEFAULT_MAX_PIXELS, "larger images are errors", metavar="N")
 
+    #: As paper and most pages are.
+    background: str = option("white", "what transparent pictures are laid on before they are hashed", metavar="COLOR")
+    frames: Frames = option(  # noqa: RUF009
+        "first", "of animations and documents of several pages: the first frame, or all of them", choices=FRAMES
+    )
+    tolerant: bool = option(
+        True, "read nearly whole files (their end, checksums and sizes of texts), with a warning in errors/",
+        action=argparse.BooleanOptionalAction,
+    )  # fmt: skip
+
+    @property
+    def reading(self) -> Reading:
+        """How files become pictures."""
+        return Reading(self.background, self.frames, self.tolerant)
+
     @property
     def spec(self) -> HashSpec:
         """The main hash."""
@@ -72,6 +89,12 @@ class HashOptions(Section):
     def check(self) -> None:
         super().check()
         self.check_least(1, "max_pixels")
+        try:
+            ground_color(self.background)
+        except ValueError:
+            raise UserError(
+                f"--background {self.background}: not a color; name one, as `white`, or write it as `#ffffff`"
+            ) from None
         if self.method != EMBEDDING:
             hashes.validate(self.spec)
 

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import JobError
-from imgdedup_spark.hash.prints import failed
+from imgdedup_spark.hash.problems import errors_only, failed
 
 #: Of so many pictures, so large a share that fails for one reason is a fault of the job's and not of the pictures: even
 #: old lists of links have one in twenty that is well, and of fewer than twenty pictures all may be bad by chance.
@@ -39,7 +39,7 @@ def stop_on_errors(prints: DataFrame, config: DedupConfig, counts: Sequence[Row]
     if config.on_error != "fail":
         return
     bad = failed(prints)
-    first = bad.select("errors").limit(1).collect()
+    first = bad.select(errors_only().alias("errors")).limit(1).collect()
     if first:
         error = first[0]["errors"][0]
         raise JobError(
@@ -49,7 +49,7 @@ def stop_on_errors(prints: DataFrame, config: DedupConfig, counts: Sequence[Row]
 
 
 def _stop_if_alike(prints: DataFrame, images: int) -> None:
-    errors = failed(prints).select(F.explode("errors").alias("one")).select("one.error", "one.message")
+    errors = failed(prints).select(F.explode(errors_only()).alias("one")).select("one.error", "one.message")
     kinds = errors.groupBy("error").agg(F.count(F.lit(1)).alias("count"), F.min("message").alias("message"))
     most = max(kinds.collect(), key=lambda one: one["count"])
     if most["count"] >= SHARE_ALIKE * images:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from imgdedup_spark.errors import JobError
-from imgdedup_spark.kernels.pictures.decode import Bytes
+from imgdedup_spark.kernels.pictures.trouble import Bytes
 
 
 class PictureHasher(Protocol):
@@ -30,8 +30,8 @@ def hash_or_stop(hasher: PictureHasher, pictures: Sequence[Bytes]) -> Any:
         JobError: that one fails too.
     """
     prints = hasher.hash_batch(pictures)
-    odd = [one for one in prints.errors.values() if one.code in ("corrupt", "unreadable")]
-    if odd and hasher.hash_batch([_whole_picture()]).errors:
+    odd = [one for one in prints.facts.errors.values() if one.code in ("corrupt", "unreadable")]
+    if odd and hasher.hash_batch([_whole_picture()]).facts.errors:
         raise JobError(f"every picture fails here, even one that is known to be whole: {odd[0].message}")
     return prints
 

@@ -12,7 +12,8 @@ from pyspark.sql.types import ArrayType, StringType, StructField
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash.pictures import hash_pictures
-from imgdedup_spark.hash.prints import ERROR_TYPE, Prints, other_columns, size_range
+from imgdedup_spark.hash.prints import Prints, other_columns, reading_spec, size_range
+from imgdedup_spark.hash.problems import ERROR_TYPE, problem
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 from imgdedup_spark.read.columns import col
@@ -29,7 +30,7 @@ class Hashes(Prints):
         return ("imagehash", *(f"verify{i}" for i in range(len(self.config.specs) - 1)))
 
     def make(self, source: Source) -> DataFrame:
-        hasher = Hasher(self.config.specs, self.config.decode, self.config.max_pixels)
+        hasher = Hasher(self.config.specs, self.config.decode, self.config.max_pixels, self.config.reading)
         return hash_pictures(source, self.config, hasher, self.columns, StringType())
 
     def signature(self) -> list[Any]:
@@ -38,6 +39,7 @@ class Hashes(Prints):
     def index_spec(self) -> dict[str, Any]:
         return {
             "method": _named(self.config.spec),
+            **reading_spec(self.config.reading),
             "decode": self.config.decode,
             "verify": [_named(verify.spec) for verify in self.config.verifies],
         }
@@ -53,7 +55,8 @@ class Hashes(Prints):
         return [spec.digits for spec in self.config.specs]
 
     def _key(self) -> Column:
-        return F.concat(*[_code(name, digits) for name, digits in zip(self.columns, self.digits(), strict=True)])
+        codes = F.concat(*[_code(name, digits) for name, digits in zip(self.columns, self.digits(), strict=True)])
+        return F.when(F.col("flat").isNull(), codes).otherwise(F.unhex("flat"))
 
     def _widths(self) -> list[int]:
         return [width for width in (spec.bits for spec in self.config.specs) if width is not None]
@@ -104,8 +107,7 @@ class ReadyHashes(Hashes):
         # Lists of hashes, as `crop_resistant` has them, can be equal; there is no distance between them.
         good = ready.rlike("^[0-9a-f]+$" if self.is_near() else "^[0-9a-f,]+$")
         shown = F.substring(F.col("ready").cast("string"), 1, 80)
-        message = F.concat(F.lit("not a hex string: "), shown).alias("message")
-        error = F.struct(F.lit(0).alias("position"), F.lit("bad_hash").alias("error"), message)
+        message = F.concat(F.lit("not a hex string: "), shown)
         none = F.array().cast(ArrayType(ERROR_TYPE))
         return frame.select(
             *[F.col(one) for one in frame.columns if one != "ready"],
@@ -113,7 +115,10 @@ class ReadyHashes(Hashes):
             F.when(ready.isNull(), 0).otherwise(1).alias("images"),
             *[F.lit(None).cast("int").alias(one) for one in ("width", "height")],
             *[F.lit(None).cast("bigint").alias(one) for one in ("bytes", "pixels")],
-            F.when(ready.isNull() | good, none).otherwise(F.array(error).cast(ArrayType(ERROR_TYPE))).alias("errors"),
+            F.lit(None).cast("int").alias("quality"),
+            F.lit(None).cast("string").alias("flat"),
+            *[F.lit(0).alias(one) for one in ("animated", "further")],
+            F.when(ready.isNull() | good, none).otherwise(problem("bad_hash", message)).alias("errors"),
         )
 
     def index_spec(self) -> dict[str, Any]:

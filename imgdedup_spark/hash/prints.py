@@ -9,7 +9,12 @@ Columns of a print besides the row's place and id:
 - ``texthash``: MD5 of the normalised text, hex; null without a text
 - ``width``, ``height``: of the row's first picture, upright, in pixels
 - ``bytes``, ``pixels``: of all the row's pictures together
-- ``errors``: array of (position, error, message), empty where all is well
+- ``quality``: the least of its pictures' (0 to 100); null where nothing was decoded
+- ``flat``: hex, what stands for the hashes if one of the pictures is too flat for them; else null
+- ``animated``: how many of its pictures have several frames
+- ``further``: how many frames besides each picture's first have been hashed; ``images`` counts them, too
+- ``errors``: array of (position, error, message, level), empty where all is well; a ``warning`` is of a picture that
+  could be read
 - ``term0``, ``term1``, …: the row's own columns that ``--keep`` sorts by
 """
 
@@ -36,23 +41,23 @@ from pyspark.sql.types import (
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import MOMENTARY
+from imgdedup_spark.hash.problems import ERROR_TYPE, errors_only, has_errors, readable
 from imgdedup_spark.kernels.hamming.table import Part
+from imgdedup_spark.kernels.pictures.decode import Reading
+from imgdedup_spark.kernels.pictures.values import RULE, ground_color
 from imgdedup_spark.read.columns import check_columns, col, row_terms
 from imgdedup_spark.read.source import ID, PLACE, Source
 
-ERROR_TYPE = StructType(
-    [
-        StructField("position", IntegerType()),
-        StructField("error", StringType()),
-        StructField("message", StringType()),
-    ]
-)
 MEASURED = [
     StructField("images", IntegerType()),
     StructField("width", IntegerType()),
     StructField("height", IntegerType()),
     StructField("bytes", LongType()),
     StructField("pixels", LongType()),
+    StructField("quality", IntegerType()),
+    StructField("flat", StringType()),
+    StructField("animated", IntegerType()),
+    StructField("further", IntegerType()),
     StructField("errors", ArrayType(ERROR_TYPE)),
 ]
 # What `ignore_non_character` drops: digits, white space and punctuation of every script, and the ASCII
@@ -192,19 +197,23 @@ class Prints(ABC):
 
     def keyed(self, frame: DataFrame) -> DataFrame:
         """Adds ``key``, and leaves out the rows that belong to no group: unreadable ones, and those with nothing to
-        compare."""
-        return frame.where((F.size("errors") == 0) & self.has_key()).withColumn("key", self.key())
+        compare.
+
+        Rows with a flat picture have less than no ``images``: nothing is near them, only equal keys match.
+        """
+        return readable(frame).where(self.has_key()).withColumns({"key": self.key(), "images": lane()})
 
     def aggregates(self) -> list[Column]:
-        """What is counted of prints: ``images``, how many of them ``failed``, ``errors`` (rows that have some),
-        ``momentary`` (rows with some that another run may not meet), and the ``fewest`` and ``most`` of their sizes
-        (null without any)."""
+        """What is counted of prints: ``images``, those ``animated``, how many ``failed``, ``errors`` (rows that have
+        some), ``momentary`` (rows with some that another run may not meet), and the ``fewest`` and ``most`` of their
+        sizes (null without any)."""
         size = F.when(F.col("images") > 0, self.sizes())
         momentary = F.exists("errors", lambda one: one["error"].isin(*MOMENTARY))
         return [
-            F.sum("images").alias("images"),
-            F.sum(F.size("errors")).alias("failed"),
-            F.count(F.when(F.size("errors") > 0, 1)).alias("errors"),
+            F.sum(F.col("images") - F.col("further")).alias("images"),
+            F.sum("animated").alias("animated"),
+            F.sum(F.size(errors_only())).alias("failed"),
+            F.count(F.when(has_errors(), 1)).alias("errors"),
             F.count(F.when(momentary, 1)).alias("momentary"),
             F.min(size).alias("fewest"),
             F.max(size).alias("most"),
@@ -218,6 +227,7 @@ class Tally:
     rows: int = 0
     images: int = 0
     rows_with_errors: int = 0
+    animated: int = 0
 
 
 def tally(counts: Iterable[Row]) -> dict[int | None, Tally]:
@@ -230,7 +240,10 @@ def tally(counts: Iterable[Row]) -> dict[int | None, Tally]:
     for one in counts:
         so_far = found.get(one["input"], Tally())
         found[one["input"]] = Tally(
-            so_far.rows + one["rows"], so_far.images + one["images"], so_far.rows_with_errors + one["errors"]
+            so_far.rows + one["rows"],
+            so_far.images + one["images"],
+            so_far.rows_with_errors + one["errors"],
+            so_far.animated + one["animated"],
         )
     return found
 
@@ -241,9 +254,18 @@ def size_range(counts: Iterable[Row]) -> tuple[int, int]:
     return (min(sizes), max(sizes)) if sizes else (0, 0)
 
 
-def failed(prints: DataFrame) -> DataFrame:
-    """The rows with at least one unreadable picture."""
-    return prints.where(F.size("errors") > 0)
+def reading_spec(reading: Reading) -> dict[str, Any]:
+    """What two runs must have in common that look at pictures."""
+    return {
+        "pictures": RULE,
+        "background": "#%02x%02x%02x" % ground_color(reading.background),
+        "frames": reading.frames,
+    }
+
+
+def lane() -> Column:
+    """How many images a row has, for rows of as many are compared; negative where flat ones are among them."""
+    return F.when(F.col("flat").isNull(), F.col("images")).otherwise(-F.col("images"))
 
 
 def other_columns(source: Source, config: DedupConfig) -> list[Column]:

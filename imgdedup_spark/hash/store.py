@@ -7,6 +7,7 @@ Nothing stored is ever changed, and all of it may be deleted while no run is at 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -20,6 +21,7 @@ from pyspark.sql.types import StructType
 
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.prints import Prints
+from imgdedup_spark.kernels.pictures.values import RULE
 from imgdedup_spark.read.columns import image_column, row_terms
 from imgdedup_spark.read.source import PLACE, FileState, Source
 from imgdedup_spark.versions import versions
@@ -157,6 +159,7 @@ def stored_file(state: FileState, source: Source, prints: Prints, rest: str | No
         "specs": prints.signature(),
         "decode": config.decode,
         "max_pixels": config.max_pixels,
+        "reading": [RULE, *dataclasses.astuple(config.reading)],
         "versions": versions(models=prints.uses_models),
         "format": source.format,
         # Relative paths start there; and what else rows may name.

@@ -19,9 +19,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, BinaryType, FloatType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.hash.pictures import hash_pictures
-from imgdedup_spark.hash.prints import MEASURED, Prints, other_columns
+from imgdedup_spark.hash.prints import MEASURED, Prints, other_columns, reading_spec
+from imgdedup_spark.hash.problems import problem
 from imgdedup_spark.hash.worker import Rows
 from imgdedup_spark.kernels.arrow import binary_to_lists, lists_to_binary
 from imgdedup_spark.kernels.encoders.embedder import Embedder, Encoder, normalised
@@ -57,7 +58,7 @@ class Vectors(Prints):
         return identity(encoder_spec(self.config).model)
 
     def make(self, source: Source) -> DataFrame:
-        embedder = Embedder(Encoder(encoder_spec(self.config), self.config.max_pixels))
+        embedder = Embedder(Encoder(encoder_spec(self.config), self.config.max_pixels, self.config.reading))
         made = hash_pictures(source, self.config, embedder, self.columns, BinaryType())
         return made.withColumn("imagehash", F.lit(None).cast("string"))
 
@@ -65,7 +66,8 @@ class Vectors(Prints):
         return [(self.config.method, self.model)]
 
     def index_spec(self) -> dict[str, Any]:
-        return {"method": self.config.method, "model": self.model or READY_VECTORS}
+        made = {} if self.config.embedding_col else reading_spec(self.config.reading)
+        return {**made, "method": self.config.method, "model": self.model or READY_VECTORS}
 
     def sizes(self) -> Column:
         return F.expr("length(vector) div 4 div images").cast("int")
@@ -94,10 +96,9 @@ class Vectors(Prints):
     def _only_of(self, frame: DataFrame, most: int) -> DataFrame:
         other = (F.col("images") > 0) & F.col("vector").isNotNull() & (self.sizes() != most)
         message = F.concat(F.lit("the vector has "), self.sizes(), F.lit(f" numbers and others have {most}"))
-        error = F.struct(F.lit(0).alias("position"), F.lit("bad_vector").alias("error"), message.alias("message"))
-        errors = F.when(other, F.array(error).cast(frame.schema["errors"].dataType)).otherwise(F.col("errors"))
+        errors = F.when(other, problem("bad_vector", message)).otherwise(F.col("errors"))
         frame = frame.withColumn("errors", errors)
-        return frame.withColumn("vector", F.when(F.size("errors") == 0, F.col("vector")))
+        return frame.withColumn("vector", F.when(~other, F.col("vector")))
 
     def _key(self) -> Column:
         return F.col("vector")
@@ -178,9 +179,9 @@ def _read_ready(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         vectors, problems = _unit_vectors(column)
         rows = Rows(batch.num_rows, ("vector",), True)
         rows.images += column.is_valid().to_numpy(zero_copy_only=False)
-        for errors, problem in zip(rows.errors, problems, strict=True):
-            if problem is not None:
-                errors.append({"position": 0, "error": "bad_vector", "message": problem})
+        for row, wrong in enumerate(problems):
+            if wrong is not None:
+                rows.complain(row, 0, ImageError("bad_vector", wrong))
         others = {name: batch.column(name) for name in batch.schema.names if name != "ready"}
         none = pa.nulls(batch.num_rows, pa.int64())
         yield pa.RecordBatch.from_pydict({**others, **rows.columns(), "vector": vectors, "bytes": none, "pixels": none})

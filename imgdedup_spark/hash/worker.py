@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from imgdedup_spark.errors import ImageError
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.hash.faults import PictureHasher, hash_or_stop
+from imgdedup_spark.hash.problems import ERROR, WARNING
+from imgdedup_spark.kernels.pictures.facts import Facts
 from imgdedup_spark.kernels.pictures.reader import PictureReader, Pictures
 from imgdedup_spark.read.source import PLACE
 
 #: Pictures given as paths are read in portions of about this size, so that a batch of paths to large files
 #: does not fill a worker.
 CHUNK_BYTES = 32 << 20
-_ERROR = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string())])
+_ERROR = pa.struct([("position", pa.int32()), ("error", pa.string()), ("message", pa.string()), ("level", pa.string())])
+_BEST = 100  # of qualities
 
 
 class HashPictures:
@@ -68,7 +73,12 @@ class Rows:
         self.height = np.zeros(count, np.int32)
         self.bytes = np.zeros(count, np.int64)
         self.pixels = np.zeros(count, np.int64)
+        self.quality = np.full(count, _BEST + 1, np.int32)  # more than any: not known
+        self.animated = np.zeros(count, np.int32)
+        self.further = np.zeros(count, np.int32)
         self.errors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+        self.failed = np.zeros(count, np.bool_)
+        self.flat: list[list[str | None]] = [[] for _ in range(count)]  # beside the hashes
 
     def add(self, pictures: Pictures, first: int, hasher: PictureHasher) -> None:
         """Args:
@@ -77,37 +87,68 @@ class Rows:
         readable = [i for i in range(len(pictures.data)) if i not in pictures.errors]
         data = [one for one in (pictures.data[i] for i in readable) if one is not None]
         prints = hash_or_stop(hasher, data)
-        errors = {**pictures.errors, **{readable[i]: error for i, error in prints.errors.items()}}
+        facts: Facts = prints.facts
         row = pictures.row + first
-        for i, error in sorted(errors.items()):
-            entry = {"position": int(pictures.position[i]), "error": error.code, "message": error.message}
-            self.errors[row[i]].append(entry)
+        for i, error in sorted({**pictures.errors, **{readable[i]: one for i, one in facts.errors.items()}}.items()):
+            self.complain(row[i], pictures.position[i], error)
+        for i, warnings in facts.warnings.items():
+            for warning in warnings:
+                self.complain(row[readable[i]], pictures.position[readable[i]], warning, WARNING)
         rows = row[readable]
-        for gathered, found in zip(self.hashes, prints.hashes, strict=True):
-            for one, value in zip(rows, found, strict=True):
-                if value is not None:
+        for one, flat, *found in zip(rows, facts.flat, *prints.hashes, strict=True):
+            if None not in found:
+                for gathered, value in zip(self.hashes, found, strict=True):
                     gathered[one].append(value)
+                self.flat[one].append(flat)
         np.add.at(self.images, row, 1)
+        np.add.at(self.images, rows, facts.frames - 1)
+        np.add.at(self.further, rows, facts.frames - 1)
+        np.add.at(self.animated, rows, facts.animated.astype(np.int32))
+        known = facts.quality >= 0
+        np.minimum.at(self.quality, rows[known], facts.quality[known])
         np.add.at(self.bytes, row, pictures.size)
-        np.add.at(self.pixels, rows, prints.width.astype(np.int64) * prints.height)
+        np.add.at(self.pixels, rows, facts.width.astype(np.int64) * facts.height)
         # A row's first picture gives its width and height: written last to first, so that it wins, unless an
         # earlier portion of the batch has brought it.
         fresh = self.width[rows] == 0
-        self.width[rows[fresh][::-1]] = prints.width[fresh][::-1]
-        self.height[rows[fresh][::-1]] = prints.height[fresh][::-1]
+        self.width[rows[fresh][::-1]] = facts.width[fresh][::-1]
+        self.height[rows[fresh][::-1]] = facts.height[fresh][::-1]
+
+    def complain(self, row: int, position: int, error: ImageError, level: str = ERROR) -> None:
+        """Adds an entry of ``errors``."""
+        entry = {"position": int(position), "error": error.code, "message": error.message, "level": level}
+        self.errors[row].append(entry)
+        self.failed[row] |= level == ERROR
 
     def columns(self) -> dict[str, pa.Array]:
         """The rows' hashes, what was measured of their pictures, and their errors."""
         made: dict[str, pa.Array] = {}
         nothing, kind = (b"", pa.binary()) if self.binary else ("", pa.string())
         for name, gathered in zip(self.names, self.hashes, strict=True):
-            rows = zip(self.errors, gathered, strict=True)
-            made[name] = pa.array([None if errors else nothing.join(parts) for errors, parts in rows], kind)
+            rows = zip(self.failed, gathered, strict=True)
+            made[name] = pa.array([None if failed else nothing.join(parts) for failed, parts in rows], kind)
         none = self.width == 0
         made["images"] = pa.array(self.images)
         made["width"] = pa.array(self.width, mask=none)
         made["height"] = pa.array(self.height, mask=none)
         made["bytes"] = pa.array(self.bytes)
         made["pixels"] = pa.array(self.pixels, mask=none)
+        made["quality"] = pa.array(self.quality, mask=self.quality > _BEST)
+        made["flat"] = pa.array(map(_flat_key, self.flat, zip(*self.hashes, strict=True)), pa.string())
+        made["animated"] = pa.array(self.animated)
+        made["further"] = pa.array(self.further)
         made["errors"] = pa.array(self.errors, pa.list_(_ERROR))
         return made
+
+
+def _flat_key(flat: list[str | None], hashes: tuple[list[Any], ...]) -> str | None:
+    """Of a row's pictures, 32 hex digits; None where none of them is flat.
+
+    Args:
+        flat: what stands for a flat picture's hashes.
+        hashes: of the same pictures.
+    """
+    if not any(flat):
+        return None
+    keys = [key or ":".join(found) for key, *found in zip(flat, *hashes, strict=True)]
+    return hashlib.blake2b("|".join(keys).encode(), digest_size=16).hexdigest()

@@ -25,13 +25,13 @@ ROW_GROUPS = {"parquet.block.size": "4194304", "parquet.page.size.row.check.min"
 
 
 def pack(rows: DataFrame, kind: Prints) -> DataFrame:
-    """``PACKED``, of the rows with images.
+    """``PACKED``, of the rows with images, none of which is flat.
 
     Args:
-        rows: ``position``, ``images`` and the hash columns.
+        rows: ``position``, ``images``, ``flat`` and the hash columns.
         kind: one that ``can_pack``.
     """
-    slim = rows.where("images > 0").select("images", "position", kind.key().alias("code"))
+    slim = rows.where("images > 0 and flat is null").select("images", "position", kind.key().alias("code"))
     return slim.mapInArrow(_pack, PACKED)
 
 

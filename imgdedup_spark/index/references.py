@@ -16,7 +16,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.hash.prints import Prints, size_range
+from imgdedup_spark.hash.prints import Prints, lane, size_range
+from imgdedup_spark.hash.problems import has_errors
 from imgdedup_spark.hash.stage import hash_rows
 from imgdedup_spark.index.manifest import Index, Run, State, is_index
 from imgdedup_spark.index.packed import PACKED
@@ -32,7 +33,8 @@ log = logging.getLogger("imgdedup")
 @dataclass(frozen=True)
 class References:
     """Attributes:
-    frame: ``rank`` (from 0), ``id`` (string), ``images``, ``texthash``, ``imagehash``, ``verify0``, … or ``vector``
+    frame: ``rank`` (from 0), ``id`` (string), ``images``, ``flat``, ``texthash``, ``imagehash``, ``verify0``, … or
+        ``vector``
     rows: how many they are.
     index_base: the rank from which on they are the index's.
     distinct: whether no two of them have the same key.
@@ -53,7 +55,7 @@ class References:
 
     def keyed(self, kind: Prints) -> DataFrame:
         """``key``, ``images`` and ``rank`` of the references; of those with the same key the first."""
-        keyed = self.frame.where(kind.has_key()).select("rank", "images", kind.key().alias("key"))
+        keyed = self.frame.where(kind.has_key()).select("rank", lane().alias("images"), kind.key().alias("key"))
         if self.distinct:
             return keyed
         return keyed.groupBy("key", "images").agg(F.min("rank").alias("rank"))
@@ -152,7 +154,7 @@ def _widest(ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _columns(kind: Prints) -> list[str]:
-    return ["rank", "id", "images", "texthash", *kind.columns]
+    return ["rank", "id", "images", "flat", "texthash", *kind.columns]
 
 
 def _of_index(spark: SparkSession, index: Index, state: State, kind: Prints) -> References:
@@ -201,7 +203,7 @@ def _of_data(source: Source, path: str, kind: Prints, stage: Stage) -> Reference
         log.warning("--against %s: %s rows with unreadable images are compared with nothing", path, f"{bad:,}")
     placed = source.placed(hashed.frame, hashed.counts, id_col, stage).prints
     columns = [name for name in _columns(kind) if name not in ("rank", "id")]
-    good = placed.where(F.size("errors") == 0).select(ORDER, F.col("id").cast("string").alias("id"), *columns)
+    good = placed.where(~has_errors()).select(ORDER, F.col("id").cast("string").alias("id"), *columns)
     numbered, rows = number(good, ORDER, "rank", stage)
     read = [{"against": path, "rows": rows, "rows_with_errors": bad}]
     digits = size_range(hashed.counts)

@@ -14,6 +14,9 @@ from imgdedup_spark.index.manifest import State
 _SAID = {
     "method": "hashes by {}",
     "model": "--model {}",
+    "pictures": "pictures as rule {} has them",
+    "background": "--background {}",
+    "frames": "--frames {}",
     "decode": "--decode {}",
     "verify": "--verify {}",
     "text": "--text-col: {}",
@@ -59,6 +62,7 @@ def index_schema(kind: Prints) -> StructType:
             *kind.index_fields(),
             StructField("texthash", StringType()),
             StructField("images", IntegerType()),
+            StructField("flat", StringType()),
             StructField("width", IntegerType()),
             StructField("height", IntegerType()),
             StructField("bytes", LongType()),

@@ -10,7 +10,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.prints import Prints, Tally, failed
+from imgdedup_spark.hash.prints import Prints, Tally
+from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.index.references import References
 from imgdedup_spark.read.source import ORDER, Placed, Source
 from imgdedup_spark.spark.joins import keepers

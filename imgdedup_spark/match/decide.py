@@ -51,8 +51,8 @@ def _decide_near(rows: DataFrame, prints: Prints, stage: Stage, references: Refe
     for images, count in sorted(counts.items()):
         here = groups.where(F.col("images") == images)
         known_here = None if known is None else known.where(F.col("images") == images)
-        # Without an image there is nothing to be near to: equal texts alone match.
-        if images == 0:
+        # Without an image, or with a flat one, there is nothing to be near to: equal texts and keys alone match.
+        if images <= 0:
             equal = here.select(short(F.col("key")).alias("key"), "first", "size")
             decided.append(search.of_texts(alone(equal) if known_here is None else decide_equal(equal, known_here)))
             continue

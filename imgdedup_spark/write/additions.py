@@ -131,6 +131,6 @@ def _columns(found: Found, rows: DataFrame) -> DataFrame:
     elif len(names) > 1:
         source = F.lit(" ".join(names)).alias("source")
     hashes = found.kind.columns
-    measured = ("texthash", "images", "width", "height", "bytes")
+    measured = ("texthash", "images", "flat", "width", "height", "bytes")
     slim = prints.select("order", F.col("id").cast("string").alias("id"), *hashes, *measured, source)
     return slim.join(rows.select("order", "rank"), "order").drop("order")

@@ -17,8 +17,8 @@ from imgdedup_spark.versions import versions
 def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
     """``rows_in = rows_kept + rows_dropped + rows_dropped_on_error``, and what made them."""
     tallies = found.tallies.values()
-    rows, images, errors = (
-        sum(getattr(one, name) for one in tallies) for name in ("rows", "images", "rows_with_errors")
+    rows, images, errors, frames = (
+        sum(getattr(one, name) for one in tallies) for name in ("rows", "images", "rows_with_errors", "animated")
     )
     largest = found.groups.agg(F.count(F.lit(1)).alias("groups"), F.max("size").alias("largest")).collect()[0]
     return {
@@ -28,6 +28,7 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "rows_dropped_on_error": found.dropped_on_error,
         "rows_with_errors": errors,
         "images": images,
+        "frames": frames,
         "groups": largest["groups"],
         "largest_group": (largest["largest"] or 0) + 1 if largest["groups"] else 0,
         "distances": _distances(found),

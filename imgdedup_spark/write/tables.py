@@ -7,7 +7,6 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
-from imgdedup_spark.hash.prints import failed
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.columns import col, image_column
 from imgdedup_spark.read.source import ORDER, ROW
@@ -47,15 +46,16 @@ def _with_via(dropped: DataFrame, ids: DataFrame) -> DataFrame:
 
 
 def errors(found: Found) -> DataFrame:
-    """``id``, ``position``, ``error``, ``message``: one row for every unreadable image."""
-    each = failed(found.prints).select("id", F.explode("errors").alias("e"))
-    return each.select("id", "e.position", "e.error", "e.message")
+    """``id``, ``position``, ``error``, ``message``, ``level``: one row for every unreadable image (``error``), and for
+    everything that is wrong with one that could be read (``warning``)."""
+    each = found.prints.select("id", F.explode("errors").alias("e"))
+    return each.select("id", "e.position", "e.error", "e.message", "e.level")
 
 
 def hashes(found: Found) -> DataFrame:
-    """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes`` and, for embeddings, ``embedding``: one row
-    for every row."""
-    columns = ["id", imagehash().alias("imagehash"), "texthash", "width", "height", "bytes"]
+    """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``, ``quality`` and, for embeddings,
+    ``embedding``: one row for every row."""
+    columns = ["id", imagehash().alias("imagehash"), "texthash", "width", "height", "bytes", "quality"]
     prints = found.prints
     if found.vectors is not None:
         prints = prints.join(found.vectors, ORDER, "left")

@@ -38,6 +38,9 @@ SAMPLES = {
     "hash_col": ("1e3", {}),
     "decode": ("exact", {}),
     "max_pixels": (100_000, {}),
+    "background": ("#00ff7f", {}),
+    "frames": ("all", {}),
+    "tolerant": (False, {}),
     "threshold": (8, {}),
     "verify": (("phash:16:31", "dhash:8:9"), {"threshold": 8}),
     "keep": ("`a,b` desc, first", {}),
@@ -70,6 +73,8 @@ def by_flags(values):
             arguments += [part for one in value for part in (flag, one)]
         elif value is True:
             arguments.append(flag)
+        elif value is False:
+            arguments.append("--no-" + flag.removeprefix("--"))
         else:
             arguments += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
     return read_options(arguments)
@@ -77,7 +82,11 @@ def by_flags(values):
 
 def by_yaml(values, folder):
     # JSON's lists and quoted text on one line, everything else as people write it.
-    lines = [f"{name}: {json.dumps(value) if isinstance(value, tuple) else value}" for name, value in values.items()]
+    shown = {
+        name: json.dumps(value) if isinstance(value, tuple) or "#" in str(value) else value
+        for name, value in values.items()
+    }
+    lines = [f"{name}: {value}" for name, value in shown.items()]
     file = folder / "options.yaml"
     file.write_text("\n".join(line.replace("`a,b` desc, first", "'`a,b` desc, first'") for line in lines))
     return read_options(["--config", str(file)])

@@ -125,7 +125,7 @@ def test_ready_hashes_of_an_earlier_run(run, seven, tmp_path):
     first = run(seven, "--id-col", "id")
     again = run(first.folder / "hashes", "--hash-col", "imagehash", "--id-col", "id")
     assert sorted(again.ids()) == [1, 2, 3]
-    assert set(again.kept[0]) == {"id", "imagehash", "texthash", "width", "height", "bytes"}
+    assert set(again.kept[0]) == {"id", "imagehash", "texthash", "width", "height", "bytes", "quality"}
 
 
 def test_ready_hashes_binary_and_bad(run, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.encoders.models import load
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, Bytes, Picture, explained, quiet
+from imgdedup_spark.kernels.hashes.quality import qualities, sample
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
+from imgdedup_spark.kernels.pictures.facts import Facts
+from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
 
 
 @dataclass(frozen=True)
@@ -22,22 +25,32 @@ class Embeddings:
     Attributes:
         vectors: (n, d) float32 of length 1; zeros for a picture that could not be read, or to which the model
             answers with zeros or with no numbers. (n, 0) if no picture could be read.
-        width, height: (n,) int32 pixels of the upright pictures; 0 if unreadable.
-        errors: the places of the unreadable ones.
+        facts: what else was noticed; of animations the first frame is looked at.
     """
 
     vectors: NDArray[np.float32]
-    width: NDArray[np.int32]
-    height: NDArray[np.int32]
-    errors: dict[int, ImageError] = field(default_factory=dict)
+    facts: Facts
+
+    @property
+    def width(self) -> NDArray[np.int32]:
+        return self.facts.width
+
+    @property
+    def height(self) -> NDArray[np.int32]:
+        return self.facts.height
+
+    @property
+    def errors(self) -> dict[int, ImageError]:
+        return self.facts.errors
 
 
 class Encoder:
     """Turns pictures into embeddings. Pickles as its settings; each process loads the model once, when it needs it."""
 
-    def __init__(self, spec: EncoderSpec, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    def __init__(self, spec: EncoderSpec, max_pixels: int = DEFAULT_MAX_PIXELS, reading: Reading = READING) -> None:
         self.spec = spec
         self.max_pixels = max_pixels
+        self.reading = reading
 
     def encode(self, pictures: Sequence[Bytes]) -> Embeddings:
         """Decodes, prepares and encodes files in batches of the spec's size.
@@ -46,8 +59,7 @@ class Encoder:
             UserError: the model cannot be loaded here (see :func:`check_model`).
         """
         network = load(self.spec)
-        width, height = np.zeros(len(pictures), np.int32), np.zeros(len(pictures), np.int32)
-        errors: dict[int, ImageError] = {}
+        facts = Facts.of(len(pictures))
         features: list[NDArray[np.float32]] = []
         places: list[int] = []
         waiting: list[Any] = []
@@ -55,12 +67,13 @@ class Encoder:
             try:
                 # Preparing is within it: some models' processors cannot do with a picture of one pixel.
                 with quiet(), explained(data):
-                    picture = Picture(data, self.max_pixels, fast=False)
+                    picture = Picture(data, self.max_pixels, fast=False, reading=self.reading)
                     # Only the small input waits for the batch: 32 decoded photographs would be a gigabyte.
                     prepared = network.prepare(picture.rgb())
-                    width[place], height[place] = picture.size
+                    facts.note(place, picture)
+                    facts.quality[place] = qualities([sample(picture)])[0]
             except ImageError as error:
-                errors[place] = error
+                facts.errors[place] = error
                 continue
             waiting.append(prepared)
             places.append(place)
@@ -70,11 +83,11 @@ class Encoder:
         if waiting:
             features.append(network.run(waiting))
         if not features:
-            return Embeddings(np.zeros((len(pictures), 0), np.float32), width, height, errors)
+            return Embeddings(np.zeros((len(pictures), 0), np.float32), facts)
         found = normalised(np.concatenate(features))
         vectors = np.zeros((len(pictures), found.shape[1]), np.float32)
         vectors[places] = found
-        return Embeddings(vectors, width, height, errors)
+        return Embeddings(vectors, facts)
 
 
 @dataclass(frozen=True)
@@ -82,9 +95,7 @@ class Vectors:
     """Embeddings as `Embedder` gives them; see ``hashes.Fingerprints``. One column of bytes takes the hashes' place."""
 
     hashes: list[list[bytes | None]]
-    width: NDArray[np.int32]
-    height: NDArray[np.int32]
-    errors: dict[int, ImageError]
+    facts: Facts
 
 
 class Embedder:
@@ -95,12 +106,11 @@ class Embedder:
 
     def hash_batch(self, pictures: Sequence[Bytes]) -> Vectors:
         found = self.encoder.encode(pictures)
-        errors = dict(found.errors)
         for place in np.flatnonzero(~found.vectors.any(axis=1)).tolist():
-            if place not in errors:
-                errors[place] = ImageError("bad_vector", "the model answers with zeros or with no numbers")
-        vectors = [None if place in errors else one.tobytes() for place, one in enumerate(found.vectors)]
-        return Vectors([vectors], found.width, found.height, errors)
+            problem = ImageError("bad_vector", "the model answers with zeros or with no numbers")
+            found.errors.setdefault(place, problem)
+        vectors = [None if place in found.errors else one.tobytes() for place, one in enumerate(found.vectors)]
+        return Vectors([vectors], found.facts)
 
 
 def normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,16 +7,20 @@ by the :class:`Hasher` that needs them, because imports are a good part of a wor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.kernels.hashes.family import Kernel
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, Bytes, Picture, explained, quiet
+from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, Grid, flat_key, qualities, sample
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
+from imgdedup_spark.kernels.pictures.facts import Facts
+from imgdedup_spark.kernels.pictures.frames import Frame
+from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
 
 __all__ = ["METHODS", "Decode", "Fingerprints", "HashSpec", "Hasher", "validate"]
 Decode: TypeAlias = Literal["fast", "exact"]
@@ -109,36 +113,51 @@ def validate(spec: HashSpec) -> None:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Hashes of a batch, one entry a picture in each field.
+    """What became of a batch, one entry a picture in each field.
 
     Attributes:
-        hashes: ``[spec][picture]``, lower-case hexadecimal digits; None where the picture could not be read.
-        width: (pictures,) int32, pixels of the upright picture; 0 where it could not be read.
-        height: likewise.
-        errors: picture → why it could not be read.
+        hashes: ``[spec][picture]``, lower-case hexadecimal digits, of several frames one after another; None where the
+            picture could not be read.
+        facts: what else was noticed.
     """
 
     hashes: list[list[str | None]]
-    width: npt.NDArray[np.int32]
-    height: npt.NDArray[np.int32]
-    errors: dict[int, ImageError]
+    facts: Facts
+
+    @property
+    def width(self) -> npt.NDArray[np.int32]:
+        return self.facts.width
+
+    @property
+    def height(self) -> npt.NDArray[np.int32]:
+        return self.facts.height
+
+    @property
+    def errors(self) -> dict[int, ImageError]:
+        return self.facts.errors
 
 
 class Hasher:
     """Computes the hashes of a run. Picklable; imports what its methods need at the first batch.
 
     Args:
-        specs: the hashes; one decode serves all that can do with the same scale.
-        decode: ``exact``: bits equal to the ``imagehash`` package's; ``fast``: reduced-scale decoding where
-            the format allows it. ``md5`` and ``pixels`` are the same in both.
+        specs: the hashes; one decode serves all that can do with the same scale. The first one decides whether flat
+            pictures get a key of their own: digests are right for them, too.
+        decode: ``exact``: bits equal to the ``imagehash`` package's, of 8-bit pictures without transparency; ``fast``:
+            reduced-scale decoding where the format allows it. ``md5`` and ``pixels`` are the same in both.
         max_pixels: larger pictures are refused (``too_large``) before they are decoded.
+        reading: how files become pictures.
 
     Raises:
         UserError: a spec that :func:`validate` refuses, or an unknown ``decode``.
     """
 
     def __init__(
-        self, specs: Sequence[HashSpec], decode: Decode = "fast", max_pixels: int = DEFAULT_MAX_PIXELS
+        self,
+        specs: Sequence[HashSpec],
+        decode: Decode = "fast",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        reading: Reading = READING,
     ) -> None:
         for spec in specs:
             validate(spec)
@@ -147,10 +166,12 @@ class Hasher:
         self.specs = tuple(specs)
         self.decode = decode
         self.max_pixels = max_pixels
+        self.reading = reading
         self._kernels: list[Kernel] | None = None
 
-    def __reduce__(self) -> tuple[type[Hasher], tuple[Sequence[HashSpec], Decode, int]]:
-        return Hasher, (self.specs, self.decode, self.max_pixels)  # kernels are made anew where they are used
+    def __reduce__(self) -> tuple[type[Hasher], tuple[Sequence[HashSpec], Decode, int, Reading]]:
+        # Kernels are made anew where they are used.
+        return Hasher, (self.specs, self.decode, self.max_pixels, self.reading)
 
     def hash_batch(self, pictures: Sequence[Bytes]) -> Fingerprints:
         """Hashes files. Pictures are decoded one at a time, so that memory does not grow with the batch.
@@ -160,11 +181,10 @@ class Hasher:
         """
         if self._kernels is None:
             self._kernels = [_kernel(spec) for spec in self.specs]
-        count = len(pictures)
-        width, height = np.zeros(count, np.int32), np.zeros(count, np.int32)
-        errors: dict[int, ImageError] = {}
-        readable: list[int] = []  # first copies of readable pictures
-        measured: list[list[bytes]] = [[] for _ in self._kernels]
+        facts = Facts.of(len(pictures))
+        rows: list[int] = []  # of each frame of the first copies of readable pictures
+        measured: list[list[Any]] = [[] for _ in self._kernels]
+        grids: list[Grid] = []
         twins = _twins(pictures)
         with quiet():
             for row, data in enumerate(pictures):
@@ -172,29 +192,62 @@ class Hasher:
                     continue
                 try:
                     with explained(data):
-                        picture = Picture(data, self.max_pixels, self.decode == "fast")
-                        measures = [kernel.measure(picture) for kernel in self._kernels]
-                        width[row], height[row] = picture.size
+                        picture = self._picture(data)
+                        frames = [self._measures(frame) for frame in self._frames(picture)]
+                        facts.note(row, picture, len(frames))
                 except ImageError as error:
-                    errors[row] = error
+                    facts.errors[row] = error
                     continue
-                readable.append(row)
-                for kept, measure in zip(measured, measures, strict=True):
-                    kept.append(measure)
+                for measures, grid in frames:
+                    rows.append(row)
+                    if grid is not None:
+                        grids.append(grid)
+                    for kept, measure in zip(measured, measures, strict=True):
+                        kept.append(measure)
+            if grids:
+                self._judge(pictures, rows, grids, facts)
 
         hashes: list[list[str | None]] = []
         for kernel, kept in zip(self._kernels, measured, strict=True):
-            column: list[str | None] = [None] * count
-            for row, text in zip(readable, kernel.hashes(kept) if kept else [], strict=True):
-                column[row] = text
+            column: list[str | None] = [None] * len(pictures)
+            for row, text in zip(rows, kernel.hashes(kept) if kept else [], strict=True):
+                column[row] = (column[row] or "") + text
             hashes.append(column)
         for row, first in twins.items():
-            width[row], height[row] = width[first], height[first]
+            facts.copy(row, first)
             for column in hashes:
                 column[row] = column[first]
-            if first in errors:
-                errors[row] = errors[first]
-        return Fingerprints(hashes, width, height, errors)
+        return Fingerprints(hashes, facts)
+
+    def _picture(self, data: Bytes) -> Picture:
+        return Picture(data, self.max_pixels, self.decode == "fast", self.reading)
+
+    def _frames(self, picture: Picture) -> Iterable[Frame]:
+        """Those that are hashed one by one."""
+        one_by_one = self.reading.frames == "all" and any(
+            _METHODS[spec.method].family != "digests" for spec in self.specs
+        )
+        return picture.sequence() if one_by_one else [picture]
+
+    def _measures(self, frame: Frame) -> tuple[list[Any], Grid | None]:
+        """What the kernels measure of a frame, and the grid that its quality is in; None if it is not decoded."""
+        assert self._kernels is not None
+        measures = [kernel.measure(frame) for kernel in self._kernels]
+        if all(spec.method == "md5" for spec in self.specs):
+            return measures, None
+        for measure, spec in zip(measures, self.specs, strict=True):
+            if _METHODS[spec.method].family == "dct" and measure.shape == (SIDE, SIDE):
+                return measures, measure
+        return measures, sample(frame)
+
+    def _judge(self, pictures: Sequence[Bytes], rows: Sequence[int], grids: Sequence[Grid], facts: Facts) -> None:
+        """Adds the qualities, and the keys of flat pictures: those are few, or soon decoded, and are opened anew."""
+        facts.quality[rows] = 100
+        np.minimum.at(facts.quality, rows, qualities(grids))
+        if _METHODS[self.specs[0].method].family == "digests":
+            return
+        for row in np.flatnonzero((facts.quality >= 0) & (facts.quality < FLOOR)).tolist():
+            facts.flat[row] = flat_key(self._picture(pictures[row]))
 
 
 def _twins(pictures: Sequence[Bytes]) -> dict[int, int]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import ImageChops
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["colorhash"]
 _BITS_A_SHARE = 3
@@ -36,9 +36,9 @@ def _share_bits(shares: npt.NDArray[np.uint8]) -> Bits:
     return np.stack([shares >= 4, shares >= 2, shares % 2 == 1], axis=2)
 
 
-def _shares(picture: Picture) -> npt.NDArray[np.uint8]:
+def _shares(picture: Frame) -> npt.NDArray[np.uint8]:
     """(14,) uint8: the shares, each 0 to 7."""
-    grey = picture.original().convert("L")
+    grey = picture.seen().convert("L")
     hue, saturation, _ = picture.rgb().convert("HSV").split()
     pixels = grey.width * grey.height
 

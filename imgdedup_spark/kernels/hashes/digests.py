@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from imgdedup_spark.kernels.hashes.family import Kernel
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
 
-__all__ = ["md5", "pixels"]
+__all__ = ["digest_of", "md5", "pixels"]
 
 
 def md5() -> Kernel:
@@ -16,12 +16,18 @@ def md5() -> Kernel:
 
 
 def pixels() -> Kernel:
-    """BLAKE2b (128 bits) of the upright RGB pixels, always decoded in full, and of the picture's size."""
-    return Kernel(_pixels)
+    """BLAKE2b (128 bits) of the upright picture's size and values, always decoded in full and at their own depth, with
+    its opacity where not all of it is opaque; of all frames.
+
+    Of 8-bit RGB, grey and palette pictures that is their RGB pixels.
+    """
+    return Kernel(digest_of)
 
 
-def _pixels(picture: Picture) -> str:
-    upright = picture.rgb()
-    digest = hashlib.blake2b(f"{upright.width}x{upright.height}:".encode(), digest_size=16)
-    digest.update(upright.tobytes())
+def digest_of(picture: Frame) -> str:
+    """The hash ``pixels``."""
+    digest = hashlib.blake2b(digest_size=16)
+    for kind, (width, height), content in picture.planes():
+        digest.update(f"{width}x{height}:{kind}".encode())
+        digest.update(content)
     return digest.hexdigest()

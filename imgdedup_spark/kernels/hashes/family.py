@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.kernels.hashes.grids import grid
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["Bits", "Kernel", "grid_hash", "to_hex"]
 Bits = npt.NDArray[np.bool_]
@@ -30,7 +30,7 @@ class Kernel:
             where measures are text.
     """
 
-    measure: Callable[[Picture], Any]
+    measure: Callable[[Frame], Any]
     bits: Callable[[npt.NDArray[Any]], Bits] | None = None
 
     def hashes(self, measures: Sequence[Any]) -> list[str]:

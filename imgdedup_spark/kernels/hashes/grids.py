@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["LEVEL", "fast_side", "grid"]
 #: Cells are whole numbers of 1/LEVEL of a grey level, and fit 16 bits.
@@ -66,7 +66,7 @@ def fast_side(cells: int) -> int:
     return max(_SMALLEST_SIDE, 1 << (_OVERSAMPLING * cells - 1).bit_length())
 
 
-def grid(picture: Picture, width: int, height: int, side: int | None = None) -> npt.NDArray[np.uint16]:
+def grid(picture: Frame, width: int, height: int, side: int | None = None) -> npt.NDArray[np.uint16]:
     """Upright luminance of a picture, resized to (height, width) cells in 1/``LEVEL``.
 
     ``side`` is the shortest side that fast decoding may leave, where :func:`fast_side` of the grid says too much.

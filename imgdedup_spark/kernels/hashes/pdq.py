@@ -7,7 +7,7 @@ import pdqhash
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.hashes.grids import fast_side
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["pdq"]
 _GRID = 64  # PDQ's own grid
@@ -21,7 +21,7 @@ def pdq() -> Kernel:
     return Kernel(_measure, lambda bits: bits)
 
 
-def _measure(picture: Picture) -> Bits:
+def _measure(picture: Frame) -> Bits:
     if not picture.fast:
         return _compute(np.asarray(picture.rgb()))
     grey = picture.grey(fast_side(_GRID))

@@ -15,7 +15,7 @@ import scipy.ndimage
 from PIL import Image, ImageFilter
 
 from imgdedup_spark.kernels.hashes.family import Kernel, to_hex
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["crop_resistant"]
 _SIDE = 300  # pixels a side of the picture that is cut into regions
@@ -27,7 +27,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 def crop_resistant(size: int) -> Kernel:
     """Comma-separated ``dhash`` values of N² bits, one for each region."""
 
-    def measure(picture: Picture) -> str:
+    def measure(picture: Frame) -> str:
         grey = picture.grey()
         small = grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
         small = small.filter(ImageFilter.GaussianBlur()).filter(ImageFilter.MedianFilter())

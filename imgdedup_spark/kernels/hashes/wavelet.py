@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.hashes.grids import fast_side, grid
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["whash"]
 # The library takes the largest power of two that fits into the picture. Sums of a 256x256 grid find as many equal
@@ -25,7 +25,7 @@ def whash(size: int) -> Kernel:
     back, and the rounding errors of just that decide between equal cells (flat areas).
     """
 
-    def measure(picture: Picture) -> npt.NDArray[Any]:
+    def measure(picture: Frame) -> npt.NDArray[Any]:
         if not picture.fast:
             import imagehash  # and with it SciPy and PyWavelets, which fast decoding can do without
 

@@ -16,7 +16,8 @@ from PIL import Image, ImageOps
 from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 from imgdedup_spark.kernels.hashes.grids import fast_side
-from imgdedup_spark.kernels.pictures.decode import Picture, quiet
+from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.trouble import quiet
 
 SAMPLES = {
     **{name: encoded(photographs()[1], name) for name in FORMATS},

@@ -1,0 +1,81 @@
+"""How much a picture has for a hash to hold on to, and what stands in the hash's place where that is too little.
+
+A flat picture (one color, a faint gradient, a sheet with hardly anything on it) has a hash as any other, of rounding
+and noise: by 64-bit pHashes one pair of flat pictures in six is equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imgdedup_spark.errors import ImageError
+from imgdedup_spark.kernels.hashes.digests import digest_of
+from imgdedup_spark.kernels.hashes.grids import LEVEL
+from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.frames import Frame
+
+__all__ = ["FLOOR", "SIDE", "Grid", "flat_key", "qualities", "sample"]
+#: Cells a side of the grid that quality is measured in.
+SIDE = 32
+#: (SIDE, SIDE) cells in 1/LEVEL of a grey level, as ``grids`` makes them.
+Grid: TypeAlias = npt.NDArray[np.uint16]
+#: The lowest quality of a picture whose hash means something: a mean difference of five grey levels between
+#: neighbouring cells. Of 100 solid, graded and nearly blank pictures all but three gradients are below it; of 300
+#: photographs and 25 edits of each, none.
+FLOOR = 50
+_QUALITY_A_LEVEL = 10  # so that the floor is PDQ's
+_POINTS_A_CELL = 5  # across and down: all pixels would cost three times as much, and a sum of 25 is as good
+# A picture whose channels span no more levels than that is of one color: JPEG's noise is within it.
+_ONE_COLOR = 8
+
+
+def sample(frame: Frame) -> Grid:
+    """Means of points of the luminance, of whatever has been decoded anyway."""
+    picture = frame.at_hand()
+    if picture.mode in ("1", "P", "PA"):  # whose points are names of colors
+        picture = picture.convert("L")
+    side = SIDE * _POINTS_A_CELL
+    points = picture.resize((side, side), Image.Resampling.NEAREST).convert("L")
+    return np.asarray(points.reduce(_POINTS_A_CELL)).astype(np.uint16) * LEVEL
+
+
+def qualities(grids: Sequence[Grid]) -> npt.NDArray[np.int32]:
+    """(n,) from 0 to 100: ten times the mean difference between neighbouring cells, in grey levels."""
+    cells = np.stack(grids).astype(np.int32)
+    along = np.abs(cells[:, :, 1:] - cells[:, :, :-1]).sum(axis=(1, 2))
+    down = np.abs(cells[:, 1:] - cells[:, :-1]).sum(axis=(1, 2))
+    pairs = 2 * SIDE * (SIDE - 1)
+    return np.minimum(100, (along + down) * _QUALITY_A_LEVEL // (pairs * LEVEL)).astype(np.int32)
+
+
+def flat_key(picture: Picture) -> str:
+    """What stands for a flat picture in the place of its hash: equal for pictures of one and about the same color,
+    whatever their sizes; else only for those of equal ``pixels``.
+
+    Deep pictures are never of one color: much can lie within one step of 8 bits.
+    """
+    try:
+        color = None if picture.is_animated else _one_color(picture)
+        return digest_of(picture) if color is None else f"color {color}"
+    except ImageError:  # in a later frame, which the hash did not ask for
+        return hashlib.md5(picture.data, usedforsecurity=False).hexdigest()
+
+
+def _one_color(picture: Picture) -> str | None:
+    """The color in steps of some 12 levels; None if there is more than one."""
+    if picture.is_deep:
+        return None
+    colors = picture.rgb()
+    bands = colors.getextrema()
+    if any(high - low > _ONE_COLOR for low, high in bands):  # type: ignore[misc]
+        return None
+    mean = colors.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    assert isinstance(mean, tuple)
+    # No step ends within two levels of 0, 51, 102, … and 64, 128, …: the colors that people pick, re-encoded.
+    return " ".join(str((8 * level + 2) // 95) for level in mean)
