@@ -25,6 +25,8 @@ CLIP = {"method": "clip"}
 SAMPLES = {
     "input": (("a", "b"), {}),
     "input_format": ("delta", {}),
+    "count_hard_links": (True, {}),
+    "strict": (True, {}),
     "image_col": ("0021", {}),
     "image_root": ("2024-01-01", {}),
     "allow_store": (("s3://bucket/pictures", "/mnt"), {}),

@@ -57,13 +57,13 @@ def test_one_pictures_fault_is_its_own(monkeypatch, photos, error):
     monkeypatch.setattr(Image, "open", sometimes)
     found = hash_or_stop(Hasher([HashSpec()]), [photos["A"], photos["B"], photos["C"]])
     # For want of memory is worth another try.
-    assert {place: one.code for place, one in found.errors.items()} == {
+    assert {place: one.code for place, one in found.facts.errors.items()} == {
         1: "unreadable" if isinstance(error, MemoryError) else "corrupt"
     }
 
 
 def test_what_is_well_is_hashed_once(photos):
     calls = []
-    hasher = SimpleNamespace(hash_batch=lambda pictures: calls.append(pictures) or SimpleNamespace(errors={}))
+    hasher = SimpleNamespace(hash_batch=lambda pictures: calls.append(pictures) or SimpleNamespace(facts=SimpleNamespace(errors={})))
     hash_or_stop(hasher, [photos["A"]])
     assert calls == [[photos["A"]]]
