@@ -56,9 +56,10 @@ def _of_python(text: str) -> str:
 def _of_java(text: str) -> str:
     """What Spark says of it, and what is behind that."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    gone = next((line for line in lines if any(one in line for one in _WORKER_GONE)), None)
+    gone = next((one for one in _WORKER_GONE if one in text), None)
     if gone is not None:
-        return f"{_plain(gone)}: was it killed for want of memory? Give it more, or fewer tasks at a time"
+        fatal = next((line for line in lines if line.startswith("Fatal Python error")), gone)
+        return f"{fatal}: was the worker killed for want of memory? Give it more, or run fewer tasks at a time"
     # "An error occurred while calling o123.parquet." says nothing.
     lines = [line for line in lines if not line.startswith(("An error occurred while calling", "at ", "..."))]
     known = next((found[1] for line in lines if (found := _KNOWN.search(line))), None)

@@ -69,8 +69,11 @@ def test_of_the_jvms_what_spark_says_and_what_is_behind_it():
 
 
 def test_a_worker_that_is_gone():
-    assert "Python worker exited unexpectedly (crashed)" in cause(SparkError(CRASH))
-    assert "memory" in cause(SparkError(CRASH))
+    assert cause(SparkError(CRASH)).startswith(
+        "Python worker exited unexpectedly: was the worker killed for want of memory"
+    )
+    crash = CRASH.replace("(crashed)", "(crashed): Fatal\nFatal Python error: Segmentation fault")
+    assert cause(SparkError(crash)).startswith("Fatal Python error: Segmentation fault: ")
 
 
 def test_a_full_disk_says_where(tmp_path):
