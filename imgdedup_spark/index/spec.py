@@ -14,7 +14,7 @@ from imgdedup_spark.index.manifest import State
 _SAID = {
     "method": "hashes by {}",
     "model": "--model {}",
-    "pictures": "pictures as rule {} has them",
+    "pictures": "rule {} of what a picture is",
     "background": "--background {}",
     "frames": "--frames {}",
     "decode": "--decode {}",

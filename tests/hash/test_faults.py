@@ -64,6 +64,8 @@ def test_one_pictures_fault_is_its_own(monkeypatch, photos, error):
 
 def test_what_is_well_is_hashed_once(photos):
     calls = []
-    hasher = SimpleNamespace(hash_batch=lambda pictures: calls.append(pictures) or SimpleNamespace(facts=SimpleNamespace(errors={})))
+    hasher = SimpleNamespace(
+        hash_batch=lambda pictures: calls.append(pictures) or SimpleNamespace(facts=SimpleNamespace(errors={}))
+    )
     hash_or_stop(hasher, [photos["A"]])
     assert calls == [[photos["A"]]]

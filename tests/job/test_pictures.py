@@ -1,0 +1,136 @@
+"""What a picture is, as a whole job sees it: one folder of every kind."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.index.manifest import Index
+
+pytestmark = pytest.mark.spark
+
+COLORS = {"blue": (20, 20, 220), "green": (20, 160, 20), "red": (220, 20, 20)}
+
+
+def encoded(picture, file_format="PNG", **options):
+    stream = io.BytesIO()
+    picture.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def opened(data):
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+@pytest.fixture
+def folder(tmp_path, photos):
+    """Pictures of every kind; a name with ``_copy`` is of a duplicate of the name before it."""
+    place = tmp_path / "in"
+    place.mkdir()
+    deep = {letter: np.asarray(opened(photos[letter]).convert("L")).astype(np.uint16) * 220 for letter in "AB"}
+    icons = []
+    for box in ((10, 10, 90, 50), (40, 5, 60, 95)):
+        opacity = Image.new("L", (100, 100), 0)
+        opacity.paste(255, box)
+        icons.append(Image.merge("RGBA", [Image.new("L", (100, 100), 0)] * 3 + [opacity]))
+    white = Image.new("RGB", (100, 100), "white")
+    white.paste(icons[0], mask=icons[0])
+    films = [[opened(photos[letter]).resize((90, 60)) for letter in letters] for letters in ("CDE", "CED")]
+    files = {
+        **{f"deep_{letter}.png": encoded(Image.fromarray(values)) for letter, values in deep.items()},
+        "deep_A_copy.tif": encoded(Image.fromarray(deep["A"]), "TIFF"),
+        "icon_0.png": encoded(icons[0]),
+        "icon_0_copy.png": encoded(white),
+        "icon_1.png": encoded(icons[1]),
+        **{f"{name}.png": encoded(Image.new("RGB", (128, 128), color)) for name, color in COLORS.items()},
+        "blue_copy.jpg": encoded(Image.new("RGB", (70, 300), COLORS["blue"]), "JPEG"),
+        "film_0.gif": encoded(films[0][0], "GIF", save_all=True, append_images=films[0][1:]),
+        "film_1.gif": encoded(films[1][0], "GIF", save_all=True, append_images=films[1][1:]),
+        "photo.jpg": photos["F"],
+        "photo_no_end_copy.jpg": photos["F"][:-2],
+        "z_cut.jpg": photos["F"][:3000],
+    }
+    for name, data in files.items():
+        (place / name).write_bytes(data)
+    return place
+
+
+def name_of(row_id):
+    return row_id.rpartition("/")[2].split("#")[0]
+
+
+def names(result):
+    return {name_of(dropped): name_of(kept) for dropped, kept in result.dropped.items()}
+
+
+COPIES = {
+    "deep_A_copy.tif": "deep_A.png",
+    "icon_0_copy.png": "icon_0.png",
+    "blue_copy.jpg": "blue.png",
+    "photo_no_end_copy.jpg": "photo.jpg",
+}
+
+
+@pytest.mark.parametrize("threshold", [0, 4])
+def test_every_kind_in_one_folder(run, folder, threshold):
+    result = run(folder, "--threshold", threshold, "--frames", "first" if threshold else "all")
+    expected = {**COPIES, "film_1.gif": "film_0.gif"} if threshold else COPIES
+    assert names(result) == expected
+    assert {row["reason"] for row in result.table("duplicates")} == {"same_hash"}
+    assert result.summary["frames"] == 2
+    assert result.summary["images"] == 15
+    assert result.summary["rows_with_errors"] == 1
+    levels = {row["level"]: (name_of(row["id"]), row["error"]) for row in result.table("errors")}
+    assert levels == {"error": ("z_cut.jpg", "truncated"), "warning": ("photo_no_end_copy.jpg", "odd_end")}
+    quality = {name_of(row["id"]): row["quality"] for row in result.table("hashes")}
+    assert quality["z_cut.jpg"] is None
+    assert quality["blue.png"] == quality["red.png"] == 0
+    assert quality["photo.jpg"] >= 50
+
+
+def test_without_tolerance_it_is_an_error(run, folder):
+    result = run(folder, "--no-tolerant", "--on-error", "drop", "--method", "dhash")
+    assert result.summary["rows_dropped_on_error"] == 2
+    assert {row["level"] for row in result.table("errors")} == {"error"}
+
+
+def test_flat_pictures_of_an_index(run, folder, tmp_path):
+    index = tmp_path / "seen"
+    options = ("--threshold", 4, "--index", index)
+    first = run(folder, *options, "--run-id", "one")
+    assert names(first) == {**COPIES, "film_1.gif": "film_0.gif"}
+    again = run(folder, *options, "--run-id", "two")
+    kept = {row["id"] for row in again.table("hashes")} - set(again.dropped)
+    assert [name_of(name) for name in kept] == ["z_cut.jpg"]
+    assert {row["distance"] for row in again.table("duplicates")} == {0}
+    by_name = names(again)
+    assert by_name["red.png"] == "red.png"
+    assert by_name["blue_copy.jpg"] == "blue.png"
+    with pytest.raises(UserError, match="--background"):
+        run(folder, *options, "--background", "black")
+    # As if it had been made before there was such a rule.
+    seen = Index(str(index))
+    state = seen.read()
+    old = {name: value for name, value in state.spec.items() if name not in ("pictures", "background", "frames")}
+    seen.commit(state, replace(state, spec=old))
+    with pytest.raises(UserError, match="rule none of what a picture is"):
+        run(folder, *options)
+
+
+def test_rows_of_several_pictures(run, tmp_path, photos):
+    """A flat picture among others asks for equal ones in all places."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    blue, red = (encoded(Image.new("RGB", (60, 60), COLORS[name])) for name in ("blue", "red"))
+    large = encoded(Image.new("RGB", (90, 40), COLORS["blue"]))
+    rows = [[photos["A"], blue], [photos["A"], red], [photos["A"], large], [blue, photos["A"]], [photos["A"]]]
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"id": list(range(5)), "images": rows}), path)
+    for threshold in (0, 6):
+        assert run(path, "--id-col", "id", "--threshold", threshold).dropped == {2: 0}
