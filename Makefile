@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
 export SPARK_LOCAL_IP ?= 127.0.0.1
+# Two sessions side by side: one plans while the other computes. Each has a JVM of up to 2 GB.
+PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup java demo test test-connect test-3.5 test-models test-matrix lint types format check package bench clean
@@ -47,16 +49,16 @@ demo: setup  ## a small real data set, through spark-submit
 	@$(BIN)/python demo/show.py demo-data/output
 
 test: setup  ## the test suite, on the newest PySpark 4
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-connect: setup  ## the Spark tests again, through Spark Connect
-	IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest -m spark
+	IMGDEDUP_TEST_SPARK=connect $(BIN)/python $(PYTEST) -m spark
 
 test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 3.5
-	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python -m pytest -m spark
+	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python $(PYTEST) -m spark
 
 test-models: java $(VENV_MODELS)/ready  ## the tests of embeddings, with real encoders (installs PyTorch)
-	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python -m pytest tests/kernels/encoders tests/job/test_embeddings_job.py
+	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python $(PYTEST) tests/kernels/encoders tests/job/test_embeddings_job.py
 
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
