@@ -43,6 +43,7 @@ def find_duplicates(
     """
     source = or_nulls(source, named_columns(config))
     prints_of(config).check(source.schema)
+    source.check_ids(config.id_col)
     references = recall(source, config, work, clock, past)
     hashed = look(source, prints_of(config), work, clock, store=store, references=references)
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
@@ -78,6 +79,7 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
     """
     source = or_nulls(source, named_columns(config))
     prints_of(config).check(source.schema)
+    source.check_ids(config.id_col)
     hashed = look(source, prints_of(config), work, clock, store=store)
     with small_shuffles(source.frame.sparkSession, hashed.rows):
         placed = source.placed(hashed.frame, hashed.counts, config.id_col, work.stage)

@@ -8,8 +8,6 @@ plain.
 from __future__ import annotations
 
 import math
-import os
-import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,61 +15,32 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files.failures import FULL, saying_where
+from imgdedup_spark.files.uris import absolute, from_spark, is_local, join, split_uri
 
-# Hadoop's names for what pyarrow calls s3.
-_ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+__all__ = [
+    "LEFT_ALONE_SECONDS", "UnsupportedScheme", "absolute", "also_open_with", "check_workers", "delete", "exists",
+    "from_spark", "is_empty_or_missing", "is_file", "is_link", "is_local", "join", "list_changes", "list_files",
+    "list_names", "list_states", "move_files", "open_fs", "open_output", "read_head", "read_text", "split_uri",
+    "write_text",
+]  # fmt: skip
+
 # Web servers are no storage: nothing here fetches from them, even where fsspec could.
 _WEB = {"http", "https", "ftp", "ftps", "sftp"}
 # File systems whose rename is cheap and whole. The others, object stores, copy to rename.
 _RENAMING = {"file", "hdfs", "viewfs"}
-# As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
-_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
 #: What no run names is deleted when nothing in it has changed for a week: until then it may belong to a run at work.
 LEFT_ALONE_SECONDS = 7 * 24 * 3600
 
 
 class UnsupportedScheme(UserError):
     """Nothing installed here opens URLs of this scheme."""
-
-
-def split_uri(uri: str) -> tuple[str, str, str]:
-    """(scheme, authority, path) of a plain URI; the scheme is ``file`` for local paths, made absolute."""
-    match = _URI.fullmatch(uri) if ":/" in uri else None
-    if match is None:
-        return "file", "", _absolute_path(uri)
-    scheme, authority, path = match[1].lower(), match[2] or "", match[3] or "/"
-    scheme = _ALIASES.get(scheme, scheme)
-    if scheme != "file":
-        return scheme, authority, path
-    if authority not in ("", "localhost"):
-        raise UserError(f"{uri}: a file: URL names no host; write file:/{authority}{path}")
-    return "file", "", _absolute_path(path)
-
-
-def _absolute_path(path: str) -> str:
-    # As Hadoop does, without looking at links: `a/link/..` is `a`. Path.resolve() would follow them.
-    return os.path.abspath(path)  # noqa: PTH100
-
-
-def from_spark(uri: str) -> str:
-    """The plain form of ``_metadata.file_path`` or ``file_name``, percent-encoded except for non-ASCII."""
-    return unquote(uri)
-
-
-def absolute(uri: str) -> str:
-    """The same place whatever the working directory is, which differs between the driver and the workers."""
-    return split_uri(uri)[2] if is_local(uri) else uri
-
-
-def is_local(uri: str) -> bool:
-    return split_uri(uri)[0] == "file"
 
 
 def open_fs(uri: str) -> tuple[fs.FileSystem, str]:
@@ -147,10 +116,6 @@ def _without_spark(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     except Exception as error:  # each backend raises its own kinds
         raise UserError(f"{url} cannot be opened: {first_line(error)}") from error
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
-
-
-def join(uri: str, *names: str) -> str:
-    return "/".join([uri.rstrip("/"), *names])
 
 
 def exists(uri: str) -> bool:

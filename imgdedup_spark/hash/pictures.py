@@ -13,7 +13,7 @@ from imgdedup_spark.hash.prints import MEASURED, other_columns
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
-from imgdedup_spark.read.columns import col, image_column
+from imgdedup_spark.read.columns import image_column
 from imgdedup_spark.read.source import Source
 
 
@@ -30,7 +30,7 @@ def hash_pictures(
     """
     image = image_column(source.schema, config)
     assert image is not None
-    pictures = col(image)
+    pictures = source.pictures(image)
     if isinstance(source.schema[image].dataType, NullType):
         pictures = pictures.cast("binary")
     reader = source.column_reader(image)

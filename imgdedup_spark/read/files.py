@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, ClassVar, TypeVar
 
@@ -16,16 +16,18 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from imgdedup_spark.errors import JobError, UserError, first_line
+from imgdedup_spark.files.listing import Listed
 from imgdedup_spark.files.shares import Share
 from imgdedup_spark.files.storage import from_spark
 from imgdedup_spark.read.columns import col
 from imgdedup_spark.read.listing import Listing, escaped, plain_path, spark_states
 from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
-from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW, FileState, Placed, Source, few
+from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW, FileState, Placed, Source, check_unique, few
 from imgdedup_spark.spark.workspace import Stage
 
 log = logging.getLogger("imgdedup")
 S = TypeVar("S", bound="FileSource")
+NO_OPTIONS: Mapping[str, str] = {}
 #: Scans in one plan. Each costs the driver some milliseconds, and a plan of thousands costs minutes.
 MAX_SCANS = 200
 # Names that no column of a user's has.
@@ -42,12 +44,14 @@ class FileSource(Source):
         absolute: whether ``row`` is the row's number in its file; else it ascends within the part.
         scanner: Spark's name of what reads single files again; None where a table format alone knows how.
         paths: the files of each input, as Spark takes them; none where Spark alone lists them.
+        options: of Spark's reader.
     """
 
     partitioned: bool = False
     absolute: bool = False
     scanner: str | None = None
     paths: tuple[tuple[str, ...], ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     divisible: ClassVar[bool] = True
     #: Whether workers can copy rows as they are into files of the same kind.
@@ -89,7 +93,7 @@ class FileSource(Source):
         """Some files of one input, with ``PLACE``, as ``frame`` has them."""
         assert self.scanner is not None
         paths = [escaped(plain_path(uri)) for uri in uris]
-        reader = self.frame.sparkSession.read.format(self.scanner).schema(self.schema)
+        reader = self.frame.sparkSession.read.format(self.scanner).options(**self.options).schema(self.schema)
         if self.partitioned:
             reader = reader.option("basePath", self.roots[index].folder)
         return reader.load(paths).select("*", self._place(index))
@@ -104,6 +108,10 @@ class FileSource(Source):
         numbers = sorted({one.input for one in files})
         scans = [self.scan(number, [one.uri for one in files if one.input == number]) for number in numbers]
         return replace(self, frame=reduce(DataFrame.unionByName, scans))
+
+    def check_ids(self, id_col: str | None) -> None:
+        if id_col is not None:
+            check_unique(self.frame.select(col(id_col).alias("id")), id_col)
 
     def count(self, prints: DataFrame, *more: Column) -> list[Row]:
         """``rows`` of each part (``input``, ``file``, ``start``, ``length``), ``first``, their smallest mark, and more
@@ -231,42 +239,57 @@ def of_listing(listing: Listing, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def load_files(
-    spark: SparkSession, kind: str, listing: Listing, schema: StructType | None = None, *, base: bool
+    spark: SparkSession,
+    kind: str,
+    listing: Listing,
+    schema: StructType | None = None,
+    *,
+    base: bool,
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> dict[int, DataFrame]:
     """The rows of each input that has files, by its number, as Spark's own reader of this kind reads them.
 
     Args:
         base: whether folders named ``key=value`` add columns.
+        options: of the reader.
 
     Raises:
         UserError: Spark cannot.
     """
     return {
-        index: load(spark, kind, [escaped(one.uri) for one in files], schema, root.folder if base else None)
+        index: load(spark, kind, files, schema, base=root.folder if base else None, options=options)
         for index, (files, root) in enumerate(zip(listing.files, listing.roots, strict=True))
         if files
     }
 
 
 def load(
-    spark: SparkSession, kind: str, paths: Sequence[str], schema: StructType | None = None, base: str | None = None
+    spark: SparkSession,
+    kind: str,
+    files: Sequence[Listed],
+    schema: StructType | None = None,
+    *,
+    base: str | None = None,
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> DataFrame:
     """Files as Spark's own reader of this kind reads them.
 
     Args:
         base: below it folders named ``key=value`` add columns.
+        options: of the reader.
 
     Raises:
         UserError: Spark cannot.
     """
-    reader = spark.read.format(kind)
+    reader = spark.read.format(kind).options(**options)
     if base is not None:
         reader = reader.option("basePath", base)
     if schema is not None:
         reader = reader.schema(schema)
     try:
-        frame = reader.load(list(paths))
+        frame = reader.load([escaped(one.uri) for one in files])
         frame.schema  # noqa: B018 - Spark Connect finds out here what classic Spark finds out above
     except AnalysisException as error:
-        raise UserError(f"--input {paths[0]}{' …' if len(paths) > 1 else ''}: {first_line(error)}") from None
+        shown = f"{files[0].uri}{' …' if len(files) > 1 else ''}"
+        raise UserError(f"--input {shown}: {first_line(error)}") from None
     return frame

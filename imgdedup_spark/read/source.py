@@ -96,6 +96,10 @@ class Source:
         """Of everything that can be read from a row, for the checks at the door."""
         return self.frame.drop(PLACE, ID).schema
 
+    def pictures(self, name: str) -> Column:
+        """A column of pictures, in a form that the workers know."""
+        return col(name)
+
     def column_reader(self, column: str) -> ColumnReader | None:
         """What reads pictures in the workers themselves; None where Spark must bring them."""
         return None
@@ -125,6 +129,11 @@ class Source:
             of = F.col(PLACE)["input"] if PLACE in prints.columns else F.lit(None).cast("int")
         return prints.groupBy(of.alias(INPUT)).agg(F.count(F.lit(1)).alias("rows"), *more).collect()
 
+    def check_ids(self, id_col: str | None) -> None:
+        """Raises:
+        UserError: the column's values repeat or are null; of a DataFrame, ``placed`` finds that out.
+        """
+
     def placed(self, prints: DataFrame, counts: Sequence[Row], id_col: str | None, stage: Stage) -> Placed:
         """The prints with ``id``, ``order`` and, where it is known, ``input``; without their place.
 
@@ -141,7 +150,7 @@ class Source:
         if has_place:
             prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
         if not self.unique_ids:
-            _check_ids(prints, id_col)
+            check_unique(prints, id_col)
         if not has_place and isinstance(prints.schema["id"].dataType, LongType | IntegerType | ShortType | ByteType):
             return Placed(self, prints.withColumn(ORDER, F.col("id").cast("long")), id_col)
         terms = [F.col(PLACE)[part] for part in ("input", "file", "row")] if has_place else []
@@ -230,7 +239,7 @@ def few(numbers: DataFrame, count: int) -> DataFrame:
     return F.broadcast(numbers) if count <= BROADCAST_KEYS * 20 else numbers
 
 
-def _check_ids(prints: DataFrame, id_col: str | None) -> None:
+def check_unique(prints: DataFrame, id_col: str | None) -> None:
     bad = prints.groupBy("id").count().where("id is null or count > 1").limit(1).collect()
     if bad:
         value, rows = bad[0]["id"], bad[0]["count"]

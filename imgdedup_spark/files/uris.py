@@ -1,0 +1,51 @@
+"""Paths and URLs as users write them, taken apart as Hadoop does."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote
+
+from imgdedup_spark.errors import UserError
+
+# Hadoop's names for what pyarrow calls s3.
+_ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+# As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
+
+
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """(scheme, authority, path) of a plain URI; the scheme is ``file`` for local paths, made absolute."""
+    match = _URI.fullmatch(uri) if ":/" in uri else None
+    if match is None:
+        return "file", "", _absolute_path(uri)
+    scheme, authority, path = match[1].lower(), match[2] or "", match[3] or "/"
+    scheme = _ALIASES.get(scheme, scheme)
+    if scheme != "file":
+        return scheme, authority, path
+    if authority not in ("", "localhost"):
+        raise UserError(f"{uri}: a file: URL names no host; write file:/{authority}{path}")
+    return "file", "", _absolute_path(path)
+
+
+def _absolute_path(path: str) -> str:
+    # As Hadoop does, without looking at links: `a/link/..` is `a`. Path.resolve() would follow them.
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def from_spark(uri: str) -> str:
+    """The plain form of ``_metadata.file_path`` or ``file_name``, percent-encoded except for non-ASCII."""
+    return unquote(uri)
+
+
+def absolute(uri: str) -> str:
+    """The same place whatever the working directory is, which differs between the driver and the workers."""
+    return split_uri(uri)[2] if is_local(uri) else uri
+
+
+def is_local(uri: str) -> bool:
+    return split_uri(uri)[0] == "file"
+
+
+def join(uri: str, *names: str) -> str:
+    return "/".join([uri.rstrip("/"), *names])
