@@ -30,7 +30,6 @@ __all__ = [
     "list_names", "list_states", "move_files", "open_fs", "open_output", "read_head", "read_text", "split_uri",
     "write_text",
 ]  # fmt: skip
-
 # Web servers are no storage: nothing here fetches from them, even where fsspec could.
 _WEB = {"http", "https", "ftp", "ftps", "sftp"}
 # File systems whose rename is cheap and whole. The others, object stores, copy to rename.

@@ -15,7 +15,8 @@ __all__ = ["RULE", "as_seen", "ground_color", "is_deep", "values"]
 #: Raised whenever the same file may get another hash: hashes made by different rules are never compared.
 RULE = 2
 _Color = tuple[int, int, int]
-_ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+_PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
+_ALPHA_MODES = ("RGBA", "LA", "PA", *_PREMULTIPLIED)
 
 
 def ground_color(name: str) -> _Color:
@@ -40,7 +41,7 @@ def as_seen(picture: Image.Image, ground: _Color) -> Image.Image:
     if is_deep(picture):
         picture = Image.fromarray(_in_eight_bits(np.asarray(picture)))
     if alpha is None:
-        return picture
+        return _colors(picture) if picture.mode in _PREMULTIPLIED else picture
     laid = Image.new("RGB", picture.size, ground)
     laid.paste(_colors(picture), mask=alpha)
     return laid
@@ -73,8 +74,8 @@ def _colors(picture: Image.Image) -> Image.Image:
     """In mode ``RGB``, transparency dropped."""
     if picture.mode == "RGB":
         return picture
-    if picture.mode in ("RGBa", "La"):  # premultiplied
-        picture = picture.convert("RGBA" if picture.mode == "RGBa" else "LA")
+    if picture.mode in _PREMULTIPLIED:
+        picture = picture.convert(_PREMULTIPLIED[picture.mode])
     return picture.convert("RGB")
 
 
@@ -103,11 +104,12 @@ def _keyed_alpha(picture: Image.Image, clear: Any) -> Image.Image | None:
         if not isinstance(clear, int):
             return None
         return Image.fromarray(np.where(np.asarray(picture) == clear, 0, 255).astype(np.uint8))
-    if picture.mode not in ("1", "L", "RGB", "P"):
-        return None
-    if isinstance(clear, tuple) and max(clear) > 255:  # of a 16-bit picture, whose colors Pillow has cut to 8 bits
-        return None
-    return picture.convert("RGBA").getchannel("A")
+    if picture.mode == "RGB":
+        # More than 255: of a 16-bit picture, whose colors Pillow has cut to 8 bits.
+        known = isinstance(clear, tuple) and max(clear) <= 255
+    else:
+        known = picture.mode == "P" or (picture.mode in ("1", "L") and isinstance(clear, int))
+    return picture.convert("RGBA").getchannel("A") if known else None
 
 
 def _at_own_depth(plane: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any]]:

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 from imgdedup_spark.kernels.hashes.grids import fast_side
-from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.decode import READING, Picture, Reading
 from imgdedup_spark.kernels.pictures.trouble import quiet
 
 SAMPLES = {
@@ -204,6 +204,11 @@ FUZZED = [
     for pair, data in files(picture).items()
     if pair[0] in ("RGB", "P", "RGBA", "CMYK")
 ] + [data for name, data in SAMPLES.items() if name in ("AVIF", "JPEG2000", "ICO", "TGA")]
+FUZZED += [
+    encoded(first.resize((60, 40)), name, save_all=True, append_images=[one.resize((60, 40)) for one in rest])
+    for first, *rest in (photographs()[:3],)
+    for name in ("GIF", "PNG", "WEBP", "TIFF")
+]
 
 
 @settings(max_examples=300, deadline=None)
@@ -216,9 +221,10 @@ def test_mutated_files_never_raise_anything_else(data: st.DataObject) -> None:
         mutant[place] = data.draw(st.integers(0, 255))
     length = data.draw(st.one_of(st.just(len(mutant)), st.integers(0, len(mutant))))
     batch = [bytes(mutant[:length])]
-    for decode in ("fast", "exact"):
+    for decode, reading in (("fast", READING), ("exact", Reading(frames="all", tolerant=False))):
         # A small limit keeps mutated sizes from costing seconds.
-        hasher = Hasher([HashSpec("dhash"), HashSpec("pixels")], decode, max_pixels=1_000_000)  # type: ignore[arg-type]
+        specs = [HashSpec("dhash"), HashSpec("pixels")]
+        hasher = Hasher(specs, decode, max_pixels=1_000_000, reading=reading)  # type: ignore[arg-type]
         first, second = hasher.hash_batch(batch), hasher.hash_batch(batch)
         assert first.hashes == second.hashes
         assert [(e.code, e.message) for e in first.errors.values()] == [

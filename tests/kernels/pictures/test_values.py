@@ -183,6 +183,15 @@ def test_pixels_of_every_form_of_transparency() -> None:
     assert hashes([encoded(icon(0), "PNG")]) != hashes([encoded(on("white", icon(0)), "PNG")])
 
 
+def test_a_transparent_color_of_an_animation() -> None:
+    frames = [icon(number) for number in range(4)]
+    for name, options in (("GIF", {"disposal": 2}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})):
+        data = encoded(frames[0], name, save_all=True, append_images=frames[1:], **options)
+        for frame, shape in zip(Picture(data).sequence(), frames, strict=True):
+            if name != "PNG":  # whose frames are painted over each other
+                assert np.array_equal(np.asarray(frame.rgb()), np.asarray(on("white", shape)))
+
+
 def test_opacity_that_says_nothing() -> None:
     plain = photographs()[0]
     full = plain.copy()
