@@ -22,7 +22,7 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.hash.pictures import hash_pictures
 from imgdedup_spark.hash.prints import MEASURED, Prints, other_columns, reading_spec
-from imgdedup_spark.hash.problems import problem
+from imgdedup_spark.hash.problems import has_errors, problem
 from imgdedup_spark.hash.worker import Rows
 from imgdedup_spark.kernels.arrow import binary_to_lists, lists_to_binary
 from imgdedup_spark.kernels.encoders.embedder import Embedder, Encoder, normalised
@@ -98,7 +98,7 @@ class Vectors(Prints):
         message = F.concat(F.lit("the vector has "), self.sizes(), F.lit(f" numbers and others have {most}"))
         errors = F.when(other, problem("bad_vector", message)).otherwise(F.col("errors"))
         frame = frame.withColumn("errors", errors)
-        return frame.withColumn("vector", F.when(~other, F.col("vector")))
+        return frame.withColumn("vector", F.when(~has_errors(), F.col("vector")))
 
     def _key(self) -> Column:
         return F.col("vector")

@@ -50,7 +50,7 @@ def test_deduplicate(frame):
     assert {row.id: row.kept_id for row in result.duplicates.collect()} == {3: 0, 4: 1, 5: 2, 6: 2}
     assert [(row.kept.id, row.dropped.id, row.group_size) for row in result.pairs(1).collect()] == [(2, 5, 3)]
     assert result.errors.count() == 0
-    assert result.hashes.columns == ["id", "imagehash", "texthash", "width", "height", "bytes"]
+    assert result.hashes.columns == ["id", "imagehash", "texthash", "width", "height", "bytes", "quality"]
     assert result.summary()["rows_kept"] == 3
     result.close()
 
