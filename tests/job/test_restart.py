@@ -315,7 +315,7 @@ def test_what_a_killed_run_had_finished_is_taken_over_with_the_same_data_alone(
     # The input is as the last attempt has seen it: nothing is done again.
     with monkeypatch.context() as patch:
         patch.setattr(everything, "write_kept", None)
-        result = run(three_files, *options[: 6 if beside else None], output="out")
+        result = run(three_files, *options[: 8 if beside else None], output="out")
     assert result.ids() == [1, 2, 3, 4, 5, 7] and result.summary["rows_in"] == 7
     assert indexed(tmp_path / "index") == list("123457")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
