@@ -23,7 +23,7 @@ EXAMPLES = 5
 _COMPRESSED = frozenset({"gz", "bz2", "zst", "lz4", "snappy", "deflate"})
 # What Spark, Hadoop and table formats leave beside their data.
 _BOOKKEEPING = re.compile(
-    r"_SUCCESS|_(common_)?metadata|_(started|committed)_.*|_temporary|_delta_log|_spark_metadata|_staging"
+    r"_SUCCESS|_(common_)?metadata|_(started|committed)_.*|_temporary|_delta_log|_spark_metadata|_staging|_imgdedup-.*"
 )
 _MAGIC = re.compile(r"[*?\[{]")
 
