@@ -86,5 +86,5 @@ def _kind_of(listing: Listing) -> str:
         return "images"
     shown = ", ".join(sorted(f".{one}" for one in endings if one)[:5]) or "no ending"
     if not any(listing.files):
-        raise UserError(f"{where}: holds no file that can be read; passed over {listing.passed or 'nothing'}")
+        raise UserError(f"{where}: matches no file that can be read; passed over: {listing.passed or 'nothing'}")
     raise UserError(f"{where}: cannot tell the format from {shown}; say it with --input-format")

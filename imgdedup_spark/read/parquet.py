@@ -55,11 +55,7 @@ class ParquetFiles(FileSource):
     copied: ClassVar[bool] = True
 
     def column_reader(self, column: str) -> ColumnReader | None:
-        try:
-            storage.check_workers(self.roots[0].read)
-        except UserError:
-            return None
-        return ColumnReader(column)
+        return ColumnReader(column) if _workers_open(self.roots[0].read) else None
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,14 @@ class ReadParquet(ParquetFiles):
         return replace(self, units=units, frame=_frame(self.frame.sparkSession, units, self.united))
 
 
+def _workers_open(uri: str) -> bool:
+    try:
+        storage.check_workers(uri)
+    except UserError:
+        return False
+    return True
+
+
 def is_parquet(file: Listed) -> bool:
     """Whether a file is one by its ending or, where it has none, by its first bytes."""
     name = file.name.rpartition("/")[2]
@@ -107,13 +111,8 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     Raises:
         UserError: a file cannot be read, or columns cannot be united.
     """
-    listed = {one.uri: one for files in listing.files for one in files}
-    try:
-        for root in listing.roots:
-            storage.check_workers(root.folder)
-        footers = read_footers([uri for uri, one in listed.items() if one.size])
-    except storage.UnsupportedScheme:
-        footers = {}
+    sized = [one.uri for files in listing.files for one in files if one.size]
+    footers = read_footers(sized) if all(_workers_open(root.folder) for root in listing.roots) else {}
     schemas = {uri: footer.schema for uri, footer in footers.items()}
     if schemas and not _is_for_spark(listing, list(schemas.values())):
         return _read_by_workers(spark, listing, footers, unite(schemas))

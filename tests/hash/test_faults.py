@@ -50,7 +50,8 @@ def test_one_pictures_fault_is_its_own(monkeypatch, photos, error):
     real = Image.open
 
     def sometimes(stream, **how):
-        if stream.getvalue() == photos["B"]:
+        # The file itself, and what is mended of it.
+        if photos["B"][-200:-100] in stream.getvalue():
             raise error
         return real(stream, **how)
 
