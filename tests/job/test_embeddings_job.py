@@ -153,20 +153,21 @@ def test_three_days_are_as_one_run_over_all(run, tmp_path):
 
 
 def test_an_index_is_of_one_model(tmp_path):
+    from imgdedup_spark.hash.stage import prints_of
     from imgdedup_spark.index.manifest import State
     from imgdedup_spark.index.spec import check_spec, fingerprint_spec
 
     for folder, text in (("a", "one"), ("b", "two"), ("c", "one")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "model.onnx").write_text(text)
-    a, b, c = (DedupConfig(method="clip", model=str(tmp_path / folder / "model.onnx")) for folder in "abc")
+    a, b, c = (prints_of(DedupConfig(method="clip", model=str(tmp_path / folder / "model.onnx"))) for folder in "abc")
     state = State(1, fingerprint_spec(a))
     check_spec(state, c, "--index i")
     for other, said in [(b, "--model"), (DedupConfig(method="clip"), "clip-vit"), (DedupConfig(), "hashes by clip")]:
         with pytest.raises(UserError, match=said):
-            check_spec(state, other, "--index i")
+            check_spec(state, other if other is b else prints_of(other), "--index i")
     with pytest.raises(UserError, match="ready vectors"):
-        check_spec(state, DedupConfig(method="clip", embedding_col="v"), "--index i")
+        check_spec(state, prints_of(DedupConfig(method="clip", embedding_col="v")), "--index i")
 
 
 def test_from_python(spark):

@@ -179,6 +179,8 @@ def test_dense_sets_cost_no_pairs() -> None:
 def test_kernels_compile_where_numba_cannot_cache(tmp_path: Path, packed: bool) -> None:
     folder = "imgdedup_spark/kernels/hamming"
     sources = {"imgdedup_spark/__init__.py": "", "imgdedup_spark/kernels/__init__.py": ""}
+    compiled = "imgdedup_spark/kernels/compiled.py"
+    sources[compiled] = (ROOT / compiled).read_text()
     files = [ROOT / "imgdedup_spark/kernels/compiled.py", *(ROOT / folder).glob("*.py")]
     sources |= {str(file.relative_to(ROOT)): file.read_text() for file in files}
     if packed:
@@ -192,7 +194,8 @@ def test_kernels_compile_where_numba_cannot_cache(tmp_path: Path, packed: bool) 
         for name, text in sources.items():
             (place / name).write_text(text)
         # A file where the cache folder would be: no user, not even root, can make it.
-        (place / folder / "__pycache__").write_text("")
+        for one in (place / folder, place / folder.rpartition("/")[0]):
+            (one / "__pycache__").write_text("")
     script = (
         "import numpy as np\n"
         "from imgdedup_spark.kernels.hamming.bits import permute_bits\n"
