@@ -52,7 +52,7 @@ test: setup  ## the test suite, on the newest PySpark 4
 	$(BIN)/python $(PYTEST)
 
 test-connect: setup  ## the Spark tests again, through Spark Connect
-	IMGDEDUP_TEST_SPARK=connect $(BIN)/python $(PYTEST) -m spark
+	IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest -m spark  # one server has the port
 
 test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 3.5
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python $(PYTEST) -m spark
