@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.hash.failing import nearly_all_failed, stop_on_errors
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
 from imgdedup_spark.hash.prints import Prints, Tally, tally
@@ -168,15 +169,7 @@ def _split(spark: SparkSession, files: Sequence[File]) -> list[list[File]]:
     most = WAVES * _bytes(str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m")))
     if sum(file[3] for file in files) > most:
         most *= parallelism(spark)
-    groups: list[list[File]] = []
-    room = 0
-    for file in files:
-        if not groups or file[3] > room:
-            groups.append([])
-            room = most
-        groups[-1].append(file)
-        room -= file[3]
-    return groups
+    return list(grouped(files, lambda file: file[3], most))
 
 
 def _bytes(setting: str) -> int:
