@@ -104,7 +104,7 @@ def test_a_million_rows_of_one_hash_make_no_hot_task(tmp_path):
     rows = 1_000_000
     hashes = pa.array(["00000000000000ff"]).take(pa.array(np.zeros(rows, np.int64)))
     pq.write_table(pa.table({"id": np.arange(rows), "h": hashes}), tmp_path / "in.parquet", row_group_size=50_000)
-    # As many partitions after a shuffle as read about as much as one of the file does: one merged of them all is no hot task.
+    # As many partitions after a shuffle as read about as much as one of the file: one merged of all is no hot task.
     evenly = {"spark.sql.shuffle.partitions": "8", "spark.sql.adaptive.coalescePartitions.enabled": "false"}
     conf = logged(tmp_path / "log") | evenly | {"spark.master": "local[2]", "spark.sql.files.maxPartitionBytes": "400k"}
     options = ("--hash-col", "h", "--id-col", "id", "--output", tmp_path / "out")
