@@ -3,22 +3,29 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.hash import small
+from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.stage import Hashed, Rest, hash_rows, prints_of
 from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.index.references import NOTHING, Past, References, gather
+from imgdedup_spark.keep.at_once import AtOnce, decide_at_once
+from imgdedup_spark.keep.at_once import References as Earlier
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.keep.rank import ranked
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.match.decided import Decided
 from imgdedup_spark.read.columns import named_columns
-from imgdedup_spark.read.source import ORDER, Source, or_nulls
+from imgdedup_spark.read.source import ORDER, Placed, Source, or_nulls
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
 
@@ -49,11 +56,18 @@ def find_duplicates(
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):
         with clock.stage("match") as entry:
-            placed = source.placed(hashed.frame, hashed.counts, config.id_col, work.stage)
-            rows = ranked(hashed.prints.keyed(placed.prints), config, work.stage)
-            decided = decide(rows, hashed.prints, work.stage, references)
-            entry["rows"] = decided.count
+            placed, table = place(source, hashed, config.id_col, work)
+            decided_here = None if table is None else _at_once(table, hashed.prints, references)
+            if decided_here is not None:
+                entry["rows"] = len(decided_here.rows)
+            else:
+                rows = ranked(hashed.prints.keyed(placed.prints), config, work.stage)
+                decided = decide(rows, hashed.prints, work.stage, references)
+                entry["rows"] = decided.count
         with clock.stage("keep") as entry:
+            if decided_here is not None:
+                entry["rows"] = len(decided_here.dropped)
+                return _found_at_once(placed, hashed, config, references, decided_here, work)
             dropped = work.stage("dropped", dropped_rows(rows, decided, hashed.prints, references))
             entry["rows"] = count = dropped.count()
     return Found(
@@ -82,10 +96,60 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
     source.check_ids(config.id_col)
     hashed = look(source, prints_of(config), work, clock, store=store)
     with small_shuffles(source.frame.sparkSession, hashed.rows):
-        placed = source.placed(hashed.frame, hashed.counts, config.id_col, work.stage)
+        placed, _ = place(source, hashed, config.id_col, work)
         rows = ranked(hashed.prints.keyed(placed.prints), config, work.stage).select(ORDER, "rank")
     nothing = rows.limit(0).select(ORDER)
     return Found(placed, hashed.prints, config, hashed.tallies, rows, nothing, 0, plan={})
+
+
+def place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -> tuple[Placed, pa.Table | None]:
+    """The source with its rows numbered; and their prints in the driver, if they are few hashes.
+
+    Raises:
+        UserError: ids repeat or are null, so that they name no row.
+    """
+    spark = source.frame.sparkSession
+    if hashed.table is not None:
+        local = partial(work.local, spark)
+        found = source.placed_in_driver(hashed.frame, hashed.table, hashed.counts, id_col, local)
+        if found is not None:
+            return found.placed, found.table
+    placed = source.placed(hashed.frame, hashed.counts, id_col, work.stage)
+    few = isinstance(hashed.prints, Hashes) and hashed.rows <= small.MOST_ROWS
+    return placed, small.collect(placed.prints) if few else None
+
+
+def _at_once(table: pa.Table, prints: Prints, references: References | None) -> AtOnce | None:
+    assert isinstance(prints, Hashes)
+    if references is None:
+        return decide_at_once(table, prints, None)
+    if len(table) + references.rows > small.MOST_ROWS:
+        return None
+    return decide_at_once(table, prints, Earlier(small.collect(references.frame), references.index_base))
+
+
+def _found_at_once(
+    placed: Placed,
+    hashed: Hashed,
+    config: DedupConfig,
+    references: References | None,
+    decided: AtOnce,
+    work: Workspace,
+) -> Found:
+    spark = placed.source.frame.sparkSession
+    rows, dropped = (work.local(spark, name, getattr(decided, name)) for name in ("rows", "dropped"))
+    return Found(
+        placed,
+        hashed.prints,
+        config,
+        hashed.tallies,
+        rows,
+        dropped,
+        len(decided.dropped),
+        decided.plan,
+        references,
+        at_once=decided,
+    )
 
 
 def recall(source: Source, config: DedupConfig, work: Workspace, clock: Clock, past: Past) -> References | None:

@@ -51,7 +51,7 @@ def find_in_stages(
             step.check(source.schema)
     found = find_duplicates(source, steps[0].config, work, clock, past, store)
     dropped = found.dropped.withColumn("stage", F.lit(1)).withColumn("via_order", F.lit(None).cast("bigint"))
-    found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan})
+    found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan}, at_once=None)
     for number, step in enumerate(steps[1:], 2):
         found = _next(found, step, number, work, clock, store)
     return found

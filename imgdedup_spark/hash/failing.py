@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.config.dedup import DedupConfig
@@ -16,7 +17,7 @@ from imgdedup_spark.hash.problems import errors_only, failed
 FEWEST_ALIKE, SHARE_ALIKE = 20, 0.95
 
 
-def nearly_all_failed(counts: Sequence[Row]) -> bool:
+def nearly_all_failed(counts: Sequence[Any]) -> bool:
     """Whether so many pictures are unreadable that it may not be their own fault.
 
     Args:
@@ -26,7 +27,7 @@ def nearly_all_failed(counts: Sequence[Row]) -> bool:
     return images >= FEWEST_ALIKE and errors >= SHARE_ALIKE * images
 
 
-def stop_on_errors(prints: DataFrame, config: DedupConfig, counts: Sequence[Row]) -> None:
+def stop_on_errors(prints: DataFrame, config: DedupConfig, counts: Sequence[Any]) -> None:
     """Args:
         counts: of the prints.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType, StructField
 
@@ -47,7 +47,7 @@ class Hashes(Prints):
     def sizes(self) -> Column:
         return F.length("imagehash")
 
-    def measured(self, frame: DataFrame, counts: Sequence[Row], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
+    def measured(self, frame: DataFrame, counts: Sequence[Any], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
         return frame, self
 
     def digits(self) -> list[int | None]:
@@ -127,7 +127,7 @@ class ReadyHashes(Hashes):
     def sized(self, fewest: int, most: int) -> Prints:
         return replace(self, size=fewest if fewest == most > 0 else None)
 
-    def measured(self, frame: DataFrame, counts: Sequence[Row], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
+    def measured(self, frame: DataFrame, counts: Sequence[Any], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
         if not self.is_near():
             return frame, self
         ranges = [one for one in (size_range(counts), known) if one != (0, 0)]

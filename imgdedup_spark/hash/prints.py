@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -128,7 +128,7 @@ class Prints(ABC):
         return self
 
     @abstractmethod
-    def measured(self, frame: DataFrame, counts: Sequence[Row], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
+    def measured(self, frame: DataFrame, counts: Sequence[Any], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
         """Prints that can be compared, and these prints with their size.
 
         Args:
@@ -230,7 +230,7 @@ class Tally:
     animated: int = 0
 
 
-def tally(counts: Iterable[Row]) -> dict[int | None, Tally]:
+def tally(counts: Iterable[Any]) -> dict[int | None, Tally]:
     """By number of the input; None where rows do not know theirs.
 
     Args:
@@ -248,7 +248,7 @@ def tally(counts: Iterable[Row]) -> dict[int | None, Tally]:
     return found
 
 
-def size_range(counts: Iterable[Row]) -> tuple[int, int]:
+def size_range(counts: Iterable[Any]) -> tuple[int, int]:
     """The fewest and the most of the prints' sizes; (0, 0) without any."""
     sizes = [one for row in counts for one in (row["fewest"], row["most"]) if one is not None]
     return (min(sizes), max(sizes)) if sizes else (0, 0)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pyspark.sql import DataFrame, Row, SparkSession
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.files.shares import grouped
+from imgdedup_spark.hash import small
 from imgdedup_spark.hash.failing import nearly_all_failed, stop_on_errors
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
 from imgdedup_spark.hash.prints import Prints, Tally, tally
+from imgdedup_spark.hash.small import counts_of, read_prints
 from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
@@ -34,13 +37,15 @@ class Hashed:
         prints: what rows are compared by, with what only the data tell.
         counts: how many they are, as ``Source.count`` has them.
         files_reused: files whose prints were stored.
+        table: the same prints in the driver, if they are few and it could read them.
     """
 
     frame: DataFrame
     prints: Prints
-    counts: Sequence[Row]
+    counts: Sequence[Mapping[str, Any]]
     files_reused: int = 0
     tallies: dict[int | None, Tally] = field(default_factory=dict)
+    table: pa.Table | None = None
 
     @property
     def rows(self) -> int:
@@ -89,7 +94,9 @@ def hash_rows(
         JobError: ``on_error`` is ``fail`` and a picture is unreadable.
     """
 
-    def count(frame: DataFrame) -> list[Row]:
+    def count(frame: DataFrame, table: pa.Table | None = None) -> list[Any]:
+        if table is not None:
+            return counts_of(table, source.count_by)
         # What is left of a source is in no parts.
         aggregates = prints.aggregates()
         return source.count(frame, *aggregates) if rest is None else Source.count(source, frame, *aggregates)
@@ -99,15 +106,16 @@ def hash_rows(
         measured, prints = prints.measured(made.frame, made.counts, known)
         counts = made.counts if measured is made.frame else count(measured)
     stop_on_errors(measured, prints.config, counts)
-    return Hashed(measured, prints, counts, made.reused, tally(counts))
+    return Hashed(measured, prints, counts, made.reused, tally(counts), made.table)
 
 
 class _Made(NamedTuple):
     """Prints, what was counted of them, and how many files needed no hashing."""
 
     frame: DataFrame
-    counts: list[Row]
+    counts: list[Any]
     reused: int = 0
+    table: pa.Table | None = None
 
 
 def _stored(
@@ -116,7 +124,7 @@ def _stored(
     stage: Stage,
     store: PrintStore | None,
     rest: Rest | None,
-    count: Callable[[DataFrame], list[Row]],
+    count: Callable[..., list[Any]],
 ) -> _Made:
     """Prints, read back from where they are stored."""
     spark = source.frame.sparkSession
@@ -139,10 +147,15 @@ def _stored(
         frames = [group.read(spark, schema) for group in same]
         portions = [] if same else [files]
     by_file = dict(zip(files, states, strict=True))
-    counts = count(reduce(DataFrame.unionByName, frames)) if frames else []
+    # What other tables than hashes hold, and what is left of a source, Spark counts.
+    readable = isinstance(prints, Hashes) and rest is None
+    whole = readable and all(group.holds(pairs) for group, pairs in found)
+    tables = [read_prints(group.folder) if whole else None for group, _ in found]
+    counts = _counted(frames, tables, count)
 
-    def lasting(written: DataFrame, files: Sequence[File]) -> Sequence[File]:
-        here = count(written)
+    def lasting(written: DataFrame, folder: str, files: Sequence[File]) -> Sequence[File]:
+        tables.append(read_prints(folder) if readable else None)
+        here = count(written, tables[-1])
         counts.extend(here)
         return _lasting(source, files, here)
 
@@ -151,10 +164,21 @@ def _stored(
         groups.append(store.add(prints.make(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})
-    return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing))
+    few = [table for table in tables if table is not None]
+    table = pa.concat_tables(few) if len(few) == len(tables) and sum(map(len, few)) <= small.MOST_ROWS else None
+    return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing), table)
 
 
-def _lasting(source: Source, files: Sequence[File], counts: Sequence[Row]) -> Sequence[File]:
+def _counted(
+    frames: Sequence[DataFrame], tables: Sequence[pa.Table | None], count: Callable[..., list[Any]]
+) -> list[Any]:
+    few = [table for table in tables if table is not None]
+    if not frames:
+        return []
+    return count(reduce(DataFrame.unionByName, frames), pa.concat_tables(few) if len(few) == len(frames) else None)
+
+
+def _lasting(source: Source, files: Sequence[File], counts: Sequence[Mapping[str, Any]]) -> Sequence[File]:
     """The files whose prints depend on their bytes alone: not on what could not be had when they were made, nor on what
     had all of them fail."""
     passing = [one for one in counts if one["momentary"]]

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
@@ -50,6 +50,15 @@ class Group:
         """All of its prints."""
         return spark.read.schema(schema).parquet(self.folder)
 
+    def holds(self, pairs: Mapping[File, File]) -> bool:
+        """Whether these are all of its prints, in the places that they had.
+
+        Args:
+            pairs: as ``read_as`` takes them.
+        """
+        same = all(old[1] == new[1] for old, new in pairs.items())
+        return self.whole and same and (not pairs or len(pairs) == len(self.files))
+
     def read_as(self, pairs: dict[File, File], spark: SparkSession, schema: StructType) -> DataFrame:
         """Its prints of some of its files, as those of the inputs that they are now.
 
@@ -57,8 +66,8 @@ class Group:
             pairs: a file as it is stored → as it is now.
         """
         prints = self.read(spark, schema)
-        # All of them, in the places that they had: no join, which every later reading would repeat.
-        if self.whole and len(pairs) == len(self.files) and all(old[1] == new[1] for old, new in pairs.items()):
+        # No join, which every later reading would repeat.
+        if self.holds(pairs):
             return prints
         rows = [(old[1], old[2], new[1]) for old, new in pairs.items()]
         table = spark.createDataFrame(rows, "__old int, __file string, __new int")
@@ -88,17 +97,21 @@ class PrintStore:
         return found
 
     def add(
-        self, frame: DataFrame, files: Sequence[File], lasting: Callable[[DataFrame, Sequence[File]], Sequence[File]]
+        self,
+        frame: DataFrame,
+        files: Sequence[File],
+        lasting: Callable[[DataFrame, str, Sequence[File]], Sequence[File]],
     ) -> Group:
         """Writes and commits a group.
 
         Args:
-            lasting: of which of these files the prints, which it gets to see, hold for later runs too.
+            lasting: of which of these files the prints, which it gets to see with the folder that they are in, hold
+                for later runs too.
         """
         folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
         frame.write.mode("overwrite").parquet(folder)
         prints = frame.sparkSession.read.schema(frame.schema).parquet(folder)
-        known = tuple(lasting(prints, files))
+        known = tuple(lasting(prints, folder, files))
         group = Group(folder, known, made, whole=len(known) == len(files))
         content = {"files": known, "made": made, "whole": group.whole}
         storage.write_text(folder + ".json", json.dumps(content) + "\n")

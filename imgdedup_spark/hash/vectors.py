@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, BinaryType, FloatType, StructField, StructType
 
@@ -72,7 +72,7 @@ class Vectors(Prints):
     def sizes(self) -> Column:
         return F.expr("length(vector) div 4 div images").cast("int")
 
-    def measured(self, frame: DataFrame, counts: Sequence[Row], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
+    def measured(self, frame: DataFrame, counts: Sequence[Any], known: tuple[int, int]) -> tuple[DataFrame, Prints]:
         """As ``Prints.measured``; embeddings of another length than most become errors."""
         extremes = {one for row in counts for one in (row["fewest"], row["most"]) if one is not None}
         rows = dict.fromkeys(extremes, 1)

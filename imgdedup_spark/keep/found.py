@@ -13,6 +13,7 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.hash.prints import Prints, Tally
 from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.index.references import References
+from imgdedup_spark.keep.at_once import AtOnce
 from imgdedup_spark.read.source import ORDER, Placed, Source
 from imgdedup_spark.spark.joins import keepers
 
@@ -33,6 +34,7 @@ class Found:
         plan: how near-duplicates were searched.
         references: what was there before the run.
         highest: ``order`` and ``max_similarity``, if asked for.
+        at_once: the same decisions in the driver, if the run was small enough.
         vectors: ``order`` and ``vector``, where ``prints`` has no vectors of its own.
     """
 
@@ -47,6 +49,7 @@ class Found:
     references: References | None = None
     highest: DataFrame | None = None
     vectors: DataFrame | None = None
+    at_once: AtOnce | None = None
 
     @property
     def source(self) -> Source:

@@ -36,13 +36,17 @@ def by_input_order(config: DedupConfig) -> bool:
     return not config.keep_terms
 
 
-def _terms(config: DedupConfig) -> dict[str, Column]:
-    """The columns that ``--keep`` sorts by before input order, and how. A row without a value is never preferred for
-    it."""
+def sort_terms(config: DedupConfig) -> dict[str, bool]:
+    """The columns of prints that ``--keep`` sorts by before input order, and whether downwards. A row without a value
+    is never preferred for it."""
     names = list(row_terms(config))
-    found: dict[str, Column] = {}
+    found: dict[str, bool] = {}
     for term in config.keep_terms:
         name = f"term{names.index(term.column)}" if term.column in names else term.column
-        column = F.col(name)
-        found.setdefault(name, column.desc_nulls_last() if term.descending else column.asc_nulls_last())
+        found.setdefault(name, term.descending)
     return found
+
+
+def _terms(config: DedupConfig) -> dict[str, Column]:
+    terms = sort_terms(config).items()
+    return {name: F.col(name).desc_nulls_last() if down else F.col(name).asc_nulls_last() for name, down in terms}

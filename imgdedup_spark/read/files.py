@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, ClassVar, TypeVar
 
+import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -21,8 +22,21 @@ from imgdedup_spark.files.shares import Share
 from imgdedup_spark.files.storage import from_spark
 from imgdedup_spark.read.columns import col
 from imgdedup_spark.read.listing import Listing, escaped, plain_path, spark_states
+from imgdedup_spark.read.numbering import number_rows
 from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
-from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW, FileState, Placed, Source, check_unique, few
+from imgdedup_spark.read.source import (
+    INPUT,
+    ORDER,
+    PLACE,
+    ROW,
+    FileState,
+    Local,
+    Placed,
+    PlacedTable,
+    Source,
+    check_unique,
+    few,
+)
 from imgdedup_spark.spark.workspace import Stage
 
 log = logging.getLogger("imgdedup")
@@ -53,6 +67,7 @@ class FileSource(Source):
     paths: tuple[tuple[str, ...], ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
+    count_by: ClassVar[tuple[str, ...]] = ("input", "file", "start", "length")
     divisible: ClassVar[bool] = True
     #: Whether workers can copy rows as they are into files of the same kind.
     copied: ClassVar[bool] = False
@@ -119,14 +134,23 @@ class FileSource(Source):
         place = F.col(PLACE)
         if PLACE not in prints.columns:
             return super().count(prints, *more)
-        by = [place[part].alias(part) for part in ("input", "file", "start", "length")]
+        by = [place[part].alias(part) for part in self.count_by]
         first = F.min(place["row"]).alias("first")
         return prints.groupBy(*by).agg(F.count(F.lit(1)).alias("rows"), first, *more).collect()
 
-    def placed(self, prints: DataFrame, counts: Sequence[Row], id_col: str | None, stage: Stage) -> PlacedInFiles:
+    def placed(self, prints: DataFrame, counts: Sequence[Any], id_col: str | None, stage: Stage) -> PlacedInFiles:
         parts = find_parts(counts, self.inputs, [root.folder for root in self.roots], absolute=self.absolute)
         prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
         return PlacedInFiles(self, self.numbered(prints, parts, ORDER, None if id_col else "id"), id_col, parts)
+
+    def placed_in_driver(
+        self, prints: DataFrame, table: pa.Table, counts: Sequence[Any], id_col: str | None, local: Local
+    ) -> PlacedTable:
+        """As ``Source.placed_in_driver``."""
+        placed = self.placed(prints, counts, id_col, lambda name, frame: frame)
+        return PlacedTable(
+            placed, number_rows(table, PLACE, placed.parts, absolute=self.absolute, with_ids=id_col is None)
+        )
 
     def numbered(self, frame: DataFrame, parts: Sequence[FilePart], order: str, row_id: str | None = None) -> DataFrame:
         """The frame without ``PLACE``, with a row's number in input order and, if asked for, its id."""

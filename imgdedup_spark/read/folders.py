@@ -17,8 +17,9 @@ from imgdedup_spark.files.listing import Listed, ending_of
 from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.kernels.pictures.signatures import begins_a_picture
 from imgdedup_spark.read.listing import Listing, escaped
+from imgdedup_spark.read.numbering import sort_rows
 from imgdedup_spark.read.order import prefixes
-from imgdedup_spark.read.source import ID, ORDER, PLACE, FileState, Placed, Source
+from imgdedup_spark.read.source import ID, ORDER, PLACE, FileState, Local, Placed, PlacedTable, Source
 from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, parallelism
 from imgdedup_spark.spark.units import rows_of_units
 
@@ -74,6 +75,13 @@ class PictureFolders(Source):
 
     def placed(self, *arguments, **how) -> PlacedPictures:  # type: ignore[no-untyped-def]
         return PlacedPictures(**vars(super().placed(*arguments, **how)))
+
+    def placed_in_driver(
+        self, prints: DataFrame, table: pa.Table, counts: Sequence[Any], id_col: str | None, local: Local
+    ) -> PlacedTable:
+        """As ``Source.placed_in_driver``."""
+        table = sort_rows(table, PLACE)
+        return PlacedTable(PlacedPictures(self, local("ordered", table), id_col), table)
 
 
 class PlacedPictures(Placed):

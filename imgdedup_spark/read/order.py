@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-
-from pyspark.sql import Row
+from typing import Any
 
 from imgdedup_spark.read.listing import plain_path
 
@@ -43,7 +42,7 @@ class FilePart:
 
 
 def find_parts(
-    counts: Sequence[Row], inputs: Sequence[str], folders: Sequence[str], *, absolute: bool
+    counts: Sequence[Any], inputs: Sequence[str], folders: Sequence[str], *, absolute: bool
 ) -> list[FilePart]:
     """All parts that hold rows, in input order: inputs as given, files by name, then by byte.
 

@@ -7,11 +7,12 @@ the user's, it is the column ``ID``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StructType
@@ -33,6 +34,8 @@ ROW = "__imgdedup_order"
 ORDER = "order"
 INPUT = "input"
 _KEY = "__imgdedup_key"
+#: ``local(name, table)`` makes a DataFrame of a table in the driver.
+Local = Callable[[str, pa.Table], DataFrame]
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Source:
     native: ClassVar[str] = "parquet"
     #: Whether ids cannot repeat.
     unique_ids: ClassVar[bool] = False
+    #: The parts of ``PLACE`` that rows are counted by.
+    count_by: ClassVar[tuple[str, ...]] = ("input",)
     #: Whether ``only`` can read some of the files again.
     divisible: ClassVar[bool] = False
 
@@ -134,7 +139,7 @@ class Source:
         UserError: the column's values repeat or are null; of a DataFrame, ``placed`` finds that out.
         """
 
-    def placed(self, prints: DataFrame, counts: Sequence[Row], id_col: str | None, stage: Stage) -> Placed:
+    def placed(self, prints: DataFrame, counts: Sequence[Any], id_col: str | None, stage: Stage) -> Placed:
         """The prints with ``id``, ``order`` and, where it is known, ``input``; without their place.
 
         Args:
@@ -156,6 +161,17 @@ class Source:
         terms = [F.col(PLACE)[part] for part in ("input", "file", "row")] if has_place else []
         ordered = prints.orderBy(*terms, "id").drop(PLACE).withColumn(ORDER, F.monotonically_increasing_id())
         return Placed(self, stage("ordered", ordered), id_col)
+
+    def placed_in_driver(
+        self, prints: DataFrame, table: pa.Table, counts: Sequence[Any], id_col: str | None, local: Local
+    ) -> PlacedTable | None:
+        """As ``placed``, with the prints as a table in the driver, and without Spark; None where it takes Spark.
+
+        Args:
+            prints, table: the same prints.
+            local: makes a DataFrame of a table.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -232,6 +248,16 @@ class Placed:
     @property
     def _key(self) -> Column:
         return col(self.id_col) if self.id_col else F.col(ID)
+
+
+@dataclass(frozen=True)
+class PlacedTable:
+    """Attributes:
+    table: what ``placed.prints`` holds, in the driver.
+    """
+
+    placed: Placed
+    table: pa.Table
 
 
 def few(numbers: DataFrame, count: int) -> DataFrame:

@@ -10,8 +10,12 @@ import uuid
 from collections.abc import Callable
 from typing import Protocol
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyspark
 from pyspark.errors import PySparkNotImplementedError
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.errors import UserError
@@ -25,6 +29,9 @@ class Workspace(Protocol):
     """Freezes tables by name."""
 
     def stage(self, name: str, frame: DataFrame) -> DataFrame: ...
+
+    def local(self, spark: SparkSession, name: str, table: pa.Table) -> DataFrame:
+        """A DataFrame of a table that the driver holds."""
 
     def cut(self, frame: DataFrame) -> DataFrame:
         """What was frozen, with a short plan: many steps can be planned upon it."""
@@ -56,6 +63,14 @@ class FolderWorkspace:
         frame.write.mode("overwrite").parquet(path)
         return frame.sparkSession.read.schema(frame.schema).parquet(path)
 
+    def local(self, spark: SparkSession, name: str, table: pa.Table) -> DataFrame:
+        if is_remote():  # whose disk may be another
+            return _in_session(spark, table)
+        path = storage.join(self.folder, f"{name}-{uuid.uuid4().hex}")
+        with storage.open_output(storage.join(path, "part-00000.parquet")) as stream:
+            pq.write_table(table, stream)
+        return spark.read.schema(from_arrow_schema(table.schema)).parquet(path)
+
     def cut(self, frame: DataFrame) -> DataFrame:
         return frame  # its plan begins with a file that was read back
 
@@ -79,6 +94,9 @@ class SessionWorkspace:
         self._frames.append(kept)
         return kept
 
+    def local(self, spark: SparkSession, name: str, table: pa.Table) -> DataFrame:
+        return _in_session(spark, table)
+
     def cut(self, frame: DataFrame) -> DataFrame:
         # What is persisted keeps the plan that made it, with those of all that it was made from, each as often as it
         # was used: after two rounds of joins Spark runs out of memory writing it down.
@@ -97,3 +115,10 @@ class SessionWorkspace:
                 frame._jdf.queryExecution().analyzed().rdd().unpersist(False)
         self._frames.clear()
         self._cut.clear()
+
+
+def _in_session(spark: SparkSession, table: pa.Table) -> DataFrame:
+    schema = from_arrow_schema(table.schema)
+    if pyspark.__version__.startswith("3."):
+        return spark.createDataFrame([tuple(row.values()) for row in table.to_pylist()], schema)
+    return spark.createDataFrame(table, schema)

@@ -8,7 +8,7 @@ from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.spark.settings import together
-from imgdedup_spark.write import tables
+from imgdedup_spark.write import small, tables
 from imgdedup_spark.write.kept import write_kept
 from imgdedup_spark.write.output import Output
 from imgdedup_spark.write.summary import summarize
@@ -20,11 +20,18 @@ def write_output(found: Found, output: Output, clock: Clock, config: JobConfig) 
     Raises:
         JobError: the input changed under the job.
     """
-    actions = [
-        lambda: output.write_parquet("duplicates", tables.duplicates(found)),
-        lambda: output.write_parquet("errors", tables.errors(found)),
-        lambda: output.write_parquet("hashes", tables.hashes(found)),
-    ]
+    here = None if found.config.stages else found.at_once
+    actions = []
+    if here is None or found.references is not None:
+        actions.append(lambda: output.write_parquet("duplicates", tables.duplicates(found)))
+    else:
+        output.write_table("duplicates", small.duplicates(here))
+    if here is None:
+        actions.append(lambda: output.write_parquet("errors", tables.errors(found)))
+        actions.append(lambda: output.write_parquet("hashes", tables.hashes(found)))
+    else:
+        output.write_table("errors", small.errors(here))
+        output.write_table("hashes", small.hashes(here))
     if config.dedup.show_num:
         actions.append(lambda: output.write_lines("pairs", tables.pairs(found, config.dedup.show_num)))
     if not config.dry_run:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from imgdedup_spark.errors import CopyMismatch, JobError, UserError
 from imgdedup_spark.files import storage
@@ -24,7 +25,8 @@ from imgdedup_spark.files.shares import Share, grouped
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.order import ROW_BITS
 from imgdedup_spark.spark.settings import picture_settings
-from imgdedup_spark.write import tables
+from imgdedup_spark.spark.units import rows_of_units
+from imgdedup_spark.write import small, tables
 from imgdedup_spark.write.output import Output
 
 log = logging.getLogger("imgdedup")
@@ -81,12 +83,14 @@ class CopyFiles:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for task in batch.to_pylist():
-                yield pa.RecordBatch.from_pylist(
-                    [self.copy(task)], pa.schema([("rows", pa.int64()), ("problem", pa.string())])
-                )
+                yield from self.unit(task)
+
+    def unit(self, task: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+        """A task → how many rows it has written, or what is in the way."""
+        yield pa.RecordBatch.from_pylist([self.copy(task)], pa.schema([("rows", pa.int64()), ("problem", pa.string())]))
 
     def copy(self, task: dict[str, Any]) -> dict[str, Any]:
-        gone = np.asarray(task["gone"] or [], np.int64)
+        gone = np.asarray([] if task["gone"] is None else task["gone"], np.int64)
         extra = None
         if self.emitted:
             schema = pa.schema([("order", pa.int64()), *_fields(self.emitted)])
@@ -119,22 +123,13 @@ def _fields(emitted: Sequence[str]) -> list[tuple[str, pa.DataType]]:
 
 def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[int, Share]]) -> int | None:
     """The number of rows written; None if something cannot be copied as it is."""
-    spark = found.prints.sparkSession
     emitted = found.kind.emitted if found.config.emit_hashes else ()
     target = min(FILE_BYTES, max(LEAST_FILE_BYTES, sum(share.length for _, share in shares) // FEWEST_FILES))
     files = list(grouped(shares, lambda one: one[1].length, target))
     written = 0
     if files:
-        plan = [(file, [{"ordinal": n, **asdict(share)} for n, share in group]) for file, group in enumerate(files)]
-        share = "struct<ordinal:bigint,uri:string,first_row:bigint,rows:bigint,start:bigint,length:bigint>"
-        tasks = spark.createDataFrame(plan, f"file int, shares array<{share}>")
-        gone = _of_files(found.gone, files).groupBy("file").agg(F.collect_list("order").alias("gone"))
-        tasks = tasks.join(gone, "file", "left")
-        if emitted:
-            rows = F.sort_array(F.collect_list(F.struct("order", *emitted))).alias("extra")
-            tasks = tasks.join(_of_files(tables.emitted(found), files).groupBy("file").agg(rows), "file", "left")
         work = CopyFiles(kind, output.part("kept"), emitted, found.source.united)
-        done = tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
+        done = _copied(found, files, emitted, work)
         problems = [one["problem"] for one in done if one["problem"]]
         if problems and found.source.united:
             raise JobError(f"kept/ cannot be written: {problems[0]}")
@@ -146,6 +141,34 @@ def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[
     if not written and kind == "parquet":
         return _empty(found, output, emitted)
     return written
+
+
+def _copied(
+    found: Found, files: Sequence[Sequence[tuple[int, Share]]], emitted: Sequence[str], work: CopyFiles
+) -> list[Row]:
+    """What the tasks say, one for each file."""
+    spark = found.prints.sparkSession
+    plan = [(file, [{"ordinal": n, **asdict(share)} for n, share in group]) for file, group in enumerate(files)]
+    if found.at_once is not None and not emitted:
+        gone = small.gone(found.at_once, found.config.on_error)
+        units = [{"file": file, "shares": shares, "gone": _within(gone, shares)} for file, shares in plan]
+        schema = StructType([StructField("rows", LongType()), StructField("problem", StringType())])
+        return rows_of_units(spark, units, work.unit, schema).collect()
+    share = "struct<ordinal:bigint,uri:string,first_row:bigint,rows:bigint,start:bigint,length:bigint>"
+    tasks = spark.createDataFrame(plan, f"file int, shares array<{share}>")
+    gone = _of_files(found.gone, files).groupBy("file").agg(F.collect_list("order").alias("gone"))
+    tasks = tasks.join(gone, "file", "left")
+    if emitted:
+        rows = F.sort_array(F.collect_list(F.struct("order", *emitted))).alias("extra")
+        tasks = tasks.join(_of_files(tables.emitted(found), files).groupBy("file").agg(rows), "file", "left")
+    return tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
+
+
+def _within(gone: np.ndarray, shares: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Those of the rows, ascending, that may lie in consecutive shares."""
+    low = (shares[0]["ordinal"] << ROW_BITS) + shares[0]["first_row"]
+    high = (shares[-1]["ordinal"] << ROW_BITS) + shares[-1]["first_row"] + shares[-1]["rows"]
+    return gone[slice(*np.searchsorted(gone, [low, high]))]
 
 
 def _of_files(rows: DataFrame, files: Sequence[Sequence[tuple[int, Share]]]) -> DataFrame:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from imgdedup_spark.errors import UserError
@@ -145,6 +147,11 @@ class Output:
 
     def write_parquet(self, name: str, frame: DataFrame) -> None:
         frame.write.mode("overwrite").parquet(self.part(name))
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """A table in the driver as one Parquet file."""
+        with storage.open_output(self.part(name, "part-00000.parquet")) as stream:
+            pq.write_table(table, stream)
 
     def write_lines(self, name: str, frame: DataFrame) -> None:
         """A few rows as one file of JSON lines."""

@@ -12,6 +12,7 @@ from imgdedup_spark.hash.prints import Tally
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.source import INPUT
 from imgdedup_spark.versions import versions
+from imgdedup_spark.write import small
 
 
 def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,7 +21,6 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
     rows, images, errors, frames = (
         sum(getattr(one, name) for one in tallies) for name in ("rows", "images", "rows_with_errors", "animated")
     )
-    largest = found.groups.agg(F.count(F.lit(1)).alias("groups"), F.max("size").alias("largest")).collect()[0]
     return {
         "rows_in": rows,
         "rows_kept": found.kept_count,
@@ -29,8 +29,7 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "rows_with_errors": errors,
         "images": images,
         "frames": frames,
-        "groups": largest["groups"],
-        "largest_group": (largest["largest"] or 0) + 1 if largest["groups"] else 0,
+        **_groups(found),
         "distances": _distances(found),
         **_inputs(found),
         **_known(found),
@@ -42,8 +41,25 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _groups(found: Found) -> dict[str, int]:
+    if found.at_once is not None:
+        return small.groups(found.at_once)
+    largest = found.groups.agg(F.count(F.lit(1)).alias("groups"), F.max("size").alias("largest")).collect()[0]
+    size = (largest["largest"] or 0) + 1 if largest["groups"] else 0
+    return {"groups": largest["groups"], "largest_group": size}
+
+
+def _dropped_by(found: Found, column: str) -> Mapping[Any, int]:
+    """How many rows were dropped for each value of a column."""
+    if found.at_once is not None:
+        return small.counts(found.at_once)[column]
+    return {row[column]: row["count"] for row in found.dropped.groupBy(column).count().collect()}
+
+
 def _distances(found: Found) -> dict[str, Any]:
     """Distance → rows dropped, those of embeddings to two decimals; for a run in stages one such table for each."""
+    if found.at_once is not None:
+        return {f"{distance:g}": count for distance, count in sorted(_dropped_by(found, "distance").items())}
     distance = F.when(F.col("similarity").isNull(), F.col("distance")).otherwise(F.round("distance", 2))
     stage = F.col("stage") if found.config.stages else F.lit(1)
     counts = found.dropped.groupBy(stage.alias("stage"), distance.alias("distance")).count()
@@ -57,9 +73,9 @@ def _distances(found: Found) -> dict[str, Any]:
 
 def _inputs(found: Found) -> dict[str, Any]:
     """The counts by input, where rows know which one they come from."""
-    if INPUT not in found.prints.columns or not found.source.inputs:
+    if INPUT not in found.dropped.columns or not found.source.inputs:
         return {}
-    dropped = {row[INPUT]: row["count"] for row in found.dropped.groupBy(INPUT).count().collect()}
+    dropped = _dropped_by(found, INPUT)
     entries = []
     for number, name in enumerate(found.source.inputs):
         here = found.tallies.get(number, Tally())
@@ -73,7 +89,7 @@ def _known(found: Found) -> dict[str, Any]:
     """How many rows were there before, and what was read to know it."""
     if found.references is None:
         return {}
-    reasons = {row["reason"]: row["count"] for row in found.dropped.groupBy("reason").count().collect()}
+    reasons = _dropped_by(found, "reason")
     return {
         "in_index": reasons.get("in_index", 0),
         "in_reference": reasons.get("in_reference", 0),

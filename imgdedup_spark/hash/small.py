@@ -1,0 +1,95 @@
+"""Prints in one piece: of a run that is small enough they are read into the driver, and decided on without Spark.
+
+A print is some hundred bytes. Up to ``MOST_ROWS`` of them one process decides faster than a cluster is told what to do;
+beyond that they stay where they are, and Spark's shuffle takes over. The answer is the same on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from imgdedup_spark.errors import MOMENTARY, UserError
+from imgdedup_spark.files import storage
+from imgdedup_spark.hash.problems import ERROR
+from imgdedup_spark.read.source import PLACE
+
+#: Rows, and bytes of their prints as they lie in memory, that the driver takes: 2 million pictures with ids of 60
+#: bytes are 400 MB of prints, and deciding needs as much again.
+MOST_ROWS, MOST_BYTES = 2_000_000, 512 << 20
+
+
+def read_prints(folder: str) -> pa.Table | None:
+    """All prints in a folder of Parquet files; None if they are many, or if the driver cannot open them itself."""
+    try:
+        storage.check_workers(folder)
+        opened, _ = storage.open_fs(folder)
+        files = [uri for uri in storage.list_files(folder) if uri.endswith(".parquet")]
+        footers = [pq.read_metadata(storage.open_fs(uri)[1], filesystem=opened) for uri in sorted(files)]
+    except (UserError, OSError):
+        return None
+    sizes = [one.row_group(group).total_byte_size for one in footers for group in range(one.num_row_groups)]
+    if not footers or sum(one.num_rows for one in footers) > MOST_ROWS or sum(sizes) > MOST_BYTES:
+        return None
+    paths = [storage.open_fs(uri)[1] for uri in sorted(files)]
+    return pa.concat_tables([pq.read_table(path, filesystem=opened, partitioning=None) for path in paths])
+
+
+def collect(frame: DataFrame) -> pa.Table:
+    """A frame as Spark brings it to the driver."""
+    if hasattr(frame, "toArrow"):
+        return frame.toArrow()
+    # PySpark 3.5 has the same under names of its own.
+    if hasattr(frame, "_collect_as_arrow"):
+        batches = frame._collect_as_arrow()
+        return pa.Table.from_batches(batches) if batches else pa.Table.from_pandas(frame.toPandas())
+    return frame.sparkSession.client.to_table(frame._plan.to_proto(frame.sparkSession.client))[0]
+
+
+def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
+    """What ``Source.count`` has Spark count with ``Prints.aggregates``, of prints of hashes.
+
+    Args:
+        prints: have ``PLACE``.
+        by: its parts that rows are counted by.
+    """
+    place = prints.column(PLACE).combine_chunks()
+    failed, momentary = _errors(prints)
+    images = prints.column("images").combine_chunks()
+    size = pc.if_else(pc.greater(images, 0), pc.utf8_length(prints.column("imagehash").combine_chunks()), None)
+    columns = {name: place.field(name) for name in (*by, "row")} | {
+        "images": pc.subtract(images, prints.column("further").combine_chunks()),
+        "animated": prints.column("animated").combine_chunks(),
+        "failed": pa.array(failed),
+        "errors": pa.array((failed > 0).astype(np.int64)),
+        "momentary": pa.array(momentary.astype(np.int64)),
+        "fewest": size,
+        "most": size,
+    }
+    sums = ("images", "animated", "failed", "errors", "momentary")
+    aggregates = [("row", "count"), ("row", "min"), ("fewest", "min"), ("most", "max"), *((one, "sum") for one in sums)]
+    found = pa.table(columns).group_by(list(by), use_threads=False).aggregate(aggregates)
+    names = {"row_count": "rows", "row_min": "first", "fewest_min": "fewest", "most_max": "most"}
+    names |= {f"{one}_sum": one for one in sums}
+    return [{names.get(name, name): value for name, value in row.items()} for row in found.to_pylist()]
+
+
+def has_errors(prints: pa.Table) -> np.ndarray:
+    """(rows,) bool: whether one of a row's pictures is unreadable."""
+    return _errors(prints)[0] > 0
+
+
+def _errors(prints: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """How many errors each row has, and whether it has some that another run may not meet."""
+    errors = prints.column("errors").combine_chunks()
+    entries, rows = pc.list_flatten(errors), pc.list_parent_indices(errors).to_numpy()
+    is_error = pc.equal(entries.field("level"), ERROR).to_numpy(zero_copy_only=False)
+    passing = pc.is_in(entries.field("error"), pa.array(MOMENTARY)).to_numpy(zero_copy_only=False)
+    failed = np.bincount(rows[is_error], minlength=len(prints)).astype(np.int64)
+    return failed, np.bincount(rows[passing], minlength=len(prints)) > 0

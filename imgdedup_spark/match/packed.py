@@ -1,0 +1,76 @@
+"""Near-duplicates among hashes that one process holds: the way of ``by_hash.first_come`` without Spark."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdedup_spark.kernels.hamming.first_come import first_come_rule
+from imgdedup_spark.kernels.hamming.table import Part, earliest_neighbours
+from imgdedup_spark.match.by_hash.plan import SAMPLE_HASHES, NearOptions, make_matcher
+
+log = logging.getLogger(__name__)
+#: What takes longer on one core by its plan is shared out among tasks.
+MOST_SECONDS = 60.0
+_DEFAULTS = NearOptions()
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Attributes:
+    keeper: (n,) row number of who stands for each, its own if it is kept.
+    distances: (n,) bits to it.
+    """
+
+    keeper: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.int32]
+    plan: dict[str, Any]
+
+
+def first_come(
+    codes: npt.NDArray[np.uint8],
+    contexts: npt.NDArray[np.uint8] | None,
+    parts: Sequence[Part],
+    references: int,
+    options: NearOptions = _DEFAULTS,
+) -> Packed | None:
+    """Who stays, in keep order; None if that is too much work for one core.
+
+    Args:
+        codes: (n, code bytes), distinct with their contexts; the references come first.
+        contexts: (n, CONTEXT_BYTES) that must be equal, if anything must.
+        references: how many are kept once and for all; what is between them does not matter.
+    """
+    count = len(codes) - references
+    own = codes[references:]
+    sample = own[:: max(1, count // SAMPLE_HASHES)][:SAMPLE_HASHES]
+    rows = np.arange(len(codes), dtype=np.int32)
+    if not count:
+        return Packed(rows.astype(np.int64), np.zeros(len(rows), np.int32), {})
+    matcher = make_matcher(sample, parts, contexts is not None, count, references, options)
+    seconds = matcher.plan.search_seconds(count)
+    if references:
+        seconds += matcher.plan.lookup_seconds(references, count)
+    if seconds > MOST_SECONDS:
+        return None
+    table = matcher.pack(codes, contexts)
+    keeper = rows.astype(np.int64)
+    open_ = rows[references:]
+    if references:
+        best = rows.copy()
+        best[references:] = references
+        matcher.search(table, rows[:references], open_, best)
+        gone = best[references:] < references
+        keeper[open_[gone]] = best[open_[gone]]
+        open_ = open_[~gone]
+    here = table[open_]
+    if len(open_):
+        keeper[open_] = open_[first_come_rule(matcher, here, earliest_neighbours(matcher, here))[0]]
+    plan = {**matcher.plan.summary(), "hashes": count, "references": references, "path": "at once", "rounds": 1}
+    log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in plan.items()))
+    return Packed(keeper, matcher.distances(table, rows, keeper.astype(np.int32)), plan)

@@ -1,0 +1,67 @@
+"""The result's tables and counts of a run that was decided in the driver; ``tables`` and ``summary`` make the same from
+DataFrames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgdedup_spark.hash.small import has_errors
+from imgdedup_spark.keep.at_once import AtOnce
+from imgdedup_spark.read.source import INPUT, ORDER
+
+_KEPT = "kept_order"
+
+
+def duplicates(found: AtOnce) -> pa.Table:
+    """As ``tables.duplicates``, of a run without references and stages."""
+    ids = found.prints.column("id").combine_chunks()
+    orders = found.prints.column(ORDER)
+    at = {name: pc.index_in(found.dropped.column(name), value_set=orders) for name in (ORDER, _KEPT)}
+    named = pa.table({"id": ids.take(at[ORDER]), "kept_id": ids.take(at[_KEPT])})
+    for name in ("distance", "similarity", "reason"):
+        named = named.append_column(name, found.dropped.column(name))
+    return named
+
+
+def errors(found: AtOnce) -> pa.Table:
+    """As ``tables.errors``."""
+    column = found.prints.column("errors").combine_chunks()
+    entries, rows = pc.list_flatten(column), pc.list_parent_indices(column)
+    parts = {name: entries.field(name) for name in ("position", "error", "message", "level")}
+    return pa.table({"id": found.prints.column("id").take(rows), **parts})
+
+
+def hashes(found: AtOnce) -> pa.Table:
+    """As ``tables.hashes``."""
+    prints = found.prints
+    some = pc.if_else(pc.greater(prints.column("images"), 0), prints.column("imagehash"), None)
+    columns = ("texthash", "width", "height", "bytes", "quality")
+    return pa.table({"id": prints.column("id"), "imagehash": some, **{name: prints.column(name) for name in columns}})
+
+
+def gone(found: AtOnce, on_error: str | None) -> np.ndarray:
+    """``order`` of every row that does not stay, ascending."""
+    orders = found.dropped.column(ORDER).to_numpy()
+    if on_error == "drop":
+        failed = found.prints.column(ORDER).to_numpy()[has_errors(found.prints)]
+        orders = np.concatenate([orders, failed])
+    return np.sort(orders)
+
+
+def groups(found: AtOnce) -> dict[str, int]:
+    """As summary.json has them."""
+    sizes = found.dropped.group_by(_KEPT).aggregate([(ORDER, "count")]).filter(pc.field(_KEPT).is_valid())
+    largest = pc.max(sizes.column(f"{ORDER}_count")).as_py()
+    return {"groups": len(sizes), "largest_group": (largest or 0) + 1 if len(sizes) else 0}
+
+
+def counts(found: AtOnce) -> dict[str, Counter[Any]]:
+    """Of the rows dropped, by ``distance``, ``reason`` and, where it is known, ``input``."""
+    names = [name for name in ("distance", "reason", INPUT) if name in found.dropped.column_names]
+    tables = {name: pc.value_counts(found.dropped.column(name)).to_pylist() for name in names}
+    return {name: Counter({one["values"]: one["counts"] for one in table}) for name, table in tables.items()}
