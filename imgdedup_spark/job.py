@@ -18,8 +18,8 @@ from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.pipeline import place_rows
-from imgdedup_spark.read.open import read_source
-from imgdedup_spark.read.source import Source, check_output_format, on_same_file_system
+from imgdedup_spark.read.open import check_output_format, read_source
+from imgdedup_spark.read.source import Source, on_same_file_system
 from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace

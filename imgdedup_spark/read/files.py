@@ -14,14 +14,12 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from imgdedup_spark.errors import JobError, UserError, first_line
-from imgdedup_spark.files.listing import Listed
 from imgdedup_spark.files.shares import Share
 from imgdedup_spark.files.storage import from_spark
 from imgdedup_spark.read.columns import col
-from imgdedup_spark.read.listing import Listing, escaped, plain_path, spark_states
+from imgdedup_spark.read.listing import escaped, plain_path, spark_states
 from imgdedup_spark.read.numbering import number_rows
 from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
 from imgdedup_spark.read.source import (
@@ -41,7 +39,6 @@ from imgdedup_spark.spark.workspace import Stage
 
 log = logging.getLogger("imgdedup")
 S = TypeVar("S", bound="FileSource")
-NO_OPTIONS: Mapping[str, str] = {}
 #: Scans in one plan. Each costs the driver some milliseconds, and a plan of thousands costs minutes.
 MAX_SCANS = 200
 # Names that no column of a user's has.
@@ -246,74 +243,3 @@ class PlacedInFiles(Placed):
     @property
     def left_id_col(self) -> None:
         return None
-
-
-def of_listing(listing: Listing, keys: Sequence[str]) -> dict[str, Any]:
-    """The attributes of a source that its listing tells.
-
-    Args:
-        keys: of folders named ``key=value`` that add columns.
-    """
-    return {
-        "inputs": listing.inputs,
-        "roots": listing.roots,
-        "partitioned": bool(keys),
-        "paths": tuple(tuple(escaped(one.uri) for one in files) for files in listing.files),
-    }
-
-
-def load_files(
-    spark: SparkSession,
-    kind: str,
-    listing: Listing,
-    schema: StructType | None = None,
-    *,
-    base: bool,
-    options: Mapping[str, str] = NO_OPTIONS,
-) -> dict[int, DataFrame]:
-    """The rows of each input that has files, by its number, as Spark's own reader of this kind reads them.
-
-    Args:
-        base: whether folders named ``key=value`` add columns.
-        options: of the reader.
-
-    Raises:
-        UserError: Spark cannot.
-    """
-    return {
-        index: load(spark, kind, files, schema, base=root.folder if base else None, options=options)
-        for index, (files, root) in enumerate(zip(listing.files, listing.roots, strict=True))
-        if files
-    }
-
-
-def load(
-    spark: SparkSession,
-    kind: str,
-    files: Sequence[Listed],
-    schema: StructType | None = None,
-    *,
-    base: str | None = None,
-    options: Mapping[str, str] = NO_OPTIONS,
-) -> DataFrame:
-    """Files as Spark's own reader of this kind reads them.
-
-    Args:
-        base: below it folders named ``key=value`` add columns.
-        options: of the reader.
-
-    Raises:
-        UserError: Spark cannot.
-    """
-    reader = spark.read.format(kind).options(**options)
-    if base is not None:
-        reader = reader.option("basePath", base)
-    if schema is not None:
-        reader = reader.schema(schema)
-    try:
-        frame = reader.load([escaped(one.uri) for one in files])
-        frame.schema  # noqa: B018 - Spark Connect finds out here what classic Spark finds out above
-    except AnalysisException as error:
-        shown = f"{files[0].uri}{' …' if len(files) > 1 else ''}"
-        raise UserError(f"--input {shown}: {first_line(error)}") from None
-    return frame

@@ -11,8 +11,9 @@ from pyspark.sql.types import StringType
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed, ending_of
-from imgdedup_spark.read.files import FileSource, load, load_files, of_listing
+from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
+from imgdedup_spark.read.load import load, load_files, of_listing
 
 ENDINGS = frozenset({"jsonl", "ndjson", "json"})
 

@@ -88,3 +88,15 @@ def _kind_of(listing: Listing) -> str:
     if not any(listing.files):
         raise UserError(f"{where}: matches no file that can be read; passed over: {listing.passed or 'nothing'}")
     raise UserError(f"{where}: cannot tell the format from {shown}; say it with --input-format")
+
+
+def check_output_format(source: Source, output_format: str | None) -> None:
+    """Raises:
+    UserError: a column has a type that only Arrow knows, and the rows are to be written as something else.
+    """
+    lost = [one for one in source.united or () if one.name not in source.columns]
+    if lost and output_format not in (None, source.native):
+        raise UserError(
+            f"--output-format {output_format}: column {lost[0].name} of type {lost[0].type} can only be copied; "
+            f"leave the option out, or the column"
+        )

@@ -22,8 +22,9 @@ from imgdedup_spark.files.listing import Listed
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.files.unite import Footer, plain_batches, plain_type, read_footers, unite
-from imgdedup_spark.read.files import FileSource, load_files, of_listing
+from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
+from imgdedup_spark.read.load import load_files, of_listing
 from imgdedup_spark.read.source import PLACE, FileState
 from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, settings
 from imgdedup_spark.spark.units import rows_of_units

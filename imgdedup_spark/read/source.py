@@ -278,18 +278,6 @@ def where_columns(rows: DataFrame) -> list[str]:
     return [name for name in (ORDER, INPUT) if name in rows.columns]
 
 
-def check_output_format(source: Source, output_format: str | None) -> None:
-    """Raises:
-    UserError: a column has a type that only Arrow knows, and the rows are to be written as something else.
-    """
-    lost = [one for one in source.united or () if one.name not in source.columns]
-    if lost and output_format not in (None, source.native):
-        raise UserError(
-            f"--output-format {output_format}: column {lost[0].name} of type {lost[0].type} can only be copied; "
-            f"leave the option out, or the column"
-        )
-
-
 def on_same_file_system(path: str, source: Source) -> str:
     """An output without a scheme lies where Spark found the inputs without one: on its default file system."""
     bases = [root.base for root in source.roots if root.base]

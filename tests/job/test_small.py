@@ -1,0 +1,81 @@
+"""A run decided in the driver and one decided by Spark give the same, on the same data."""
+
+from __future__ import annotations
+
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from imgdedup_spark.hash import small
+from imgdedup_spark.match import packed
+
+pytestmark = pytest.mark.spark
+
+FILES, ROWS = 3, 120
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Hashes near each other in chains, equal ones, missing and broken ones, with texts and scores that tie."""
+    rng = random.Random(7)
+    centers = [rng.getrandbits(64) for _ in range(25)]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for file in range(FILES):
+        hashes, texts, scores = [], [], []
+        for _ in range(ROWS):
+            value = rng.choice(centers)
+            for _ in range(rng.randrange(9)):
+                value ^= 1 << rng.randrange(64)
+            hashes.append(rng.choice([f"{value:016x}"] * 12 + [None, "", "no hash"]))
+            texts.append(rng.choice(["a", "b", "A", None]))
+            scores.append(rng.choice([1.0, 2.0, float("nan"), None]))
+        table = pa.table({"h": hashes, "t": texts, "s": pa.array(scores, pa.float64(), from_pandas=False)})
+        pq.write_table(table, folder / f"part-{file}.parquet", row_group_size=50)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--threshold", 4),
+        ("--threshold", 4, "--text-col", "t", "--text-normalize", "lowercase"),
+        ("--threshold", 6, "--keep", "s desc", "--missing", "duplicates"),
+        ("--text-col", "t", "--keep", "s", "--on-error", "drop"),
+    ],
+    ids=["equal", "near", "near-with-text", "near-by-rule", "equal-with-text"],
+)
+@pytest.mark.parametrize("with_index", [False, True], ids=["alone", "after-references"])
+def test_both_sides_of_the_bound_agree(rows, run, tmp_path, monkeypatch, options, with_index):
+    results = []
+    for side in ("here", "spark"):
+        if side == "spark":
+            monkeypatch.setattr(small, "MOST_ROWS", -1)
+        more = ("--on-error", "keep") if "--on-error" not in options else ()
+        if with_index:
+            first, rest = rows / "part-0.parquet", [rows / "part-1.parquet", rows / "part-2.parquet"]
+            index = ("--index", tmp_path / f"index-{side}")
+            run(first, "--hash-col", "h", *options, *more, *index, "--run-id", "one")
+            results.append(run(rest, "--hash-col", "h", *options, *more, *index, "--run-id", "two"))
+        else:
+            results.append(run(rows, "--hash-col", "h", *options, *more))
+    here, spark = results
+    for name in ("duplicates", "hashes", "errors"):
+        tables = [sorted(map(repr, result.table(name))) for result in results]
+        assert tables[0] == tables[1], name
+    assert [repr(row) for row in here.kept] == [repr(row) for row in spark.kept]
+    assert here.summary["rows_dropped"] > 50
+    for name in ("rows_kept", "groups", "largest_group", "distances", "rows_with_errors", "images", "frames", "inputs"):
+        assert here.summary.get(name) == spark.summary.get(name), name
+
+
+def test_what_takes_one_core_too_long_goes_to_spark(rows, run, monkeypatch):
+    options = ("--hash-col", "h", "--threshold", 4, "--on-error", "keep")
+    here = run(rows, *options)
+    monkeypatch.setattr(packed, "MOST_SECONDS", -1.0)
+    spark = run(rows, *options)
+    assert (here.summary["plan"]["path"], spark.summary["plan"]["path"]) == ("at once", "broadcast")
+    assert here.dropped == spark.dropped
