@@ -37,31 +37,29 @@ def rows(tmp_path):
     return folder
 
 
+READY = ("--hash-col", "h", "--on-error", "keep")
+EQUAL, NEAR = (), ("--threshold", 4)
+WITH_TEXT = (*NEAR, "--text-col", "t", "--text-normalize", "lowercase")
+BY_RULE = ("--threshold", 6, "--keep", "s desc", "--missing", "duplicates")
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        (),
-        ("--threshold", 4),
-        ("--threshold", 4, "--text-col", "t", "--text-normalize", "lowercase"),
-        ("--threshold", 6, "--keep", "s desc", "--missing", "duplicates"),
-        ("--text-col", "t", "--keep", "s", "--on-error", "drop"),
-    ],
-    ids=["equal", "near", "near-with-text", "near-by-rule", "equal-with-text"],
+    ("options", "with_index"),
+    [(EQUAL, False), (WITH_TEXT, False), (BY_RULE, False), (EQUAL, True), (WITH_TEXT, True)],
+    ids=["equal", "near-with-text", "near-by-rule", "equal-after-others", "near-after-others"],
 )
-@pytest.mark.parametrize("with_index", [False, True], ids=["alone", "after-references"])
 def test_both_sides_of_the_bound_agree(rows, run, tmp_path, monkeypatch, options, with_index):
     results = []
     for side in ("here", "spark"):
         if side == "spark":
             monkeypatch.setattr(small, "MOST_ROWS", -1)
-        more = ("--on-error", "keep") if "--on-error" not in options else ()
         if with_index:
             first, rest = rows / "part-0.parquet", [rows / "part-1.parquet", rows / "part-2.parquet"]
             index = ("--index", tmp_path / f"index-{side}")
-            run(first, "--hash-col", "h", *options, *more, *index, "--run-id", "one")
-            results.append(run(rest, "--hash-col", "h", *options, *more, *index, "--run-id", "two"))
+            run(first, *READY, *options, *index, "--run-id", "one")
+            results.append(run(rest, *READY, *options, *index, "--run-id", "two"))
         else:
-            results.append(run(rows, "--hash-col", "h", *options, *more))
+            results.append(run(rows, *READY, *options))
     here, spark = results
     for name in ("duplicates", "hashes", "errors"):
         tables = [sorted(map(repr, result.table(name))) for result in results]
@@ -73,7 +71,7 @@ def test_both_sides_of_the_bound_agree(rows, run, tmp_path, monkeypatch, options
 
 
 def test_what_takes_one_core_too_long_goes_to_spark(rows, run, monkeypatch):
-    options = ("--hash-col", "h", "--threshold", 4, "--on-error", "keep")
+    options = (*READY, *NEAR)
     here = run(rows, *options)
     monkeypatch.setattr(packed, "MOST_SECONDS", -1.0)
     spark = run(rows, *options)
