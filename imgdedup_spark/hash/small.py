@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from imgdedup_spark.errors import MOMENTARY, UserError
 from imgdedup_spark.files import storage
@@ -48,7 +49,7 @@ def collect(frame: DataFrame) -> pa.Table:
     # PySpark 3.5 has the same under names of its own.
     if hasattr(frame, "_collect_as_arrow"):
         batches = frame._collect_as_arrow()
-        return pa.Table.from_batches(batches) if batches else pa.Table.from_pandas(frame.toPandas())
+        return pa.Table.from_batches(batches) if batches else to_arrow_schema(frame.schema).empty_table()
     return frame.sparkSession.client.to_table(frame._plan.to_proto(frame.sparkSession.client))[0]
 
 
