@@ -6,6 +6,7 @@ beyond that they stay where they are, and Spark's shuffle takes over. The answer
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,8 @@ from imgdedup_spark.hash.problems import ERROR
 from imgdedup_spark.read.source import PLACE
 
 #: Rows, and bytes of their prints as they lie in memory, that the driver takes: 2 million pictures with ids of 60
-#: bytes are 400 MB of prints, and deciding needs as much again.
-MOST_ROWS, MOST_BYTES = 2_000_000, 512 << 20
+#: bytes are 400 MB of prints, and deciding needs as much again. A driver of little memory may be told to take fewer.
+MOST_ROWS, MOST_BYTES = int(os.environ.get("IMGDEDUP_DRIVER_ROWS", 2_000_000)), 512 << 20
 
 
 def read_prints(folder: str) -> pa.Table | None:

@@ -81,8 +81,9 @@ def shuffle_bytes(log: list[dict]) -> int:
 
 @classic_only
 @pytest.mark.parametrize("options", [[], ["--threshold", "8"]], ids=["exact", "near"])
-def test_no_picture_in_a_shuffle(tmp_path, options):
+def test_no_picture_in_a_shuffle(tmp_path, monkeypatch, options):
     """Enough rows that Spark's cost for an empty block of a shuffle does not count as bytes of a row."""
+    monkeypatch.setenv("IMGDEDUP_DRIVER_ROWS", "0")  # the way of large runs
     rows = 600
     written = {}
     for name, side in (("small", 16), ("large", 160)):
@@ -100,7 +101,8 @@ def test_no_picture_in_a_shuffle(tmp_path, options):
 
 
 @classic_only
-def test_a_million_rows_of_one_hash_make_no_hot_task(tmp_path):
+def test_a_million_rows_of_one_hash_make_no_hot_task(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMGDEDUP_DRIVER_ROWS", "0")  # the way of large runs
     rows = 1_000_000
     hashes = pa.array(["00000000000000ff"]).take(pa.array(np.zeros(rows, np.int64)))
     pq.write_table(pa.table({"id": np.arange(rows), "h": hashes}), tmp_path / "in.parquet", row_group_size=50_000)
