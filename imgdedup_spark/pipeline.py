@@ -17,8 +17,7 @@ from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.stage import Hashed, Rest, hash_rows, prints_of
 from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.index.references import NOTHING, Past, References, gather
-from imgdedup_spark.keep.at_once import AtOnce, decide_at_once
-from imgdedup_spark.keep.at_once import References as Earlier
+from imgdedup_spark.keep.at_once import AtOnce, Earlier, decide_at_once
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.keep.rank import ranked
@@ -56,7 +55,7 @@ def find_duplicates(
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):
         with clock.stage("match") as entry:
-            placed, table = place(source, hashed, config.id_col, work)
+            placed, table = _place(source, hashed, config.id_col, work)
             decided_here = None if table is None else _at_once(table, hashed.prints, references)
             if decided_here is not None:
                 entry["rows"] = len(decided_here.rows)
@@ -96,13 +95,13 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
     source.check_ids(config.id_col)
     hashed = look(source, prints_of(config), work, clock, store=store)
     with small_shuffles(source.frame.sparkSession, hashed.rows):
-        placed, _ = place(source, hashed, config.id_col, work)
+        placed = source.placed(hashed.frame, hashed.counts, config.id_col, work.stage)
         rows = ranked(hashed.prints.keyed(placed.prints), config, work.stage).select(ORDER, "rank")
     nothing = rows.limit(0).select(ORDER)
     return Found(placed, hashed.prints, config, hashed.tallies, rows, nothing, 0, plan={})
 
 
-def place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -> tuple[Placed, pa.Table | None]:
+def _place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -> tuple[Placed, pa.Table | None]:
     """The source with its rows numbered; and their prints in the driver, if they are few hashes.
 
     Raises:

@@ -32,15 +32,36 @@ def read_prints(folder: str) -> pa.Table | None:
     try:
         storage.check_workers(folder)
         opened, _ = storage.open_fs(folder)
-        files = [uri for uri in storage.list_files(folder) if uri.endswith(".parquet")]
-        footers = [pq.read_metadata(storage.open_fs(uri)[1], filesystem=opened) for uri in sorted(files)]
+        files = sorted(uri for uri in storage.list_files(folder) if uri.endswith(".parquet"))
+        paths = [storage.open_fs(uri)[1] for uri in files]
+        footers = [pq.read_metadata(path, filesystem=opened) for path in paths]
     except (UserError, OSError):
         return None
     sizes = [one.row_group(group).total_byte_size for one in footers for group in range(one.num_row_groups)]
     if not footers or sum(one.num_rows for one in footers) > MOST_ROWS or sum(sizes) > MOST_BYTES:
         return None
-    paths = [storage.open_fs(uri)[1] for uri in sorted(files)]
     return pa.concat_tables([pq.read_table(path, filesystem=opened, partitioning=None) for path in paths])
+
+
+class Gathered:
+    """Tables of prints, group by group, as long as all of them together are few: a large run must not pile up here."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] | None = []
+
+    def add(self, table: pa.Table | None) -> None:
+        """Takes the next table; None for prints that the driver does not hold."""
+        if self._tables is None or table is None:
+            self._tables = None
+            return
+        tables = [*self._tables, table]
+        rows, size = sum(map(len, tables)), sum(one.nbytes for one in tables)
+        self._tables = tables if rows <= MOST_ROWS and size <= MOST_BYTES else None
+
+    @property
+    def whole(self) -> pa.Table | None:
+        """All of them as one; None if there was nothing, or too much."""
+        return pa.concat_tables(self._tables) if self._tables else None
 
 
 def collect(frame: DataFrame) -> pa.Table:

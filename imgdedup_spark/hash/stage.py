@@ -16,7 +16,6 @@ from imgdedup_spark.hash import small
 from imgdedup_spark.hash.failing import nearly_all_failed, stop_on_errors
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
 from imgdedup_spark.hash.prints import Prints, Tally, tally
-from imgdedup_spark.hash.small import counts_of, read_prints
 from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
@@ -96,7 +95,7 @@ def hash_rows(
 
     def count(frame: DataFrame, table: pa.Table | None = None) -> list[Any]:
         if table is not None:
-            return counts_of(table, source.count_by)
+            return small.counts_of(table, source.count_by)
         # What is left of a source is in no parts.
         aggregates = prints.aggregates()
         return source.count(frame, *aggregates) if rest is None else Source.count(source, frame, *aggregates)
@@ -149,13 +148,26 @@ def _stored(
     by_file = dict(zip(files, states, strict=True))
     # What other tables than hashes hold, and what is left of a source, Spark counts.
     readable = isinstance(prints, Hashes) and rest is None
-    whole = readable and all(group.holds(pairs) for group, pairs in found)
-    tables = [read_prints(group.folder) if whole else None for group, _ in found]
-    counts = _counted(frames, tables, count)
+    gathered = small.Gathered()
+
+    def held(folder: str, *, all_of_it: bool) -> pa.Table | None:
+        table = small.read_prints(folder) if readable and all_of_it else None
+        gathered.add(table)
+        return table
+
+    counts: list[Any] = []
+    beyond = []
+    for (group, pairs), frame in zip(found, frames, strict=True):
+        table = held(group.folder, all_of_it=group.holds(pairs))
+        if table is None:
+            beyond.append(frame)
+        else:
+            counts.extend(count(frame, table))
+    if beyond:
+        counts.extend(count(reduce(DataFrame.unionByName, beyond)))
 
     def lasting(written: DataFrame, folder: str, files: Sequence[File]) -> Sequence[File]:
-        tables.append(read_prints(folder) if readable else None)
-        here = count(written, tables[-1])
+        here = count(written, held(folder, all_of_it=True))
         counts.extend(here)
         return _lasting(source, files, here)
 
@@ -164,18 +176,7 @@ def _stored(
         groups.append(store.add(prints.make(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})
-    few = [table for table in tables if table is not None]
-    table = pa.concat_tables(few) if len(few) == len(tables) and sum(map(len, few)) <= small.MOST_ROWS else None
-    return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing), table)
-
-
-def _counted(
-    frames: Sequence[DataFrame], tables: Sequence[pa.Table | None], count: Callable[..., list[Any]]
-) -> list[Any]:
-    few = [table for table in tables if table is not None]
-    if not frames:
-        return []
-    return count(reduce(DataFrame.unionByName, frames), pa.concat_tables(few) if len(few) == len(frames) else None)
+    return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing), gathered.whole)
 
 
 def _lasting(source: Source, files: Sequence[File], counts: Sequence[Mapping[str, Any]]) -> Sequence[File]:

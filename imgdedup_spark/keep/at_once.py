@@ -7,7 +7,6 @@ hashes as words, and the first-come rule among the groups.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.small import has_errors
 from imgdedup_spark.keep.rank import RANK, sort_terms
 from imgdedup_spark.kernels.hamming.pack import codes_of, texts_of
+from imgdedup_spark.match.decide import joined_plan
 from imgdedup_spark.match.packed import Packed, first_come
 from imgdedup_spark.read.source import INPUT, ORDER
 
@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class References:
+class Earlier:
     """What was there before the run.
 
     Attributes:
@@ -56,7 +56,7 @@ class AtOnce:
     plan: dict[str, Any]
 
 
-def decide_at_once(prints: pa.Table, kind: Hashes, references: References | None) -> AtOnce | None:
+def decide_at_once(prints: pa.Table, kind: Hashes, references: Earlier | None) -> AtOnce | None:
     """Decides about all rows; None if that takes longer than telling a cluster to do it, or ``--keep`` sorts by what
     Arrow cannot.
 
@@ -92,7 +92,7 @@ def decide_at_once(prints: pa.Table, kind: Hashes, references: References | None
         dropped = _of_references(dropped, known, references.index_base)
     ranks = pa.array(np.arange(len(rows))) if kind.config.keep_terms else rows.column(ORDER)
     compared = pa.table({ORDER: rows.column(ORDER), RANK: ranks})
-    return AtOnce(prints, compared, dropped, _plan(plan, time.perf_counter() - started))
+    return AtOnce(prints, compared, dropped, joined_plan(plan, round(time.perf_counter() - started, 3)))
 
 
 def _known(rows: pa.Table, kind: Hashes) -> pa.Table:
@@ -205,9 +205,3 @@ def _of_references(dropped: pa.Table, known: pa.Table, index_base: int) -> pa.Ta
     reason = pc.if_else(pc.is_valid(ranks), beyond, dropped.column("reason"))
     dropped = dropped.set_column(dropped.column_names.index("reference"), "reference", ranks)
     return dropped.set_column(dropped.column_names.index("reason"), "reason", reason)
-
-
-def _plan(plans: Mapping[int, dict[str, Any]], seconds: float) -> dict[str, Any]:
-    if len(plans) == 1:
-        return {**next(iter(plans.values())), "seconds": round(seconds, 3)}
-    return {f"{images} images": plan for images, plan in plans.items()}

@@ -68,11 +68,11 @@ def _decide_near(rows: DataFrame, prints: Prints, stage: Stage, references: Refe
             )
         )
     frame = stage("decided", reduce(DataFrame.unionByName, decided or [alone(groups)]))
-    plan = _plan(plans, round(time.perf_counter() - started, 3))
+    plan = joined_plan(plans, round(time.perf_counter() - started, 3))
     return Decided(frame, frame.count(), plan, reduce(DataFrame.unionByName, highest) if highest else None)
 
 
-def _plan(plans: dict[int, dict[str, Any]], seconds: float) -> dict[str, Any]:
+def joined_plan(plans: dict[int, dict[str, Any]], seconds: float) -> dict[str, Any]:
     """For summary.json: the search's own words and how long it took; where there are several numbers of images, the
     words for each, as they are decided together."""
     if len(plans) == 1:

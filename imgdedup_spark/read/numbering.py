@@ -24,15 +24,15 @@ def number_rows(prints: pa.Table, place: str, parts: Sequence[FilePart], *, abso
     rows = where.field("row").to_numpy()
     which = _parts_of(where, absolute=absolute)
     # Of each part one row that is in it, to be looked up.
-    heads, inverse = np.unique(which, return_index=True)[1], np.unique(which, return_inverse=True)[1]
+    _, heads, inverse = np.unique(which, return_index=True, return_inverse=True)
     known = {_key(one.input, one.uri, one.start, absolute=absolute): one for one in parts}
     found = [
         known[_key(one["input"], one["file"], one["start"], absolute=absolute)]
         for one in where.take(pa.array(heads)).to_pylist()
     ]
     ordinals, bases = (np.array([getattr(one, name) for one in found], np.int64) for name in ("ordinal", "base"))
-    numbers = rows - bases[inverse] if len(found) else rows
-    order = (ordinals[inverse] << ROW_BITS) + numbers if len(found) else rows
+    numbers = rows - bases[inverse]
+    order = (ordinals[inverse] << ROW_BITS) + numbers
     table = prints.drop_columns([place]).append_column(INPUT, where.field("input"))
     table = table.append_column(ORDER, pa.array(order))
     if with_ids:

@@ -3,7 +3,6 @@ DataFrames."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 
 from imgdedup_spark.hash.small import has_errors
 from imgdedup_spark.keep.at_once import AtOnce
-from imgdedup_spark.read.source import INPUT, ORDER
+from imgdedup_spark.read.source import ORDER
 
 _KEPT = "kept_order"
 
@@ -60,8 +59,6 @@ def groups(found: AtOnce) -> dict[str, int]:
     return {"groups": len(sizes), "largest_group": (largest or 0) + 1 if len(sizes) else 0}
 
 
-def counts(found: AtOnce) -> dict[str, Counter[Any]]:
-    """Of the rows dropped, by ``distance``, ``reason`` and, where it is known, ``input``."""
-    names = [name for name in ("distance", "reason", INPUT) if name in found.dropped.column_names]
-    tables = {name: pc.value_counts(found.dropped.column(name)).to_pylist() for name in names}
-    return {name: Counter({one["values"]: one["counts"] for one in table}) for name, table in tables.items()}
+def counts(found: AtOnce, column: str) -> dict[Any, int]:
+    """How many rows were dropped for each value of a column of ``dropped``."""
+    return {one["values"]: one["counts"] for one in pc.value_counts(found.dropped.column(column)).to_pylist()}

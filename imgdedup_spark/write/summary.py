@@ -52,7 +52,7 @@ def _groups(found: Found) -> dict[str, int]:
 def _dropped_by(found: Found, column: str) -> Mapping[Any, int]:
     """How many rows were dropped for each value of a column."""
     if found.at_once is not None:
-        return small.counts(found.at_once)[column]
+        return small.counts(found.at_once, column)
     return {row[column]: row["count"] for row in found.dropped.groupBy(column).count().collect()}
 
 
