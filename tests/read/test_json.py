@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -140,3 +141,25 @@ def test_a_file_that_does_not_decompress(run, tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"image": null}\n' * 999)[:-20])
     with pytest.raises(UserError, match=r"a.jsonl.gz cannot be read"):
         run(tmp_path / "a.jsonl.gz", *PIXELS)
+
+
+def test_what_spark_alone_reads(run, tmp_path):
+    """Hadoop's own compression: the same rows and errors, through Spark's reader."""
+    pictures(tmp_path)
+    text = b'{"image": "pics/a.png"}\nno json\n{"image": ["pics/a.png"]}\n3\n'
+    (tmp_path / "rows.jsonl.deflate").write_bytes(zlib.compress(text))
+    result = run(tmp_path / "rows.jsonl.deflate", *PIXELS)
+    assert result.dropped == {"rows.jsonl.deflate#2": "rows.jsonl.deflate#0"}
+    errors = {(row["id"], row["error"]) for row in result.table("errors")}
+    assert errors == {(f"rows.jsonl.deflate#{number}", "bad_row") for number in (1, 3)}
+    assert len(result.kept) == 3 and all(row.keys() <= {"image"} for row in result.kept)
+
+
+def test_values_of_folders(run, tmp_path):
+    for key, value in (("00012", "a"), ("x%3Dy", "b")):
+        folder = tmp_path / "in" / f"shard={key}"
+        folder.mkdir(parents=True)
+        (folder / "0.jsonl").write_text(json.dumps({"text": value, "image": None}) + "\n")
+    assert [(row["text"], row["shard"]) for row in run(tmp_path / "in", *PIXELS).kept] == [("a", "00012"), ("b", "x=y")]
+    (tmp_path / "in" / "shard=00012" / "1.jsonl").write_text('{"text": "c", "shard": 7}\n')
+    assert [row.get("shard") for row in run(tmp_path / "in", *PIXELS).kept] == [None, 7, None]
