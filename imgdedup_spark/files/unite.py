@@ -109,7 +109,8 @@ def _wider(name: str, one: tuple[str, pa.DataType], other: tuple[str, pa.DataTyp
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind, kind)
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

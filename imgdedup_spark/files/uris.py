@@ -43,6 +43,11 @@ def encoded(uri: str) -> str:
     return re.sub("[%\udc80-\udcff]", lambda found: f"%{ord(found[0]) & 0xFF:02X}", uri)
 
 
+def escaped(uri: str) -> str:
+    """A plain URI that Spark, reading it, takes for no glob."""
+    return re.sub(r"([][{}*?\\])", r"\\\1", uri)
+
+
 def absolute(uri: str) -> str:
     """The same place whatever the working directory is, which differs between the driver and the workers."""
     return split_uri(uri)[2] if is_local(uri) else uri

@@ -18,10 +18,11 @@ from imgdedup_spark.files.json_rows import Columns
 from imgdedup_spark.files.listing import Listed, ending_of, is_utf8
 from imgdedup_spark.files.metadata import Metadata, is_metadata
 from imgdedup_spark.files.shares import grouped
+from imgdedup_spark.files.uris import escaped
 from imgdedup_spark.kernels.pictures.signatures import begins_a_picture
 from imgdedup_spark.read.by_workers import workers_open
 from imgdedup_spark.read.columns import col
-from imgdedup_spark.read.listing import Listing, escaped
+from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.numbering import sort_rows
 from imgdedup_spark.read.order import prefixes
 from imgdedup_spark.read.source import ID, ORDER, PLACE, ROW, FileState, Local, Placed, PlacedTable, Source

@@ -175,11 +175,6 @@ def _states(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
     )
 
 
-def escaped(path: str) -> str:
-    """A path that Spark takes for no glob."""
-    return re.sub(r"([][{}*?\\])", r"\\\1", path)
-
-
 def _root(path: str, folder: str, files: Sequence[Listed], base: str) -> Root:
     is_folder = storage.absolute(path).rstrip("/") == folder.rstrip("/")
     return Root(folder, folder if is_folder or not files else files[0].uri, base)

@@ -208,5 +208,5 @@ def _by_spark(found: Found, output: Output, kind: str) -> int:
             writer.parquet(output.part("kept"))
         else:
             writer.option("ignoreNullFields", "false").json(output.part("kept"))
-    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json").load(output.part("kept"))
-    return back.count()
+    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json")
+    return back.load(storage.escaped(output.part("kept"))).count()

@@ -60,3 +60,23 @@ def test_ids_of_files_are_the_same_from_python(run, spark, tmp_path, others):
     found = deduplicate(frame, DedupConfig(method="pixels"))
     assert {row.id: row.kept_id for row in found.duplicates.collect()} == result.dropped
     found.close()
+
+
+def test_names_in_brackets_everywhere(run, tmp_path):
+    folder = tmp_path / "[2024] {in} *"
+    folder.mkdir()
+    for number, name in enumerate("ab"):
+        pq.write_table(pa.table({"image": [png(1), png(number + 2)]}), folder / f"{name}.parquet")
+    options = (*PIXELS, "--index", tmp_path / "in{d,e}x", "--output-format", "jsonl")
+    assert run(folder / "a.parquet", *options, "--run-id", "1", output="[out] 1").summary["rows_kept"] == 2
+    assert run(folder / "b.parquet", *options, "--run-id", "2", output="[out] 2").dropped == {
+        "b.parquet#0": "a.parquet#0"
+    }
+
+
+def test_views_beside_other_strings(run, tmp_path):
+    for name, kind in (("a", pa.string()), ("b", pa.string_view()), ("c", pa.dictionary(pa.int8(), pa.string()))):
+        table = pa.table({"t": pa.array([name], kind), "image": pa.array([png(1)])})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    result = run(tmp_path / "*.parquet", *PIXELS, "--text-col", "t")
+    assert result.ids("t") == ["a", "b", "c"]
