@@ -29,7 +29,9 @@ class JobInput(Section):
         (), "files, folders or globs; several are one data set in the order given", nargs="+", metavar="PATH"
     )
     input_format: str | None = option(
-        None, "`parquet`, `jsonl`, `images`, or any Spark data source (default: by file ending)", metavar="FORMAT"
+        None,
+        "`parquet`, `jsonl`, `csv`, `images`, or a Spark data source (default: by file ending)",
+        metavar="FORMAT",
     )
     count_hard_links: bool = option(
         False, "every name of a file on disk is a row of its own, hard links too", action="store_true"

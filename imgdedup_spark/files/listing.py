@@ -85,6 +85,9 @@ class Walk:
             UserError: there is nothing, or the file system does not answer.
         """
         path = storage.absolute(path).rstrip("/") or "/"
+        if not is_utf8(path):
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            raise UserError(f"--input {shown}: its name is not UTF-8: rename it, or name the folder that holds it")
         try:
             if storage.exists(path):
                 folder, places = path, [path]
@@ -178,13 +181,12 @@ class Walk:
             self.passed.add("same_file", uri)
             return
         self._seen["file", real or uri] = uri
-        try:
-            uri.encode()
-        except UnicodeEncodeError:
-            # Neither Spark's strings nor the output's can hold such a name.
-            self.passed.add("name_not_utf8", uri)
-            return
         yield Listed(uri, uri[len(folder.rstrip("/")) + 1 :], size, time)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name is text; pyarrow and Spark open no other."""
+    return name.isascii() or not re.search("[\udc80-\udcff]", name)
 
 
 def ending_of(name: str) -> str:

@@ -78,6 +78,21 @@ def unite(schemas: Mapping[str, pa.Schema]) -> pa.Schema:
     return pa.schema(list(fields.values()), metadata)
 
 
+def check_names(schemas: Mapping[str, pa.Schema]) -> None:
+    """Raises:
+    UserError: a file has columns whose names differ by case alone, as Spark reads them unless it is told otherwise.
+    """
+    for uri, schema in schemas.items():
+        known: dict[str, str] = {}
+        for name in schema.names:
+            other = known.setdefault(name.lower(), name)
+            if other is not name:
+                raise UserError(
+                    f"--input {uri}: has the columns `{other}` and `{name}`, which are one name to Spark: rename one, "
+                    "or set spark.sql.caseSensitive=true"
+                )
+
+
 def _wider(name: str, one: tuple[str, pa.DataType], other: tuple[str, pa.DataType]) -> pa.DataType:
     (first, a), (second, b) = one, other
     # What pyarrow allows, but for whole numbers as floats, which do not hold all of them.
@@ -94,7 +109,8 @@ def _wider(name: str, one: tuple[str, pa.DataType], other: tuple[str, pa.DataTyp
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind, kind)
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -35,7 +35,17 @@ def _absolute_path(path: str) -> str:
 
 def from_spark(uri: str) -> str:
     """The plain form of ``_metadata.file_path`` or ``file_name``, percent-encoded except for non-ASCII."""
-    return unquote(uri)
+    return unquote(uri, errors="surrogateescape")
+
+
+def encoded(uri: str) -> str:
+    """A plain URI such that ``from_spark`` gives it back: UTF-8, even where a file's name is not."""
+    return re.sub("[%\udc80-\udcff]", lambda found: f"%{ord(found[0]) & 0xFF:02X}", uri)
+
+
+def escaped(uri: str) -> str:
+    """A plain URI that Spark, reading it, takes for no glob."""
+    return re.sub(r"([][{}*?\\])", r"\\\1", uri)
 
 
 def absolute(uri: str) -> str:

@@ -41,12 +41,12 @@ from pyspark.sql.types import (
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import MOMENTARY
-from imgdedup_spark.hash.problems import ERROR_TYPE, errors_only, has_errors, readable
+from imgdedup_spark.hash.problems import ERROR_TYPE, errors_only, has_errors, readable, told
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.pictures.decode import Reading
 from imgdedup_spark.kernels.pictures.values import RULE, ground_color
 from imgdedup_spark.read.columns import check_columns, col, row_terms
-from imgdedup_spark.read.source import ID, PLACE, Source
+from imgdedup_spark.read.source import BAD, ID, PLACE, Source
 
 MEASURED = [
     StructField("images", IntegerType()),
@@ -103,13 +103,14 @@ class Prints(ABC):
         """Least rows of a batch of pictures; None where no picture is looked at."""
         return 1
 
+    def of(self, source: Source) -> DataFrame:
+        """One print for each row of the source (lazy). Raises UserError: a column is missing or of a wrong type."""
+        made = self.make(source)
+        return told(made, self.columns) if BAD in made.columns else made
+
     @abstractmethod
     def make(self, source: Source) -> DataFrame:
-        """One print for each row of the source (lazy).
-
-        Raises:
-            UserError: a column is missing or of a wrong type.
-        """
+        """As ``of``; a row that is none (``BAD``) is one without pictures."""
 
     @abstractmethod
     def signature(self) -> list[Any]:
@@ -208,11 +209,13 @@ class Prints(ABC):
         some), ``momentary`` (rows with some that another run may not meet), and the ``fewest`` and ``most`` of their
         sizes (null without any)."""
         size = F.when(F.col("images") > 0, self.sizes())
+        # A line that is no row has no picture.
+        unread = F.filter(errors_only(), lambda one: one["error"] != "bad_row")
         momentary = F.exists("errors", lambda one: one["error"].isin(*MOMENTARY))
         return [
             F.sum(F.col("images") - F.col("further")).alias("images"),
             F.sum("animated").alias("animated"),
-            F.sum(F.size(errors_only())).alias("failed"),
+            F.sum(F.size(unread)).alias("failed"),
             F.count(F.when(has_errors(), 1)).alias("errors"),
             F.count(F.when(momentary, 1)).alias("momentary"),
             F.min(size).alias("fewest"),
@@ -270,7 +273,7 @@ def lane() -> Column:
 
 def other_columns(source: Source, config: DedupConfig) -> list[Column]:
     """What a print has of a row besides its pictures: id, place, text and the terms of ``--keep``."""
-    columns = [F.col(name) for name in (PLACE,) if name in source.frame.columns]
+    columns = [F.col(name) for name in (PLACE, BAD) if name in source.frame.columns]
     if config.id_col:
         columns.insert(0, col(config.id_col).alias("id"))
     elif ID in source.frame.columns:

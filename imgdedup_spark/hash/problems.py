@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, IntegerType, StringType, StructField, StructType
+
+from imgdedup_spark.read.source import BAD
 
 ERROR_TYPE = StructType(
     [
@@ -14,6 +18,8 @@ ERROR_TYPE = StructType(
         StructField("level", StringType()),
     ]
 )
+#: Characters that are shown of what is wrong with a line.
+_SHOWN = 300
 #: Levels of the entries of ``errors``: a picture was not read, or was read although something is wrong with it.
 ERROR, WARNING = LEVELS = ("error", "warning")
 
@@ -42,3 +48,11 @@ def problem(code: str, message: Column) -> Column:
     """An array of one entry, an error of a row's first picture."""
     parts = (F.lit(0).alias("position"), F.lit(code).alias("error"), message.alias("message"))
     return F.array(F.struct(*parts, F.lit(ERROR).alias("level"))).cast(ArrayType(ERROR_TYPE))
+
+
+def told(prints: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Prints with an error for every row that is none (``BAD``), and nulls in the ``columns`` that make up its key."""
+    fine = F.col(BAD).isNull()
+    errors = F.when(fine, F.col("errors")).otherwise(problem("bad_row", F.substring(BAD, 1, _SHOWN)))
+    nothing = {name: F.when(fine, F.col(name)) for name in columns}
+    return prints.withColumns({"errors": errors, **nothing}).drop(BAD)

@@ -83,13 +83,13 @@ def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
         by: its parts that rows are counted by.
     """
     place = prints.column(PLACE).combine_chunks()
-    failed, momentary = _errors(prints)
+    failed, unread, momentary = _errors(prints)
     images = prints.column("images").combine_chunks()
     size = pc.if_else(pc.greater(images, 0), pc.utf8_length(prints.column("imagehash").combine_chunks()), None)
     columns = {name: place.field(name) for name in (*by, "row")} | {
         "images": pc.subtract(images, prints.column("further").combine_chunks()),
         "animated": prints.column("animated").combine_chunks(),
-        "failed": pa.array(failed),
+        "failed": pa.array(unread),
         "errors": pa.array((failed > 0).astype(np.int64)),
         "momentary": pa.array(momentary.astype(np.int64)),
         "fewest": size,
@@ -108,11 +108,13 @@ def has_errors(prints: pa.Table) -> np.ndarray:
     return _errors(prints)[0] > 0
 
 
-def _errors(prints: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """How many errors each row has, and whether it has some that another run may not meet."""
+def _errors(prints: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many errors each row has, how many of them are pictures' (a line that is no row has none), and whether it has
+    some that another run may not meet."""
     errors = prints.column("errors").combine_chunks()
     entries, rows = pc.list_flatten(errors), pc.list_parent_indices(errors).to_numpy()
     is_error = pc.equal(entries.field("level"), ERROR).to_numpy(zero_copy_only=False)
     passing = pc.is_in(entries.field("error"), pa.array(MOMENTARY)).to_numpy(zero_copy_only=False)
-    failed = np.bincount(rows[is_error], minlength=len(prints)).astype(np.int64)
-    return failed, np.bincount(rows[passing], minlength=len(prints)) > 0
+    of_pictures = is_error & pc.not_equal(entries.field("error"), "bad_row").to_numpy(zero_copy_only=False)
+    failed, unread = (np.bincount(rows[some], minlength=len(prints)) for some in (is_error, of_pictures))
+    return failed, unread, np.bincount(rows[passing], minlength=len(prints)) > 0

@@ -128,7 +128,7 @@ def _stored(
     """Prints, read back from where they are stored."""
     spark = source.frame.sparkSession
     left = rest.of if rest else lambda whole: whole
-    plain = prints.make(left(source))
+    plain = prints.of(left(source))
     states = [] if store is None else source.states
     if store is None or not states:
         frame = stage("fingerprints", plain)
@@ -173,7 +173,7 @@ def _stored(
 
     for some in portions:
         part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
-        groups.append(store.add(prints.make(left(part)), some, lasting))
+        groups.append(store.add(prints.of(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})
     return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing), gathered.whole)

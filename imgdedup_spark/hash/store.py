@@ -48,7 +48,7 @@ class Group:
 
     def read(self, spark: SparkSession, schema: StructType) -> DataFrame:
         """All of its prints."""
-        return spark.read.schema(schema).parquet(self.folder)
+        return spark.read.schema(schema).parquet(storage.escaped(self.folder))
 
     def holds(self, pairs: Mapping[File, File]) -> bool:
         """Whether these are all of its prints, in the places that they had.
@@ -110,7 +110,7 @@ class PrintStore:
         """
         folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
         frame.write.mode("overwrite").parquet(folder)
-        prints = frame.sparkSession.read.schema(frame.schema).parquet(folder)
+        prints = frame.sparkSession.read.schema(frame.schema).parquet(storage.escaped(folder))
         known = tuple(lasting(prints, folder, files))
         group = Group(folder, known, made, whole=len(known) == len(files))
         content = {"files": known, "made": made, "whole": group.whole}

@@ -16,6 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.files.uris import escaped
 from imgdedup_spark.hash.prints import Prints, lane, size_range
 from imgdedup_spark.hash.problems import has_errors
 from imgdedup_spark.hash.stage import hash_rows
@@ -162,7 +163,7 @@ def _of_index(spark: SparkSession, index: Index, state: State, kind: Prints) -> 
     runs = [run for run in state.runs if run.rows]
     frame = spark.createDataFrame([], schema)
     if runs:
-        frame = spark.read.schema(schema).parquet(*[index.path(run.folder) for run in runs])
+        frame = spark.read.schema(schema).parquet(*[escaped(index.path(run.folder)) for run in runs])
     frame = kind.comparable(frame)
     if not runs:
         empty = frame.withColumn("rank", F.col("position"))
@@ -175,7 +176,7 @@ def _of_index(spark: SparkSession, index: Index, state: State, kind: Prints) -> 
     distinct = all(run.distinct for run in runs)
     packed = None
     if all(run.packed for run in runs):
-        read = spark.read.schema(f"run string, {PACKED}").parquet(*[index.path(run.packed) for run in runs])
+        read = spark.read.schema(f"run string, {PACKED}").parquet(*[escaped(index.path(run.packed)) for run in runs])
         packed = read.join(F.broadcast(bases), "run").drop("run")
     return References(ranked.select(*_columns(kind)), sum(run.rows for run in runs), 0, distinct, digits, packed)
 

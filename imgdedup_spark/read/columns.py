@@ -43,7 +43,9 @@ def image_column(schema: StructType, config: DedupConfig) -> str | None:
     if config.image_col:
         name = config.image_col
     else:
-        found = [one for one in IMAGE_COLUMNS if one in schema.fieldNames()]
+        names = schema.fieldNames()
+        spelled = [one for wanted in IMAGE_COLUMNS for one in names if one.lower() == wanted]
+        found = [one for one in IMAGE_COLUMNS if one in names] or spelled
         if not found:
             raise UserError(f"--image-col: found neither `images` nor `image`; {_present(schema)}")
         name = found[0]

@@ -18,11 +18,14 @@ from pyspark.sql import functions as F
 from imgdedup_spark.errors import JobError, UserError, first_line
 from imgdedup_spark.files.shares import Share
 from imgdedup_spark.files.storage import from_spark
+from imgdedup_spark.files.uris import escaped
 from imgdedup_spark.read.columns import col
-from imgdedup_spark.read.listing import escaped, plain_path, spark_states
+from imgdedup_spark.read.listing import plain_path, spark_states
 from imgdedup_spark.read.numbering import number_rows
 from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
 from imgdedup_spark.read.source import (
+    BAD,
+    ID,
     INPUT,
     ORDER,
     PLACE,
@@ -85,7 +88,7 @@ class FileSource(Source):
         placed = [frame.select("*", one._place(index)) for index, frame in frames.items()]
         try:
             frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), placed)
-            columns = tuple(name for name in frame.columns if name != PLACE)
+            columns = tuple(name for name in frame.columns if name not in (PLACE, BAD))
         except AnalysisException as error:
             raise UserError(f"--input: the inputs' columns do not go together: {first_line(error)}") from None
         return replace(one, frame=frame, columns=columns)
@@ -105,7 +108,8 @@ class FileSource(Source):
         """Some files of one input, with ``PLACE``, as ``frame`` has them."""
         assert self.scanner is not None
         paths = [escaped(plain_path(uri)) for uri in uris]
-        reader = self.frame.sparkSession.read.format(self.scanner).options(**self.options).schema(self.schema)
+        reader = self.frame.sparkSession.read.format(self.scanner).options(**self.options)
+        reader = reader.schema(self.frame.drop(PLACE, ID).schema)
         if self.partitioned:
             reader = reader.option("basePath", self.roots[index].folder)
         return reader.load(paths).select("*", self._place(index))
@@ -123,7 +127,8 @@ class FileSource(Source):
 
     def check_ids(self, id_col: str | None) -> None:
         if id_col is not None:
-            check_unique(self.frame.select(col(id_col).alias("id")), id_col)
+            rows = self.frame.where(F.col(BAD).isNull()) if BAD in self.frame.columns else self.frame
+            check_unique(rows.select(col(id_col).alias("id")), id_col)
 
     def count(self, prints: DataFrame, *more: Column) -> list[Row]:
         """``rows`` of each part (``input``, ``file``, ``start``, ``length``), ``first``, their smallest mark, and more

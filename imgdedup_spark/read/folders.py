@@ -1,26 +1,32 @@
-"""Folders of picture files: a row is a file."""
+"""Folders of picture files: a row is a file, with what ``metadata.csv`` or ``metadata.jsonl`` beside it say of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.listing import Listed, ending_of
+from imgdedup_spark.files.json_rows import Columns
+from imgdedup_spark.files.listing import Listed, ending_of, is_utf8
+from imgdedup_spark.files.metadata import Metadata, is_metadata
 from imgdedup_spark.files.shares import grouped
+from imgdedup_spark.files.uris import escaped
 from imgdedup_spark.kernels.pictures.signatures import begins_a_picture
-from imgdedup_spark.read.listing import Listing, escaped
+from imgdedup_spark.read.by_workers import workers_open
+from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.numbering import sort_rows
 from imgdedup_spark.read.order import prefixes
-from imgdedup_spark.read.source import ID, ORDER, PLACE, FileState, Local, Placed, PlacedTable, Source
-from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, parallelism
+from imgdedup_spark.read.source import ID, ORDER, PLACE, ROW, FileState, Local, Placed, PlacedTable, Source
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, parallelism
 from imgdedup_spark.spark.units import rows_of_units
 
 #: Bytes of pictures in one task: at most what Spark's own readers take, at least what is worth a task, and so that
@@ -28,6 +34,7 @@ from imgdedup_spark.spark.units import rows_of_units
 MOST_BYTES, LEAST_BYTES, TASKS_A_CORE = 128 << 20, 1 << 20, 4
 #: Opening a file costs about as much as reading so many bytes of it.
 FILE_COST = 64 << 10
+_KEY = "__imgdedup_key"
 _PLACE = StructType(
     [StructField("input", IntegerType()), StructField("file", StringType()), StructField("row", LongType())]
 )
@@ -56,7 +63,8 @@ OTHER_ENDINGS = frozenset(_OTHERS.split())
 
 @dataclass(frozen=True)
 class PictureFolders(Source):
-    """Rows of ``path`` and, to be hashed, ``image``: a struct that names the file, which the workers read.
+    """Rows of ``path``, what metadata say of it and, to be hashed, ``image``: a struct that names the file, which the
+    workers read.
 
     Attributes:
         listed: states of each input.
@@ -85,62 +93,105 @@ class PictureFolders(Source):
 
 
 class PlacedPictures(Placed):
-    """Placed rows of which paths alone are written."""
+    """Placed rows of which paths are written, and what metadata say."""
 
     def kept_in_order(self, gone: DataFrame, count: int, emitted: DataFrame | None = None) -> DataFrame:
-        # Paths alone: a sort of them is cheap, and the pictures stay where they are.
-        stay = self.prints.select(ORDER, "id").join(gone, ORDER, "left_anti")
+        # A sort of them is cheap: the pictures stay where they are.
+        stay = self.prints.join(gone, ORDER, "left_anti").select(F.col(ORDER).alias(ROW), F.col("id").alias(_KEY))
+        names = [] if emitted is None else [name for name in emitted.columns if name not in ("id", ORDER)]
         if emitted is not None:
-            stay = stay.join(emitted.drop("id"), ORDER)
-        rows = self.source.frame.select("path", F.col(ID).alias("id")).join(stay, "id")
-        return rows.orderBy(ORDER).drop("id", ORDER)
+            stay = stay.join(emitted.select(F.col(ORDER).alias(ROW), *names), ROW)
+        rows = self.source.frame.join(stay, F.col(ID) == F.col(_KEY))
+        return rows.orderBy(ROW).select(*[col(name) for name in self.source.columns], *names)
 
 
 def is_picture(file: Listed) -> bool:
-    """Whether a file is one by its ending or, where that says nothing, by its first bytes."""
+    """Whether a file is one by its ending or, where that says nothing, by its first bytes; or tells of some."""
+    if is_metadata(file):
+        return True
     ending = ending_of(file.name)
     return ending in ENDINGS or (ending not in OTHER_ENDINGS and begins_a_picture(storage.read_head(file.uri)))
 
 
+class _Picture(NamedTuple):
+    """A row: its input's number, its file's plain URI, name and bytes, its id, and what metadata say of it."""
+
+    input: int
+    uri: str
+    name: str
+    size: int
+    id: str
+    line: Mapping[str, Any]
+
+
 def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
-    """One data set of several inputs."""
+    """One data set of several inputs.
+
+    Raises:
+        UserError: there is no picture, or metadata cannot be read.
+    """
+    try:
+        known = Metadata.read(listing.files, listing.passed)
+    except OSError as error:
+        raise UserError(f"--input: metadata cannot be read: {first_line(error)}") from None
+    made = known.columns(by_case=case_matters(spark))
     heads = prefixes(listing.inputs) if listing.names_clash else [""] * len(listing.inputs)
     rows = [
-        (index, one.uri, one.name, head + one.name + "#0", one.size)
+        _Picture(index, _shown(one.uri), one.name, one.size, _id(one, head), known.lines.get((index, one.name), {}))
         for index, (files, head) in enumerate(zip(listing.files, heads, strict=True))
         for one in files
+        if not is_metadata(one)
     ]
-    total = sum(row[4] for row in rows)
+    if not rows:
+        raise UserError(f"--input {' '.join(listing.inputs)}: holds metadata and no picture")
+    known.match({(one.input, one.name) for one in rows})
+    total = sum(one.size for one in rows)
     target = min(MOST_BYTES, max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
-    units = [tuple(zip(*some, strict=True)) for some in grouped(rows, lambda row: row[4] + FILE_COST, target)]
+    units = list(grouped(rows, lambda one: one.size + FILE_COST, target))
+    schema = StructType([*_SCHEMA.fields, *from_arrow_schema(made.schema).fields])
+    frame = rows_of_units(spark, units, _reading(made), schema)
+    if not all(workers_open(root.folder) for root in listing.roots):
+        frame = _through_spark(frame, [one.uri for one in rows])
     states = tuple(listing.state(index) for index in range(len(listing.inputs)))
-    try:
-        for root in listing.roots:
-            storage.check_workers(root.folder)
-        frame = rows_of_units(spark, units, _rows, _SCHEMA)
-    except UserError:
-        frame = _through_spark(spark, rows)
-    return PictureFolders(frame, ("path",), "images", listing.inputs, listing.roots, listed=states)
+    return PictureFolders(frame, ("path", *made.kinds), "images", listing.inputs, listing.roots, listed=states)
 
 
-def _through_spark(spark: SparkSession, rows: Sequence[tuple[int, str, str, str, int]]) -> DataFrame:
+def _shown(uri: str) -> str:
+    """A file as text that finds it: a percent-encoded URL where its name is no UTF-8."""
+    return uri if is_utf8(uri) else f"file://{storage.encoded(uri)}"
+
+
+def _id(file: Listed, head: str) -> str:
+    # No name below an input looks like a URL.
+    return f"{head}{file.name}#0" if is_utf8(file.name) else f"{_shown(file.uri)}#0"
+
+
+def _through_spark(frame: DataFrame, uris: Sequence[str]) -> DataFrame:
     """The same with the pictures themselves, from a file system that Spark alone opens."""
-    schema = f"{PLACE} struct<input: int, file: string, row: bigint>, path string, {ID} string"
-    known = spark.createDataFrame([((row[0], row[2], 0), row[1], row[3]) for row in rows], schema)
-    files = spark.read.format("binaryFile").load([escaped(row[1]) for row in rows])
+    files = frame.sparkSession.read.format("binaryFile").load([escaped(uri) for uri in uris])
+    files = files.select(F.regexp_replace("path", "^file:/+", "/").alias("path"), F.col("content").alias("image"))
     # A line a file; what is joined to it is a picture.
-    joined = files.withColumn("path", F.regexp_replace("path", "^file:/+", "/")).join(F.broadcast(known), "path")
-    return joined.select("path", F.col("content").alias("image"), PLACE, ID)
+    return files.join(F.broadcast(frame.drop("image")), "path")
 
 
-def _rows(unit: tuple[Any, ...]) -> Iterator[pa.RecordBatch]:
-    inputs, uris, names, ids, _ = unit
-    place = pa.StructArray.from_arrays(
-        [pa.array(inputs, pa.int32()), pa.array(names), pa.array([0] * len(names), pa.int64())],
-        ["input", "file", "row"],
-    )
-    paths = pa.array(uris)
-    image = pa.StructArray.from_arrays([paths], ["path"])
-    whole = pa.RecordBatch.from_arrays([paths, image, place, pa.array(ids)], ["path", "image", PLACE, ID])
-    for start in range(0, len(uris), PICTURE_BATCH_ROWS):
-        yield whole.slice(start, PICTURE_BATCH_ROWS)
+def _reading(made: Columns) -> Callable[[Sequence[_Picture]], Iterator[pa.RecordBatch]]:
+    names = [*_SCHEMA.names, *made.kinds]
+
+    def read(unit: Sequence[_Picture]) -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(unit), PICTURE_BATCH_ROWS):
+            some = unit[start : start + PICTURE_BATCH_ROWS]
+            paths = pa.array([one.uri for one in some])
+            place = pa.StructArray.from_arrays(
+                [
+                    pa.array([one.input for one in some], pa.int32()),
+                    pa.array([storage.encoded(one.name) for one in some]),
+                    pa.array([0] * len(some), pa.int64()),
+                ],
+                _PLACE.names,
+            )
+            image = pa.StructArray.from_arrays([paths], ["path"])
+            ids = pa.array([one.id for one in some])
+            lines = made.arrays([one.line for one in some])
+            yield pa.RecordBatch.from_arrays([paths, image, place, ids, *lines], names)
+
+    return read

@@ -28,12 +28,13 @@ def frame_source(frame: DataFrame, id_col: str | None, stage: Stage) -> Source:
     files = frame.inputFiles()
     source = Source(frame, tuple(frame.columns), stores=_stores(files))
     if files and resolves(frame, "_metadata.row_index"):
-        file, row = F.col("_metadata.file_path"), F.col("_metadata.row_index")
+        # As the command line has names; a plus sign is one, and no space.
+        file, row = F.expr("url_decode(replace(_metadata.file_path, '+', '%2B'))"), F.col("_metadata.row_index")
         place = F.struct(F.lit(0).alias("input"), file.alias("file"), row.alias("row")).alias(PLACE)
         if id_col is not None:
             return replace(source, frame=frame.select("*", place))
         if not _repeats(frame):
-            shared = os.path.commonpath([_short_uri(uri).rpartition("/")[0] for uri in files])
+            shared = os.path.commonpath([_short_uri(storage.from_spark(uri)).rpartition("/")[0] for uri in files])
             name = F.substring(file, len(shared) + 2, 1 << 20)
             return replace(source, frame=frame.select("*", place, F.concat(name, F.lit("#"), row).alias(ID)))
     if id_col is not None:

@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import compress
+from operator import not_
 from typing import Any
 
 import pyarrow as pa
@@ -60,18 +62,18 @@ class Listing:
         )
         return cls(tuple(inputs), roots, files, passed)
 
-    def only(self, is_wanted: Callable[[Listed], bool]) -> Listing:
-        """Some of the files; the others are passed over.
+    def only(self, is_wanted: Callable[[Listed], bool], reason: str = "other_format") -> Listing:
+        """Some of the files; the others are passed over for the reason.
 
         Raises:
             UserError: an input has none of them.
         """
         files = []
         for some in self.files:
-            files.append(tuple(one for one in some if is_wanted(one)))
-            for one in some:
-                if one not in files[-1]:
-                    self.passed.add("other_format", one.uri)
+            wanted = [is_wanted(one) for one in some]
+            files.append(tuple(compress(some, wanted)))
+            for one in compress(some, map(not_, wanted)):
+                self.passed.add(reason, one.uri)
         return Listing(self.inputs, self.roots, tuple(files), self.passed)
 
     @property
@@ -89,7 +91,9 @@ class Listing:
     def states(self) -> list[FileState]:
         """The files as prints are stored for them."""
         return [
-            FileState(index, one.uri, one.size, one.time) for index, files in enumerate(self.files) for one in files
+            FileState(index, storage.encoded(one.uri), one.size, one.time)
+            for index, files in enumerate(self.files)
+            for one in files
         ]
 
     def state(self, index: int) -> FileState:
@@ -97,7 +101,7 @@ class Listing:
         files = self.files[index]
         text = json.dumps([(one.uri, one.size, one.time) for one in files]).encode()
         checksum = int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
-        return FileState(index, self.inputs[index], sum(one.size for one in files), checksum)
+        return FileState(index, storage.encoded(self.inputs[index]), sum(one.size for one in files), checksum)
 
 
 def _walked(
@@ -169,11 +173,6 @@ def _states(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
         F.col("_metadata.file_size").alias("size"),
         (F.col("_metadata.file_modification_time").cast("double") * 1000).cast("long").alias("time"),
     )
-
-
-def escaped(path: str) -> str:
-    """A path that Spark takes for no glob."""
-    return re.sub(r"([][{}*?\\])", r"\\\1", path)
 
 
 def _root(path: str, folder: str, files: Sequence[Listed], base: str) -> Root:

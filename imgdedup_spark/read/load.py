@@ -11,7 +11,8 @@ from pyspark.sql.types import StructType
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files.listing import Listed
-from imgdedup_spark.read.listing import Listing, escaped
+from imgdedup_spark.files.uris import escaped
+from imgdedup_spark.read.listing import Listing
 
 NO_OPTIONS: Mapping[str, str] = {}
 

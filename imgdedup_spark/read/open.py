@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pyspark.sql import SparkSession
 
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files.listing import Listed, ending_of
-from imgdedup_spark.read import folders, json_lines, parquet
+from imgdedup_spark.files.listing import Listed, ending_of, is_utf8
+from imgdedup_spark.files.metadata import is_metadata
+from imgdedup_spark.read import csv_files, folders, json_lines, parquet
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.read.tables import open_by_name
@@ -36,6 +37,7 @@ class Kind:
 KINDS = {
     "parquet": Kind(parquet.ENDINGS, parquet.open_parquet, parquet.is_parquet),
     "jsonl": Kind(json_lines.ENDINGS, json_lines.open_json_lines, json_lines.is_json_lines),
+    "csv": Kind(csv_files.ENDINGS, csv_files.open_csv, csv_files.is_csv),
     "images": Kind(folders.ENDINGS, folders.open_folders, folders.is_picture),
 }
 
@@ -61,22 +63,34 @@ def read_source(
         return open_by_name(spark, inputs, input_format)
     listing = Listing.of(spark, inputs, count_hard_links=count_hard_links)
     name = input_format or _kind_of(listing)
+    if name != "images":
+        # Neither Spark nor pyarrow opens a file of such a name.
+        listing = listing.only(lambda one: is_utf8(one.name), "name_not_utf8")
     listing = listing.only(KINDS[name].is_one)
     if not any(listing.files):
         raise UserError(f"--input {' '.join(inputs)}: holds no {name} files; it has {listing.passed or 'nothing'}")
+    source = KINDS[name].open(spark, listing)
     if listing.passed.reasons:
         if strict:
             raise UserError(f"--strict: passed over {listing.passed}")
         log.info("passed over: %s", listing.passed)
-    return replace(KINDS[name].open(spark, listing), passed=listing.passed)
+    return replace(source, passed=listing.passed)
 
 
 def _kind_of(listing: Listing) -> str:
-    """The kind that the files' endings tell. Loose ``.json`` files beside others are notes, not rows."""
-    endings = {ending_of(one.name) for files in listing.files for one in files}
+    """The kind that the files' endings tell. Beside others, loose ``.json`` and tables are notes, not rows; and
+    metadata are of pictures.
+    """
+    every = [one for files in listing.files for one in files]
+    endings = {ending_of(one.name) for one in every}
     here = [name for name, kind in KINDS.items() if endings & kind.endings]
+    if "images" in here:
+        endings = {ending_of(one.name) for one in every if not is_metadata(one)}
+        here = [name for name in here if endings & KINDS[name].endings]
     if len(here) > 1 and endings & KINDS["jsonl"].endings == {"json"}:
         here.remove("jsonl")
+    if len(here) > 1 and "csv" in here:
+        here.remove("csv")
     if len(here) == 1:
         return here[0]
     where = f"--input {' '.join(listing.inputs)}"

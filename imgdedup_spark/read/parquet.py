@@ -6,6 +6,7 @@ Where shards differ, have types that Spark does not know, or names that it hides
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -14,33 +15,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
-from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import StructField, StructType
 
-from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import grouped
-from imgdedup_spark.files.unite import Footer, plain_batches, plain_type, read_footers, unite
+from imgdedup_spark.files.unite import Footer, check_names, plain_batches, plain_type, read_footers, unite
+from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, workers_open
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import load_files, of_listing
 from imgdedup_spark.read.source import PLACE, FileState
-from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, settings
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, settings
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
 #: Bytes of row groups in one task.
 TASK_BYTES = 128 << 20
-_PLACE = StructType(
-    [
-        StructField("input", IntegerType()),
-        StructField("file", StringType()),
-        StructField("start", LongType()),
-        StructField("length", LongType()),
-        StructField("row", LongType()),
-    ]
-)
+# Names that Spark hides, or that Hadoop takes apart.
+_ODD = re.compile(r"(?:^|/)_[^/]*$|[][{}*?\\:]")
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class ParquetFiles(FileSource):
     copied: ClassVar[bool] = True
 
     def column_reader(self, column: str) -> ColumnReader | None:
-        return ColumnReader(column) if _workers_open(self.roots[0].read) else None
+        return ColumnReader(column) if workers_open(self.roots[0].read) else None
 
 
 @dataclass(frozen=True)
@@ -78,24 +72,16 @@ class ReadParquet(ParquetFiles):
         return list(self.listed)
 
     def only(self, files: Sequence[FileState]) -> ReadParquet:
-        return self._of({(one.input, one.uri) for one in files})
+        return self._of({(one.input, storage.from_spark(one.uri)) for one in files})
 
     def scan(self, index: int, uris: Any) -> DataFrame:
-        wanted = {(index, uri) for uri in uris}
+        wanted = {(index, storage.from_spark(uri)) for uri in uris}
         return self._of(wanted).frame
 
     def _of(self, files: set[tuple[int, str]]) -> ReadParquet:
         assert self.united is not None
         units = tuple(unit for unit in self.units if unit[:2] in files)
         return replace(self, units=units, frame=_frame(self.frame.sparkSession, units, self.united))
-
-
-def _workers_open(uri: str) -> bool:
-    try:
-        storage.check_workers(uri)
-    except UserError:
-        return False
-    return True
 
 
 def is_parquet(file: Listed) -> bool:
@@ -113,8 +99,10 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
         UserError: a file cannot be read, or columns cannot be united.
     """
     sized = [one.uri for files in listing.files for one in files if one.size]
-    footers = read_footers(sized) if all(_workers_open(root.folder) for root in listing.roots) else {}
+    footers = read_footers(sized) if all(workers_open(root.folder) for root in listing.roots) else {}
     schemas = {uri: footer.schema for uri, footer in footers.items()}
+    if not case_matters(spark):
+        check_names(schemas)
     if schemas and not _is_for_spark(listing, list(schemas.values())):
         return _read_by_workers(spark, listing, footers, unite(schemas))
     # A column of the files wins over a folder of its name.
@@ -127,7 +115,9 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
 
 def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema]) -> bool:
     first = schemas[0]
-    hidden = any(one.name.rpartition("/")[2].startswith("_") for files in listing.files for one in files)
+    hidden = any(_ODD.search(one.name) for files in listing.files for one in files)
+    # Spark knows its own columns of that name by no other.
+    hidden = hidden or "_metadata" in (name.lower() for name in first.names)
     same = all(schema.equals(first) for schema in schemas)
     return not hidden and same and all(_is_plain(field.type) for field in first)
 
@@ -171,7 +161,7 @@ def _read_by_workers(
 def _frame(spark: SparkSession, units: Sequence[Any], united: pa.Schema) -> DataFrame:
     kinds = [(field.name, plain_type(field.type)) for field in united]
     plain = pa.schema([(name, kind) for name, kind in kinds if kind is not None])
-    schema = StructType([*from_arrow_schema(plain).fields, StructField(PLACE, _PLACE)])
+    schema = StructType([*from_arrow_schema(plain).fields, StructField(PLACE, FILE_PLACE)])
     return rows_of_units(spark, units, _reading(plain), schema)
 
 
@@ -186,16 +176,7 @@ def _reading(schema: pa.Schema) -> Callable[[tuple[int, str, int, Any]], Iterato
             batches = file.iter_batches(PICTURE_BATCH_ROWS, [number for number, _ in groups], use_threads=False)
             for batch in plain_batches(batches, schema):
                 count = len(batch)
-                place = pa.StructArray.from_arrays(
-                    [
-                        pa.array([index] * count, pa.int32()),
-                        pa.array([uri] * count),
-                        pa.array([row] * count, pa.int64()),
-                        pa.array([total] * count, pa.int64()),
-                        pa.array(range(row, row + count), pa.int64()),
-                    ],
-                    ["input", "file", "start", "length", "row"],
-                )
+                place = file_place(index, uri, row, total, range(row, row + count))
                 row += count
                 yield pa.RecordBatch.from_arrays([*batch.columns, place], [*batch.schema.names, PLACE])
 

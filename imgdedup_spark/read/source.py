@@ -29,6 +29,8 @@ from imgdedup_spark.spark.workspace import Stage
 # Beside the user's columns, ours have names that no column of a user's has.
 PLACE = "__imgdedup_place"
 ID = "__imgdedup_id"
+#: What is wrong with a row that is none: a line that is no JSON object. Null for rows.
+BAD = "__imgdedup_bad"
 #: A row's number in input order, beside the user's columns; and beside ours.
 ROW = "__imgdedup_order"
 ORDER = "order"
@@ -99,7 +101,7 @@ class Source:
     @property
     def schema(self) -> StructType:
         """Of everything that can be read from a row, for the checks at the door."""
-        return self.frame.drop(PLACE, ID).schema
+        return self.frame.drop(PLACE, ID, BAD).schema
 
     def pictures(self, name: str) -> Column:
         """A column of pictures, in a form that the workers know."""

@@ -61,6 +61,17 @@ def parallelism(spark: SparkSession) -> int:
     return int(row["last"]) + 1
 
 
+def case_matters(spark: SparkSession) -> bool:
+    """Whether names of columns that differ by case alone are different."""
+    return spark.conf.get("spark.sql.caseSensitive", "false") == "true"
+
+
+def partition_bytes(spark: SparkSession) -> int:
+    """The most that one task reads of files, ``spark.sql.files.maxPartitionBytes``."""
+    most = str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m")).lower().removesuffix("b")
+    return int(most) if most.isdigit() else 128 << 20
+
+
 def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:
     """Calls them side by side, and returns their results in order. Of small tables most of the time goes into
     planning on the driver, while all cores wait.

@@ -61,7 +61,7 @@ class FolderWorkspace:
         count = self._used[name] = self._used.get(name, 0) + 1
         path = storage.join(self.folder, name if count == 1 else f"{name}-{count}")
         frame.write.mode("overwrite").parquet(path)
-        return frame.sparkSession.read.schema(frame.schema).parquet(path)
+        return frame.sparkSession.read.schema(frame.schema).parquet(storage.escaped(path))
 
     def local(self, spark: SparkSession, name: str, table: pa.Table) -> DataFrame:
         if is_remote():  # whose disk may be another
@@ -69,7 +69,7 @@ class FolderWorkspace:
         path = storage.join(self.folder, f"{name}-{uuid.uuid4().hex}")
         with storage.open_output(storage.join(path, "part-00000.parquet")) as stream:
             pq.write_table(table, stream)
-        return spark.read.schema(from_arrow_schema(table.schema)).parquet(path)
+        return spark.read.schema(from_arrow_schema(table.schema)).parquet(storage.escaped(path))
 
     def cut(self, frame: DataFrame) -> DataFrame:
         return frame  # its plan begins with a file that was read back

@@ -188,7 +188,7 @@ def _of_files(rows: DataFrame, files: Sequence[Sequence[tuple[int, Share]]]) -> 
 def _empty(found: Found, output: Output, emitted: Sequence[str]) -> int | None:
     """No rows, with the schema and metadata of the first input file; None if it cannot be read here."""
     source = found.source
-    uri = source.file_states()[0].uri if source.united else storage.from_spark(source.frame.inputFiles()[0])
+    uri = storage.from_spark(source.file_states()[0].uri if source.united else source.frame.inputFiles()[0])
     out = output.part("kept", "part-00000.parquet")
     try:
         write_empty_parquet(uri, out, pa.schema(_fields(emitted)), source.united)
@@ -208,5 +208,5 @@ def _by_spark(found: Found, output: Output, kind: str) -> int:
             writer.parquet(output.part("kept"))
         else:
             writer.option("ignoreNullFields", "false").json(output.part("kept"))
-    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json").load(output.part("kept"))
-    return back.count()
+    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json")
+    return back.load(storage.escaped(output.part("kept"))).count()

@@ -342,13 +342,13 @@ def test_compressed_lines(tmp_path, out, ending):
         copy_json_lines([Share(share.uri, 0, 1, 0, share.length // 2)], [NONE], out + "2")
 
 
-def test_lines_that_are_not_sparks_rows_are_refused(tmp_path, out):
+def test_other_numbers_of_rows_are_refused(tmp_path, out):
     path = tmp_path / "a.jsonl"
     for data, rows in (
         (b'{"a":1}\n', 2),
         (b'{"a":1}\n{"a":2}\n', 1),
-        (b'[]\n[{"a":1},{"a":2}]\n', 2),  # two rows in two lines, by chance
-        (b'  [{"a":1}]\n', 1),
+        (b'[]\n[{"a":1},{"a":2}]\n', 2),  # no element, and a line that is no row
+        (b'  [{"a":1}]\n', 2),
         (b'{"a":1}\r{"a":2}\n', 1),
     ):
         path.write_bytes(data)
@@ -359,6 +359,24 @@ def test_lines_that_are_not_sparks_rows_are_refused(tmp_path, out):
     with pytest.raises(OSError, match="incorrect header check"):
         copy_json_lines([whole_text(bad, 1)], [NONE], out)
     assert not list(Path(out).parent.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("data", "rows"),
+    [
+        (b'[{"a": 1.10}, {"a":1e400}]', [b'{"a": 1.10}', b'{"a":1e400}']),
+        (b'\xef\xbb\xbf\n [\n  {\n    "a": "x\\ny"\n  },\r\n  3\n]\n', [b'{ "a": "x\\ny" }', b"3"]),
+        (b'[{"a": "\xff"}, {"b": 2}', [b'{"a": "\xff"}', b'{"b": 2}']),
+        (b'[{"a": 1}, {"b":\n "cut', [b'{"a": 1}', b'{"b": "cut']),
+        (b'[1]\n{"a": 2}\n', [b"1", b'{"a": 2}']),
+        (b" [ ] ", []),
+    ],
+)
+def test_elements_of_an_array_are_lines(tmp_path, out, data, rows):
+    path = tmp_path / "a.json"
+    path.write_bytes(data)
+    assert copy_json_lines([whole_text(path, len(rows))], [NONE], out) == len(rows)
+    assert not rows or Path(out).read_bytes() == b"\n".join(rows) + b"\n"
 
 
 def test_extra_fields_leave_the_rest_of_the_line_alone(tmp_path, out):

@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files.listing import Walk
+from imgdedup_spark.files.listing import Walk, is_utf8
+from imgdedup_spark.files.uris import encoded, from_spark
 
 
 def make(root: Path, *names: str) -> Path:
@@ -116,11 +119,21 @@ def test_hard_links(tmp_path):
     assert names(tmp_path, Walk(count_hard_links=True)) == ["a.png", "b.png"]
 
 
-def test_names_that_are_no_utf_8_are_counted(tmp_path):
+def test_names_that_are_no_utf_8(tmp_path):
     Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.png")).write_bytes(b"x")
     walk = Walk()
-    assert names(tmp_path, walk) == [] and passed(walk) == {"name_not_utf8": 1}
+    found = names(tmp_path, walk)
+    assert found == ["caf\udce9.png"] and passed(walk) == {} and not is_utf8(found[0])
+    walk.passed.add("name_not_utf8", found[0])
     assert "udce9" in str(walk.passed)
+    with pytest.raises(UserError, match="its name is not UTF-8"):
+        walk.files(f"{tmp_path}/{found[0]}")
+
+
+@given(st.binary(min_size=1, max_size=20).map(lambda name: os.fsdecode(name.replace(b"/", b"%25"))))
+def test_any_name_has_a_form_that_is_utf_8(name):
+    assert from_spark(encoded(name)) == name
+    encoded(name).encode("utf-8")
 
 
 def test_nothing_there(tmp_path):

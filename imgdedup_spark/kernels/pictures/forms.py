@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
@@ -107,7 +108,7 @@ def _values(column: pa.Array) -> list[Value | None]:
     if _is_binary(column.type):
         return list(slices_of(column))
     if _is_string(column.type):
-        return [None if text is None else _classify(text) for text in slices_of(column)]
+        return [None if text is None else _in_text(text) for text in slices_of(column)]
     content, path = _field(column, "bytes"), _field(column, "path")
     names = [None if name is None else str(name, "utf-8") for name in (slices_of(path) if path else nothing)]
     contents: Sequence[Value | None] = nothing
@@ -126,6 +127,21 @@ def _field(column: pa.StructArray, name: str) -> pa.Array | None:
     if pa.types.is_null(_field_type(column.type, name)):
         return None
     return pc.struct_field(column, [column.type.get_field_index(name)])
+
+
+def _in_text(text: memoryview) -> Value | None:
+    """As ``_classify``; a struct may be written as JSON, where it shares a column with strings."""
+    if text[:1] == b"{":
+        try:
+            found = json.loads(bytes(text))
+        except (ValueError, RecursionError):
+            found = {}
+        if {"bytes", "path"} & found.keys():
+            content, path = found.get("bytes"), found.get("path")
+            if isinstance(content, str):
+                return _encoded(memoryview(content.encode("utf-8")))
+            return _checked([path])[0] if isinstance(path, str) else None
+    return _classify(text)
 
 
 def _classify(text: memoryview) -> Value:

@@ -129,7 +129,7 @@ def remote_file(shown: str, opened: fs.FileSystem, path: str, root: str | None) 
 
 
 def _check_text(shown: str, path: str) -> None:
-    if "\0" in path or len(path.encode("utf-8")) > LONGEST_PATH:
+    if "\0" in path or len(os.fsencode(path)) > LONGEST_PATH:
         raise ImageError("not_found", f"{shortened(shown)}: no such file (not a possible path)")
 
 

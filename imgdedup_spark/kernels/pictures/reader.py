@@ -127,7 +127,7 @@ class PictureReader:
             # Some writers percent-encode URLs and others (Hadoop) do not: the name as it stands goes first.
             if error.code != "not_found" or "%" not in text:
                 raise
-            return self._find_url(text, unquote(text), root)
+            return self._find_url(text, unquote(text, errors="surrogateescape"), root)
 
     def _find_path(self, text: str, root: str) -> FileSource:
         if text.startswith("/"):

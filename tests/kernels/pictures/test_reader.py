@@ -126,6 +126,12 @@ def test_structs_read_from_json_hold_base64(root):
     ]
 
 
+def test_structs_as_json_beside_strings(root):
+    texts = ['{"path": "a.jpg"}', '{"bytes": "eHl6", "path": "no.jpg"}', '{"path": null}', '{"path": ""}', "{", "a.jpg"]
+    found = plain(read(texts, pa.string(), root))
+    assert found == [(0, 0, b"A"), (1, 0, b"xyz"), (3, 0, "empty"), (4, 0, "not_found"), (5, 0, b"A")]
+
+
 def test_slices_chunks_and_no_rows():
     column = pa.array([[b"a"], [b"b", b"c"], None, [b"d"]])
     reader = PictureReader(PathRules(("/",), False))

@@ -1,0 +1,48 @@
+"""What the kinds of files have in common whose rows the workers read themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
+
+#: ``PLACE`` of rows in files.
+FILE_PLACE = StructType(
+    [
+        StructField("input", IntegerType()),
+        StructField("file", StringType()),
+        StructField("start", LongType()),
+        StructField("length", LongType()),
+        StructField("row", LongType()),
+    ]
+)
+
+
+def workers_open(uri: str) -> bool:
+    """Whether the workers can open the file system of a plain URI."""
+    try:
+        storage.check_workers(uri)
+    except UserError:
+        return False
+    return True
+
+
+def file_place(index: int, uri: str, start: int, length: int, rows: Sequence[int]) -> pa.StructArray:
+    """``PLACE`` of rows of one part of a file.
+
+    Args:
+        index: the input's number.
+        uri: plain.
+    """
+    same = [
+        pa.scalar(index, pa.int32()),
+        storage.encoded(uri),
+        pa.scalar(start, pa.int64()),
+        pa.scalar(length, pa.int64()),
+    ]
+    arrays = [pa.repeat(value, len(rows)) for value in same]
+    return pa.StructArray.from_arrays([*arrays, pa.array(rows, pa.int64())], FILE_PLACE.names)
