@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from imgdedup_spark.config.job import JobConfig
 
 
+#: What there is besides the job, each in a module of ``commands``.
+COMMANDS = ("explain",)
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 log = logging.getLogger("imgdedup")
 #: Loggers of what PySpark raises as well.
@@ -61,6 +63,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        command = importlib.import_module(f"imgdedup_spark.commands.{arguments[0]}")
+        return int(command.run(arguments[1:]))
     from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments)

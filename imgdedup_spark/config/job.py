@@ -18,7 +18,9 @@ from imgdedup_spark.errors import UserError
 
 #: What imgdedup-fingerprint has no use for. It takes ``keep``, the order of the rows in the index; ``verify``, whose
 #: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
-NOT_FOR_FINGERPRINTS = ("output", "output_format", "overwrite", "show_num", "emit_hashes", "against", "similarity")
+NOT_FOR_FINGERPRINTS = (
+    "output", "output_format", "report", "overwrite", "show_num", "emit_hashes", "against", "similarity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class JobOutput(Section):
         None, "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images)", choices=("parquet", "jsonl")
     )
     dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
+    #: Off: it reads some hundred pictures again.
+    report: bool = option(False, "write report.html: the result to look at, doubtful groups first", action="store_true")
     overwrite: bool = option(False, "replace an existing output", action="store_true")
 
 

@@ -84,11 +84,16 @@ def read_outcome(folder: str) -> Outcome:
     where = f"--output {folder}"
     try:
         summary = json.loads(storage.read_text(storage.join(folder, "summary.json")))
-        duplicates, hashes, errors = (_read(storage.join(folder, name)) for name in ("duplicates", "hashes", "errors"))
+        return read_parts(folder, summary)
     except (OSError, UserError, ValueError, pa.ArrowException):
         raise UserError(
             f"{where}: no finished run is there; name the folder that a run has written with --output"
         ) from None
+
+
+def read_parts(folder: str, summary: Mapping[str, Any]) -> Outcome:
+    """The parts of a run that has this summary."""
+    duplicates, hashes, errors = (_read(storage.join(folder, name)) for name in ("duplicates", "hashes", "errors"))
     return Outcome.of(duplicates, hashes, errors, summary)
 
 

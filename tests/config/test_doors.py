@@ -49,6 +49,7 @@ SAMPLES = {
     "output": ("elsewhere", {}),
     "output_format": ("parquet", {}),
     "dry_run": (True, {}),
+    "report": (True, {}),
     "overwrite": (True, {}),
     "show_num": (3, {}),
     "emit_hashes": (True, {}),
