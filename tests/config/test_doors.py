@@ -65,7 +65,7 @@ SAMPLES = {
 
 
 #: Options that are refused whatever they say.
-REFUSED = {"invariant": ("flip",)}
+REFUSED = {"invariant": ("flip",), "never": "pairs.csv"}
 
 
 def by_flags(values):
