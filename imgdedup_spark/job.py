@@ -158,6 +158,7 @@ def _store(index: Index) -> PrintStore:
 
 
 def _signature(config: JobConfig) -> str:
-    """Of all options but the one that says what to do with what is there."""
-    options = dataclasses.asdict(dataclasses.replace(config, overwrite=False))
+    """Of all options but those that say what to do with what is there, and what to tell."""
+    same = dataclasses.replace(config, overwrite=False, quiet=False, log_format="text", metrics=None)
+    options = dataclasses.asdict(same)
     return json.dumps({**options, "version": __version__}, sort_keys=True)

@@ -19,7 +19,7 @@ from imgdedup_spark.errors import UserError
 #: What imgdedup-fingerprint has no use for. It takes ``keep``, the order of the rows in the index; ``verify``, whose
 #: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
 NOT_FOR_FINGERPRINTS = (
-    "output", "output_format", "report", "overwrite", "show_num", "emit_hashes", "against", "similarity",
+    "output", "output_format", "report", "metrics", "overwrite", "show_num", "emit_hashes", "against", "similarity",
 )  # fmt: skip
 
 
@@ -80,6 +80,15 @@ class JobIndex(Section):
             raise UserError("--run-id: an id has at least one character")
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobLogs(Section):
+    """What is told while the job runs, and to whom."""
+
+    quiet: bool = option(False, "tell warnings and errors alone", action="store_true")
+    log_format: str = option("text", "`json`: one object a line", choices=("text", "json"))
+    metrics: str | None = option(None, "write the summary as a text file for Prometheus too", metavar="FILE")
+
+
 #: All options, in the order of the flow.
 SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "input": (JobInput, InputOptions),
@@ -89,11 +98,12 @@ SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "output": (JobOutput, OutputOptions),
     "index": (JobIndex,),
     "embeddings": (EmbeddingOptions,),
+    "logs": (JobLogs,),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobConfig(JobIndex, JobOutput, JobInput):
+class JobConfig(JobLogs, JobIndex, JobOutput, JobInput):
     """A whole job: what it reads, where it writes, and a `DedupConfig`."""
 
     dedup: DedupConfig = field(default_factory=DedupConfig)

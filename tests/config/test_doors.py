@@ -61,6 +61,9 @@ SAMPLES = {
     "embedding_col": ("true", CLIP),
     "batch_size": (7, CLIP),
     "device": ("cpu", CLIP),
+    "quiet": (True, {}),
+    "log_format": ("json", {}),
+    "metrics": ("imgdedup.prom", {}),
 }
 
 
