@@ -78,7 +78,8 @@ MAKE = ["--input", "in", "--index", "seen"]
 
 
 VALUES = {
-    "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8", "metrics": "m.prom",
+    "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8",
+    "metrics": "m.prom",
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_an_empty_file_has_no_pairs(tmp_path):
         ("n.csv", "id,kept_id\n1,2\n", "found columns id, kept_id"),
         ("n.csv", "a,b\n1\n", "cannot be read"),
         ("n.jsonl", '{"a": 1}\n', "found columns a"),
-        ("n.jsonl", '{"a": 1, "b": null}\n', "an id is missing|ids are strings"),
+        ("n.jsonl", '{"a": 1, "b": null}\n', "`b` is missing in a row|ids are strings"),
         ("n.jsonl", '{"a": [1], "b": 2}\n', "ids are strings or numbers"),
         ("n.jsonl", "no json", "cannot be read"),
         ("n.parquet", "no parquet", "cannot be read"),
