@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgdedup_spark.kernels.hashes.quality import FLOOR
-from imgdedup_spark.report.distances import closest_pairs, spread
+from imgdedup_spark.report.distances import Closest, Distances
 from imgdedup_spark.report.outcome import Outcome
 
 #: What is shown of each kind: as much as one looks through. Some 350 thumbnails together, 3 MB.
@@ -27,11 +27,13 @@ class Row:
     """A row to show.
 
     Attributes:
+        number: of the row in ``Outcome.hashes``; -1 if it is in an index or another data set.
         facts: what ``hashes/`` knows of it (``Outcome.facts``).
         distance: to its keeper; None for one that stays.
     """
 
     id: str
+    number: int
     facts: Mapping[str, Any]
     distance: float | None = None
     similarity: float | None = None
@@ -69,15 +71,14 @@ class Chosen:
     Attributes:
         worst: accepted pairs with the largest distances, largest first.
         beyond: the closest pairs that were both kept, closest first.
-        asked, there: so many rows were compared with all others for ``beyond``, of so many.
+        closest: what ``beyond`` was chosen from.
     """
 
     suspicious: tuple[Group, ...]
     groups: tuple[Group, ...]
     worst: tuple[Pair, ...]
     beyond: tuple[Pair, ...]
-    asked: int
-    there: int
+    closest: Closest
 
     @property
     def ids(self) -> list[str]:
@@ -92,28 +93,29 @@ def choose(outcome: Outcome) -> Chosen:
     counts = pc.value_counts(outcome.duplicates["kept_id"].combine_chunks().drop_null())
     kept, sizes = counts.field("values"), np.asarray(counts.field("counts")) + 1
     largest = np.argsort(-sizes, kind="stable")[:_LOOKED_AT]
-    members = _members(outcome, kept.take(pa.array(largest)))
+    few = kept.take(pa.array(largest))
+    members, distances = _members(outcome, few), Distances(outcome)
     groups = [
-        _group(outcome, kept[int(one)].as_py(), members.get(kept[int(one)].as_py(), []), int(sizes[one]))
-        for one in largest
+        _group(outcome, distances, one, members.get(one.id, []), int(size))
+        for one, size in zip(_rows(outcome, few), sizes[largest], strict=True)
     ]
     doubtful = sorted((one for one in groups if one.doubts), key=lambda one: (-len(one.doubts), -one.size))
-    pairs, asked, there = closest_pairs(outcome, PAIRS)
-    beyond = [Pair(_row(outcome, one.row), _row(outcome, one.other), one.distance) for one in pairs]
-    return Chosen(
-        tuple(doubtful[:SUSPICIOUS]), tuple(groups[:GROUPS]), tuple(_worst(outcome)), tuple(beyond), asked, there
-    )
+    found = distances.closest_pairs(PAIRS)
+    beyond = [Pair(_kept(outcome, one.row), _kept(outcome, one.other), one.distance) for one in found.pairs]
+    return Chosen(tuple(doubtful[:SUSPICIOUS]), tuple(groups[:GROUPS]), tuple(_worst(outcome)), tuple(beyond), found)
 
 
-def _row(outcome: Outcome, row: int, line: Mapping[str, Any] | None = None) -> Row:
-    if line is None:
-        return Row(outcome.ids[row].as_py(), outcome.facts(row))
-    return Row(line["id"], outcome.facts(row), line["distance"], line["similarity"])
+def _kept(outcome: Outcome, number: int) -> Row:
+    return Row(outcome.ids[number].as_py(), number, outcome.facts(number))
 
 
-def _kept(outcome: Outcome, row_id: str) -> Row:
-    row = int(outcome.rows(pa.array([row_id], pa.string()))[0])
-    return Row(row_id, outcome.facts(row))
+def _rows(outcome: Outcome, ids: pa.Array) -> list[Row]:
+    found = zip(ids.to_pylist(), outcome.rows(ids).tolist(), strict=True)
+    return [Row(one, number, outcome.facts(number)) for one, number in found]
+
+
+def _dropped(outcome: Outcome, number: int, line: Mapping[str, Any]) -> Row:
+    return Row(line["id"], number, outcome.facts(number), line["distance"], line["similarity"])
 
 
 def _lines(outcome: Outcome, table: pa.Table) -> Iterator[tuple[dict[str, Any], int]]:
@@ -132,12 +134,11 @@ def _members(outcome: Outcome, kept: pa.Array) -> dict[str, list[Row]]:
     few = few.take(pa.array(np.sort(order[np.arange(len(order)) - starts < _COMPARED])))
     found: dict[str, list[Row]] = {}
     for line, row in _lines(outcome, few):
-        found.setdefault(line["kept_id"], []).append(_row(outcome, row, line))
+        found.setdefault(line["kept_id"], []).append(_dropped(outcome, row, line))
     return found
 
 
-def _group(outcome: Outcome, kept_id: str, members: list[Row], size: int) -> Group:
-    kept = _kept(outcome, kept_id)
+def _group(outcome: Outcome, distances: Distances, kept: Row, members: list[Row], size: int) -> Group:
     doubts = []
     if size > max(_LARGE, _LARGE_SHARE * len(outcome.ids)):
         doubts.append("very large")
@@ -145,8 +146,7 @@ def _group(outcome: Outcome, kept_id: str, members: list[Row], size: int) -> Gro
         doubts.append("flat pictures")
     limit = outcome.step.get("threshold") or 0
     if limit and len(members) > 1 and not outcome.config.get("stages"):
-        rows = outcome.rows(pa.array([one.id for one in members], pa.string()))
-        widest = spread(outcome, rows[rows >= 0])
+        widest = distances.spread(np.array([one.number for one in members]))
         if widest > limit:
             doubts.append(f"members up to {widest:g} bits from each other")
     return Group(kept, tuple(members[:MEMBERS]), size, tuple(doubts))
@@ -158,9 +158,9 @@ def _worst(outcome: Outcome) -> Iterator[Pair]:
     if "via_id" in direct.column_names:
         direct = direct.filter(pc.is_null(direct["via_id"]))
     direct = direct.sort_by([("distance", "descending"), ("id", "ascending")])
-    seen: set[str] = set()
+    lines: dict[str, tuple[dict[str, Any], int]] = {}
     for line, row in _lines(outcome, direct.slice(0, 100 * PAIRS)):
-        if line["kept_id"] not in seen and len(seen) < PAIRS:
-            seen.add(line["kept_id"])
-            other = _row(outcome, row, line)
-            yield Pair(_kept(outcome, line["kept_id"]), other, line["distance"], line["similarity"])
+        if len(lines) < PAIRS:
+            lines.setdefault(line["kept_id"], (line, row))
+    for kept, (line, row) in zip(_rows(outcome, pa.array(list(lines), pa.string())), lines.values(), strict=True):
+        yield Pair(kept, _dropped(outcome, row, line), line["distance"], line["similarity"])

@@ -29,71 +29,102 @@ class Near:
     distance: float
 
 
-def nearest_to(outcome: Outcome, row: int, count: int = 5, *, among: np.ndarray | None = None) -> list[Near]:
-    """The rows nearest to a row, nearest first, of those that may match it (as many images, the same text).
+class Distances:
+    """Distances between the rows of an outcome."""
 
-    Args:
-        among: (n,) bool, the rows to look at; None for all that were not dropped.
+    def __init__(self, outcome: Outcome) -> None:
+        self._keepers = outcome.keepers
+        self._parts = list(_comparable(outcome))
+
+    def nearest_to(self, row: int, count: int = 5) -> list[Near]:
+        """The rows nearest to a row, nearest first, of those that were not dropped and may match it (as many images,
+        the same text)."""
+        wanted = self._keepers.copy()
+        wanted[row] = False
+        for part in self._parts:
+            at = part.places(np.array([row]))
+            if not len(at):
+                continue
+            some = np.flatnonzero(wanted[part.rows] & (part.texts == part.texts[at]))
+            found = _distances(part.values[some], part.values[at[0]])
+            order = np.argsort(found, kind="stable")[:count]
+            return [Near(row, int(part.rows[some[one]]), found[one].item()) for one in order]
+        return []
+
+    def spread(self, rows: np.ndarray) -> float:
+        """The largest distance between any two of the rows; 0 where they cannot be compared."""
+        widest = 0.0
+        for part in self._parts:
+            some = part.values[part.places(rows)]
+            widest = max([widest, *(float(_distances(some, one).max()) for one in some)])
+        return widest
+
+    def closest_pairs(self, count: int) -> Closest:
+        """The closest pairs of rows that were both kept, closest first, each row in one pair at most."""
+        found: list[Near] = []
+        asked = there = 0
+        for part in self._parts:
+            kept = part.of(self._keepers)
+            most = min(_MOST_QUERIES, _MOST_COMPARED // max(1, len(kept.rows) * kept.values[:1].size))
+            # Always the same ones, and no stretch of the input.
+            queries = np.sort(np.random.default_rng(0).permutation(len(kept.rows))[:most])
+            asked, there = asked + len(queries), there + len(kept.rows)
+            partners, distances = _closest(kept, queries)
+            known = partners >= 0
+            pairs = zip(kept.rows[queries[known]], kept.rows[partners[known]], distances[known], strict=True)
+            found += [Near(int(a), int(b), distance.item()) for a, b, distance in pairs]
+        chosen: list[Near] = []
+        taken: set[int] = set()
+        for one in sorted(found, key=lambda one: (one.distance, one.row)):
+            if len(chosen) < count and not {one.row, one.other} & taken:
+                chosen.append(one)
+                taken |= {one.row, one.other}
+        return Closest(tuple(chosen), asked, there)
+
+
+@dataclass(frozen=True)
+class Closest:
+    """Pairs, and how many rows were compared with all others for them, of how many."""
+
+    pairs: tuple[Near, ...] = ()
+    asked: int = 0
+    there: int = 0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows that distances can be told between: of equally many images.
+
+    Attributes:
+        rows: (n,) their numbers, ascending.
+        values: ``(n, images, words)`` hashes, or ``(n, dimensions)`` vectors of length 1.
+        texts: (n,) equal where the rows' texts are; only such rows match.
     """
-    wanted = (outcome.keepers if among is None else among).copy()
-    wanted[row] = False
-    for rows, values, keys in _comparable(outcome):
-        at = np.searchsorted(rows, row)
-        if at == len(rows) or rows[at] != row:
-            continue
-        some = np.flatnonzero(wanted[rows] & (keys == keys[at]))
-        found = _distances(values[some], values[at])
-        order = np.argsort(found, kind="stable")[:count]
-        return [Near(row, int(rows[some[one]]), found[one].item()) for one in order]
-    return []
+
+    rows: np.ndarray
+    values: np.ndarray
+    texts: np.ndarray
+
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Where those of the rows that are here stand here."""
+        at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        return at[self.rows[at] == rows]
+
+    def of(self, wanted: np.ndarray) -> _Part:
+        """Args:
+        wanted: (all rows,) bool.
+        """
+        here = wanted[self.rows]
+        return _Part(self.rows[here], self.values[here], self.texts[here])
 
 
-def spread(outcome: Outcome, members: np.ndarray) -> float:
-    """The largest distance between any two of the rows; 0 where they cannot be compared."""
-    widest = 0.0
-    chosen = np.zeros(len(outcome.ids), bool)
-    chosen[members] = True
-    for rows, values, _ in _comparable(outcome):
-        some = values[chosen[rows]]
-        for one in some:
-            widest = max(widest, float(_distances(some, one).max()))
-    return widest
-
-
-def closest_pairs(outcome: Outcome, count: int = 12) -> tuple[list[Near], int, int]:
-    """The closest pairs of rows that were both kept, closest first, each row in one pair at most.
-
-    Returns:
-        the pairs; how many rows were compared with all others; and how many there are.
-    """
-    found: list[Near] = []
-    asked = there = 0
-    for rows, values, keys in _comparable(outcome):
-        stay = outcome.keepers[rows]
-        rows, values, keys = rows[stay], values[stay], keys[stay]
-        most = min(_MOST_QUERIES, _MOST_COMPARED // max(1, len(rows) * values[:1].size))
-        # Always the same ones, and no stretch of the input.
-        queries = np.sort(np.random.default_rng(0).permutation(len(rows))[:most])
-        asked, there = asked + len(queries), there + len(rows)
-        partners, distances = _closest(values, keys, queries)
-        known = partners >= 0
-        pairs = zip(queries[known], partners[known], distances[known], strict=True)
-        found += [Near(int(rows[a]), int(rows[b]), distance.item()) for a, b, distance in pairs]
-    chosen: list[Near] = []
-    taken: set[int] = set()
-    for one in sorted(found, key=lambda one: (one.distance, one.row)):
-        if len(chosen) < count and not {one.row, one.other} & taken:
-            chosen.append(one)
-            taken |= {one.row, one.other}
-    return chosen, asked, there
-
-
-def _closest(values: np.ndarray, keys: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _closest(part: _Part, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, texts = part.values, part.texts
     if values.dtype == np.uint64:
-        return closest(values, keys, queries)
+        return closest(values, texts, queries)
     partners, distances = np.full(len(queries), -1), np.zeros(len(queries), np.float32)
     for at, query in enumerate(queries):
-        found = np.where(keys == keys[query], _distances(values, values[query]), np.inf)
+        found = np.where(texts == texts[query], _distances(values, values[query]), np.inf)
         found[query] = np.inf
         partner = int(found.argmin())
         if np.isfinite(found[partner]):
@@ -108,9 +139,7 @@ def _distances(values: np.ndarray, one: np.ndarray) -> np.ndarray:
     return np.maximum(1 - values @ one, 0)
 
 
-def _comparable(outcome: Outcome) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows that distances can be told between, in parts of equally many images: their numbers, ascending; ``(n,
-    images, words)`` hashes or ``(n, dimensions)`` vectors of length 1; and a key that is equal where texts are."""
+def _comparable(outcome: Outcome) -> Iterator[_Part]:
     hashes, step = outcome.hashes, outcome.step
     texts = np.asarray(pc.fill_null(hashes.column("texthash").combine_chunks().dictionary_encode().indices, -1))
     if step.get("method") == EMBEDDING:
@@ -126,7 +155,7 @@ def _comparable(outcome: Outcome) -> Iterator[tuple[np.ndarray, np.ndarray, np.n
         digits = spec.digits if spec.digits and not step.get("hash_col") else int(length)
         if length % digits == 0:
             rows = np.flatnonzero(lengths == length)
-            yield rows, _words(column.take(pa.array(rows)), int(length), digits), texts[rows]
+            yield _Part(rows, _words(column.take(pa.array(rows)), int(length), digits), texts[rows])
 
 
 def _words(column: pa.Array, length: int, digits: int) -> np.ndarray:
@@ -138,9 +167,9 @@ def _words(column: pa.Array, length: int, digits: int) -> np.ndarray:
     return packed.reshape(len(column), length // digits, -1)
 
 
-def _vectors(column: pa.Array, texts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _vectors(column: pa.Array, texts: np.ndarray) -> Iterator[_Part]:
     lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
     for length in np.unique(lengths[lengths > 0]):
         rows = np.flatnonzero(lengths == length)
         values = np.asarray(column.take(pa.array(rows)).flatten(), np.float32).reshape(-1, int(length))
-        yield rows, values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12), texts[rows]
+        yield _Part(rows, values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12), texts[rows])

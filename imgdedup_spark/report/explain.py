@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from imgdedup_spark.config.sections import EMBEDDING
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.hashes.quality import FLOOR
-from imgdedup_spark.report.distances import nearest_to
+from imgdedup_spark.report.distances import Distances
 from imgdedup_spark.report.outcome import Outcome
 
 #: Rows of a group that a text lists.
@@ -91,7 +91,9 @@ def explain(outcome: Outcome, row_id: str, count: int = 5) -> Explanation:
     members = outcome.duplicates.filter(pc.equal(outcome.duplicates["kept_id"], kept_id))
     members = members.filter(pc.not_equal(members["id"], row_id))
     members = members.sort_by([("distance", "ascending"), ("id", "ascending")])
-    near = [one for one in nearest_to(outcome, row, count + 1) if not (duplicate and one.other == keeper)][:count]
+    near = [one for one in Distances(outcome).nearest_to(row, count + 1) if not (duplicate and one.other == keeper)][
+        :count
+    ]
     return Explanation(
         id=row_id,
         fate="dropped" if duplicate else "dropped_on_error" if on_error else "kept",

@@ -36,7 +36,7 @@ def test_what_is_chosen_has_the_line_on_both_sides():
     chosen = choose(example())
     assert [(one.kept.id, one.other.id, one.distance) for one in chosen.worst] == [("a", "b", 1)]
     assert [({one.kept.id, one.other.id}, one.distance) for one in chosen.beyond] == [({"a", "d"}, 16)]
-    assert (chosen.asked, chosen.there) == (3, 3)
+    assert (chosen.closest.asked, chosen.closest.there) == (3, 3)
     assert [(one.kept.id, one.size, [row.id for row in one.members]) for one in chosen.groups] == [("a", 3, ["b", "c"])]
     assert not chosen.suspicious
 
