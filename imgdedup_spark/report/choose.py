@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgdedup_spark.kernels.hashes.quality import FLOOR
 from imgdedup_spark.report.distances import Closest, Distances
 from imgdedup_spark.report.outcome import Outcome
 
 #: What is shown of each kind: as much as one looks through. Some 350 thumbnails together, 3 MB.
-PAIRS, GROUPS, SUSPICIOUS, MEMBERS = 12, 12, 8, 12
+PAIRS, FLAT, GROUPS, SUSPICIOUS, MEMBERS = 12, 4, 12, 8, 12
 #: Groups that are looked at for doubts, largest first; and members compared with each other.
 _LOOKED_AT, _COMPARED = 1000, 64
 # So many copies of one picture are seldom meant: a placeholder, a logo, an advertisement.
@@ -71,6 +70,7 @@ class Chosen:
     Attributes:
         worst: accepted pairs with the largest distances, largest first.
         beyond: the closest pairs that were both kept, closest first.
+        flat: the same among pictures that are too flat for a hash, as far as they are within the threshold.
         closest: what ``beyond`` was chosen from.
     """
 
@@ -78,12 +78,13 @@ class Chosen:
     groups: tuple[Group, ...]
     worst: tuple[Pair, ...]
     beyond: tuple[Pair, ...]
+    flat: tuple[Pair, ...]
     closest: Closest
 
     @property
     def ids(self) -> list[str]:
         """Of all rows that are shown, most important first."""
-        pairs = [one.id for pair in (*self.worst, *self.beyond) for one in (pair.kept, pair.other)]
+        pairs = [one.id for pair in (*self.worst, *self.beyond, *self.flat) for one in (pair.kept, pair.other)]
         groups = (*self.suspicious, *self.groups)
         return list(dict.fromkeys([*pairs, *(one.id for group in groups for one in (group.kept, *group.members))]))
 
@@ -100,9 +101,17 @@ def choose(outcome: Outcome) -> Chosen:
         for one, size in zip(_rows(outcome, few), sizes[largest], strict=True)
     ]
     doubtful = sorted((one for one in groups if one.doubts), key=lambda one: (-len(one.doubts), -one.size))
-    found = distances.closest_pairs(PAIRS)
-    beyond = [Pair(_kept(outcome, one.row), _kept(outcome, one.other), one.distance) for one in found.pairs]
-    return Chosen(tuple(doubtful[:SUSPICIOUS]), tuple(groups[:GROUPS]), tuple(_worst(outcome)), tuple(beyond), found)
+    found = distances.closest_pairs(PAIRS, ~outcome.flat)
+    flat = [one for one in distances.closest_pairs(FLAT, outcome.flat).pairs if one.distance <= _limit(outcome)]
+    beyond, too_flat = (
+        tuple(Pair(_kept(outcome, one.row), _kept(outcome, one.other), one.distance) for one in some)
+        for some in (found.pairs, flat)
+    )
+    return Chosen(tuple(doubtful[:SUSPICIOUS]), tuple(groups[:GROUPS]), tuple(_worst(outcome)), beyond, too_flat, found)
+
+
+def _limit(outcome: Outcome) -> int:
+    return outcome.step.get("threshold") or 0
 
 
 def _kept(outcome: Outcome, number: int) -> Row:
@@ -142,9 +151,9 @@ def _group(outcome: Outcome, distances: Distances, kept: Row, members: list[Row]
     doubts = []
     if size > max(_LARGE, _LARGE_SHARE * len(outcome.ids)):
         doubts.append("very large")
-    if any((one.facts.get("quality") or FLOOR) < FLOOR for one in (kept, *members)):
+    if any(outcome.flat[one.number] for one in (kept, *members) if one.number >= 0):
         doubts.append("flat pictures")
-    limit = outcome.step.get("threshold") or 0
+    limit = _limit(outcome)
     if limit and len(members) > 1 and not outcome.config.get("stages"):
         widest = distances.spread(np.array([one.number for one in members]))
         if widest > limit:

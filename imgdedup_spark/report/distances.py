@@ -59,12 +59,16 @@ class Distances:
             widest = max([widest, *(float(_distances(some, one).max()) for one in some)])
         return widest
 
-    def closest_pairs(self, count: int) -> Closest:
-        """The closest pairs of rows that were both kept, closest first, each row in one pair at most."""
+    def closest_pairs(self, count: int, among: np.ndarray) -> Closest:
+        """The closest pairs of rows that were both kept, closest first, each row in one pair at most.
+
+        Args:
+            among: (all rows,) bool, the rows to look at.
+        """
         found: list[Near] = []
         asked = there = 0
         for part in self._parts:
-            kept = part.of(self._keepers)
+            kept = part.of(self._keepers & among)
             most = min(_MOST_QUERIES, _MOST_COMPARED // max(1, len(kept.rows) * kept.values[:1].size))
             # Always the same ones, and no stretch of the input.
             queries = np.sort(np.random.default_rng(0).permutation(len(kept.rows))[:most])

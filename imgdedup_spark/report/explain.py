@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from imgdedup_spark.config.sections import EMBEDDING
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.kernels.hashes.quality import FLOOR
 from imgdedup_spark.report.distances import Distances
 from imgdedup_spark.report.outcome import Outcome
 
@@ -91,9 +90,8 @@ def explain(outcome: Outcome, row_id: str, count: int = 5) -> Explanation:
     members = outcome.duplicates.filter(pc.equal(outcome.duplicates["kept_id"], kept_id))
     members = members.filter(pc.not_equal(members["id"], row_id))
     members = members.sort_by([("distance", "ascending"), ("id", "ascending")])
-    near = [one for one in Distances(outcome).nearest_to(row, count + 1) if not (duplicate and one.other == keeper)][
-        :count
-    ]
+    near = Distances(outcome).nearest_to(row, count + 1)
+    near = [one for one in near if not duplicate or one.other != keeper][:count]
     return Explanation(
         id=row_id,
         fate="dropped" if duplicate else "dropped_on_error" if on_error else "kept",
@@ -138,7 +136,7 @@ def _why(
         yield f"a row with an unreadable picture belongs to no group, and --on-error says that it is {what}"
     elif duplicate is None:
         step = outcome.step
-        if (outcome.facts(row)["quality"] or FLOOR) < FLOOR and step.get("method") != EMBEDDING:
+        if outcome.flat[row] and step.get("method") != EMBEDDING:
             yield "its picture is too flat for a hash: only flat pictures of the same colors match it"
         hashes = [name for name in ("imagehash", "embedding") if name in outcome.hashes.column_names]
         if all(outcome.hashes.column(name)[row].as_py() is None for name in hashes):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.kernels.hashes.quality import FLOOR
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Outcome:
     def keepers(self) -> np.ndarray:
         """(n,) bool: the rows of ``hashes`` that were not dropped as duplicates."""
         return ~np.asarray(pc.is_in(self.ids, self.duplicates.column("id").combine_chunks()))
+
+    @cached_property
+    def flat(self) -> np.ndarray:
+        """(n,) bool: the rows of ``hashes`` with a picture that is too flat for a hash."""
+        return np.asarray(pc.fill_null(pc.less(self.hashes.column("quality"), FLOOR), False))
 
     def rows(self, ids: pa.Array) -> np.ndarray:
         """(m,) where each id is in ``hashes``; -1 where it is not."""

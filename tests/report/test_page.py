@@ -36,9 +36,16 @@ def test_what_is_chosen_has_the_line_on_both_sides():
     chosen = choose(example())
     assert [(one.kept.id, one.other.id, one.distance) for one in chosen.worst] == [("a", "b", 1)]
     assert [({one.kept.id, one.other.id}, one.distance) for one in chosen.beyond] == [({"a", "d"}, 16)]
-    assert (chosen.closest.asked, chosen.closest.there) == (3, 3)
+    assert (chosen.closest.asked, chosen.closest.there) == (2, 2)
     assert [(one.kept.id, one.size, [row.id for row in one.members]) for one in chosen.groups] == [("a", 3, ["b", "c"])]
     assert not chosen.suspicious
+
+
+def test_flat_pictures_that_are_near_stand_apart():
+    rows = [("a", "00" * 8, 9, 9, 90), ("b", "00" * 8, 9, 9, 3), ("c", "00" * 7 + "01", 9, 9, 3)]
+    found = choose(outcome(rows))
+    assert [({one.kept.id, one.other.id}, one.distance) for one in found.flat] == [({"b", "c"}, 1)]
+    assert not found.beyond and "flat pictures within the threshold" in report_page(outcome(rows))
 
 
 def test_groups_to_doubt():

@@ -61,10 +61,8 @@ def test_a_report_replaces_the_old_one(run, photos, tmp_path):
 def test_a_report_from_python(spark, photos, tmp_path):
     from imgdedup_spark import DedupConfig, deduplicate
 
-    frame = spark.createDataFrame(
-        [(1, bytearray(photos["A"])), (2, bytearray(photos["A"])), (3, bytearray(photos["B"]))],
-        "key long, image binary",
-    )
+    rows = [(key, bytearray(photos[one])) for key, one in enumerate("AAB")]
+    frame = spark.createDataFrame(rows, "key long, image binary")
     result = deduplicate(frame, DedupConfig(threshold=4), id_col="key")
     page = result.report(str(tmp_path / "report.html"))
     assert (tmp_path / "report.html").read_text("utf-8") == page
