@@ -46,7 +46,7 @@ def test_a_report_has_the_pictures_of_what_it_shows(kind, run, photos, tmp_path)
     page = (done.folder / "report.html").read_text("utf-8")
     # The one group, and the one pair of rows that stay.
     assert thumbnails(page) == 4
-    assert "unknown_format" in page and "4</b> rows in" in page
+    assert "Unreadable pictures" in page and "4</b> rows in" in page
     assert done.summary["stages"]["report"]["seconds"] > 0 and done.summary["config"]["report"] is True
 
 
@@ -129,4 +129,5 @@ def test_large_pictures_become_small(run, tmp_path):
     for name in "ab":
         picture.save(tmp_path / "in" / f"{name}.png")
     page = (run(tmp_path / "in", "--report").folder / "report.html").read_text("utf-8")
-    assert thumbnails(page) == 2 and len(page) < 100_000
+    # Noise is flat from afar: the pair is among the doubtful groups, too.
+    assert thumbnails(page) == 4 and len(page) < 100_000
