@@ -135,8 +135,7 @@ def _why(
         what = "dropped" if config.get("on_error") == "drop" else "kept"
         yield f"a row with an unreadable picture belongs to no group, and --on-error says that it is {what}"
     elif duplicate is None:
-        step = outcome.step
-        if outcome.flat[row] and step.get("method") != EMBEDDING:
+        if outcome.flat[row]:
             yield "its picture is too flat for a hash: only flat pictures of the same colors match it"
         hashes = [name for name in ("imagehash", "embedding") if name in outcome.hashes.column_names]
         if all(outcome.hashes.column(name)[row].as_py() is None for name in hashes):

@@ -2,7 +2,9 @@ import base64
 import html.parser
 import io
 import json
+from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 import yaml
 from outcomes import example, outcome
@@ -95,6 +97,24 @@ def test_the_funnel_adds_up_by_input():
     assert all(one["rows_in"] == one["kept"] + one["dropped"] + one["on_error"] for one in lines)
     for name in ("rows_in", "kept", "dropped", "on_error"):
         assert lines[0][name] == sum(one[name] for one in lines[1:])
+
+
+def test_a_keeper_may_be_elsewhere():
+    """In an index or another data set: nothing but its id and the distance is known."""
+    found = outcome([("x", "00" * 8, 9, 9, 90)], [("x", "old/7", 2)])
+    assert "old/7" in report_page(found, {"x": THUMB})
+    assert "old/7" in explanation_page(explain(found, "x"), {"x": THUMB})
+
+
+def test_embeddings_are_compared_by_cosine():
+    plain = example(method="clip", similarity=0.9, threshold=0)
+    vectors = [[1.0, 0.0], [0.9, 0.1], [1.0, 0.0], [0.8, 0.6], [0.0, 1.0], None]
+    hashes = plain.hashes.append_column("embedding", pa.array(vectors, pa.list_(pa.float32())))
+    found = replace(plain, hashes=hashes)
+    assert [({one.kept.id, one.other.id}, round(one.distance, 3)) for one in choose(found).beyond] == [
+        ({"a", "d"}, 0.2)
+    ]
+    assert "cosine 0.800" in report_page(found) and "cosine 0.800" in explain(found, "a").text()
 
 
 def test_options_are_ready_to_copy():
