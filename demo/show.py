@@ -33,6 +33,7 @@ def main(output: Path) -> None:
         ("pairs", "samples to look at"),
         ("errors", "images that could not be read"),
         ("hashes", "every row's hash and size"),
+        ("report.html", "all of it to look at: open it in a browser"),
         ("summary.json", "the counts, times, options and versions"),
     ):
         print(f"  {output / name}  {what}")

@@ -12,6 +12,7 @@ from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.wording import in_words_of_python
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.index.manifest import Index
@@ -74,6 +75,25 @@ class DedupResult:
     def summary(self) -> dict[str, Any]:
         """What summary.json holds."""
         return summarize(self._found, self._clock.stages)
+
+    def report(self, path: str | None = None) -> str:
+        """The report as one page of HTML that needs nothing else (``--report``); some hundred pictures are read again
+        for it.
+
+        Args:
+            path: a file to write it to as well, on any file system.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        from imgdedup_spark.report.make import make_report, to_arrow
+        from imgdedup_spark.report.outcome import Outcome
+
+        duplicates, hashes, errors = map(to_arrow, (self.duplicates, self.hashes, self.errors))
+        page = make_report(self._found, Outcome.of(duplicates, hashes, errors, self.summary()))
+        if path is not None:
+            storage.write_text(path, page)
+        return page
 
     def close(self) -> None:
         """Lets go of what was persisted or staged; the tables cannot be read after it. Twice is as once."""

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgdedup_spark.errors import JobError, UserError
+from imgdedup_spark.logs import error_line, log, set_logs, start_logs
 
 if TYPE_CHECKING:
     from imgdedup_spark.config.job import JobConfig
 
 
+#: What there is besides the job, each in a module of ``commands``.
+COMMANDS = ("apply", "explain")
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
-log = logging.getLogger("imgdedup")
-#: Loggers of what PySpark raises as well.
-_TELLS_TWICE = ("py4j", "pyspark", "DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,11 +37,7 @@ def fingerprint_main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) -> int:
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    log.setLevel(logging.INFO)
-    for name in _TELLS_TWICE:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    logging.getLogger().addFilter(_is_news)
+    start_logs()
     try:
         return run(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
@@ -55,19 +51,23 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
         return _fail(JOB_FAILED, f"the job failed: {type(error).__name__}: {error}")
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not what py4j logs of an exception, on no logger of its own, before it raises it."""
-    return "py4j" not in record.pathname
-
-
 def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        command = importlib.import_module(f"imgdedup_spark.commands.{arguments[0]}")
+        return int(command.run(arguments[1:]))
     from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments)
+    set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run
 
         summary = run(spark, config)
+        if config.metrics is not None:
+            from imgdedup_spark.files import storage
+            from imgdedup_spark.report.metrics import metrics_text
+
+            storage.write_text(config.metrics, metrics_text(summary, config.output, time.time()))
     kept, dropped = summary["rows_kept"], summary["rows_dropped"]
     log.info(
         "%s rows in, %s kept, %s dropped as duplicates in %s groups, %s with unreadable images; see %s",
@@ -84,6 +84,7 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
     from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments, fingerprint=True)
+    set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run_fingerprint
 
@@ -166,7 +167,7 @@ def _in_one_line(config: JobConfig) -> Iterator[None]:
 
 
 def _fail(status: int, message: str) -> int:
-    line = f"imgdedup: error: {' '.join(message.split())}"
+    line = error_line(message)
     try:
         from imgdedup_spark.spark.session import print_error
     except ImportError:

@@ -28,4 +28,5 @@ class Clock:
         shown = ", ".join(
             f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in entry.items()
         )
-        log.info("%s: %.1f s%s", name, self.stages[name]["seconds"], f", {shown}" if shown else "")
+        facts = {"stage": name, **self.stages[name]}
+        log.info("%s: %.1f s%s", name, facts["seconds"], f", {shown}" if shown else "", extra={"facts": facts})

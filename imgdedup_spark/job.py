@@ -12,11 +12,13 @@ from pyspark.sql import SparkSession
 from imgdedup_spark import __version__
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.files import storage
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.hash.store import PRINTS, PrintStore
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
+from imgdedup_spark.keep.found import Found
 from imgdedup_spark.pipeline import place_rows
 from imgdedup_spark.read.open import check_output_format, read_source
 from imgdedup_spark.read.source import Source, on_same_file_system
@@ -70,10 +72,24 @@ def _run_into(
         with clock.stage("index") as entry, small_shuffles(source.frame.sparkSession, found.rows_in):
             entry["rows"] = adding.add(found, work.stage).rows
         summary["run_id"] = adding.run
-    job = {item.name: getattr(config, item.name) for item in dataclasses.fields(config) if item.name != "dedup"}
-    summary |= {"stages": clock.stages, "config": job | summary["config"]}
+    if config.report:
+        with clock.stage("report"):
+            _write_report(found, output, summary | {"stages": clock.stages, "config": _options(config, summary)})
+    summary |= {"stages": clock.stages, "config": _options(config, summary)}
     output.finish(summary)
     return summary
+
+
+def _write_report(found: Found, output: Output, summary: dict[str, Any]) -> None:
+    from imgdedup_spark.report.make import make_report
+    from imgdedup_spark.report.outcome import read_parts
+
+    storage.write_text(output.part("report.html"), make_report(found, read_parts(output.part(), summary)))
+
+
+def _options(config: JobConfig, summary: dict[str, Any]) -> dict[str, Any]:
+    job = {item.name: getattr(config, item.name) for item in dataclasses.fields(config) if item.name != "dedup"}
+    return job | summary["config"]
 
 
 def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
@@ -142,6 +158,7 @@ def _store(index: Index) -> PrintStore:
 
 
 def _signature(config: JobConfig) -> str:
-    """Of all options but the one that says what to do with what is there."""
-    options = dataclasses.asdict(dataclasses.replace(config, overwrite=False))
+    """Of all options but those that say what to do with what is there, and what to tell."""
+    same = dataclasses.replace(config, overwrite=False, quiet=False, log_format="text", metrics=None)
+    options = dataclasses.asdict(same)
     return json.dumps({**options, "version": __version__}, sort_keys=True)

@@ -30,13 +30,15 @@ def read_options(arguments: Sequence[str], *, fingerprint: bool = False) -> JobC
     return config
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises a UserError where `argparse` prints its usage and exits."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help lists the options)")
 
 
-def _parser(*, fingerprint: bool) -> _Parser:
-    parser = _Parser(
+def _parser(*, fingerprint: bool) -> Parser:
+    parser = Parser(
         prog="imgdedup-fingerprint" if fingerprint else "imgdedup",
         description="Adds all rows of a data set to an index, duplicates and all."
         if fingerprint

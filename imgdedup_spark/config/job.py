@@ -18,7 +18,9 @@ from imgdedup_spark.errors import UserError
 
 #: What imgdedup-fingerprint has no use for. It takes ``keep``, the order of the rows in the index; ``verify``, whose
 #: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
-NOT_FOR_FINGERPRINTS = ("output", "output_format", "overwrite", "show_num", "emit_hashes", "against", "similarity")
+NOT_FOR_FINGERPRINTS = (
+    "output", "output_format", "report", "metrics", "overwrite", "show_num", "emit_hashes", "against", "similarity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class JobOutput(Section):
         None, "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images)", choices=("parquet", "jsonl")
     )
     dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
+    #: Off: it reads some hundred pictures again.
+    report: bool = option(False, "write report.html: the result to look at, doubtful groups first", action="store_true")
     overwrite: bool = option(False, "replace an existing output", action="store_true")
 
 
@@ -78,6 +82,15 @@ class JobIndex(Section):
             raise UserError("--run-id: an id has at least one character")
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobLogs(Section):
+    """What is told while the job runs, and to whom."""
+
+    quiet: bool = option(False, "tell warnings and errors alone", action="store_true")
+    log_format: str = option("text", "`json`: one object a line", choices=("text", "json"))
+    metrics: str | None = option(None, "write the summary as a text file for Prometheus too", metavar="FILE")
+
+
 #: All options, in the order of the flow.
 SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "input": (JobInput, InputOptions),
@@ -87,11 +100,12 @@ SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "output": (JobOutput, OutputOptions),
     "index": (JobIndex,),
     "embeddings": (EmbeddingOptions,),
+    "logs": (JobLogs,),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobConfig(JobIndex, JobOutput, JobInput):
+class JobConfig(JobLogs, JobIndex, JobOutput, JobInput):
     """A whole job: what it reads, where it writes, and a `DedupConfig`."""
 
     dedup: DedupConfig = field(default_factory=DedupConfig)

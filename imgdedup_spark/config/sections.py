@@ -112,6 +112,10 @@ class MatchOptions(Section):
     invariant: tuple[str, ...] = option(
         (), "mirrored or turned copies count as duplicates", nargs="+", choices=("flip", "rotate"), metavar="KIND"
     )
+    never: str | None = option(
+        None, "pairs of ids that are never matched with each other: CSV, JSON lines or Parquet with columns a and b",
+        metavar="FILE",
+    )  # fmt: skip
 
     @property
     def verifies(self) -> tuple[VerifySpec, ...]:
@@ -125,6 +129,8 @@ class MatchOptions(Section):
             raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
         if self.invariant:
             raise UserError("--invariant is not available yet; leave it out")
+        if self.never is not None:
+            raise UserError("--never is not available yet; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,10 +33,14 @@ def hash_pictures(
     pictures = source.pictures(image)
     if isinstance(source.schema[image].dataType, NullType):
         pictures = pictures.cast("binary")
-    reader = source.column_reader(image)
-    frame = source.frame.select(*other_columns(source, config), *([] if reader else [pictures.alias("image")]))
-    roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
-    rules = PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores))
-    work = HashPictures(hasher, PictureReader(rules), columns, kind.typeName() == "binary", reader)
+    column = source.column_reader(image)
+    frame = source.frame.select(*other_columns(source, config), *([] if column else [pictures.alias("image")]))
+    work = HashPictures(hasher, picture_reader(source, config), columns, kind.typeName() == "binary", column)
     fields = [one for one in frame.schema.fields if one.name != "image"]
     return frame.mapInArrow(work, StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED]))
+
+
+def picture_reader(source: Source, config: DedupConfig) -> PictureReader:
+    """What reads the source's pictures in the workers, under the rules of the options."""
+    roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
+    return PictureReader(PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores)))

@@ -38,10 +38,10 @@ def help_of(capsys):
 def test_help_in_the_order_of_the_flow(help_of):
     found = groups(help_of())
     assert found.pop("options") == ["help", "version", "config"]
-    assert list(found) == ["input", "hash", "match", "keep", "output", "index", "embeddings"]
+    assert list(found) == ["input", "hash", "match", "keep", "output", "index", "embeddings", "logs"]
     assert [name for names in found.values() for name in names] == list(OPTIONS)
     assert found["keep"] == ["keep"] and found["index"] == ["index", "against", "run_id"]
-    assert found["match"] == ["threshold", "verify", "invariant"]
+    assert found["match"] == ["threshold", "verify", "invariant", "never"]
 
 
 def test_the_help_of_fingerprint_has_what_it_takes(help_of):
@@ -77,7 +77,10 @@ def test_numbers():
 MAKE = ["--input", "in", "--index", "seen"]
 
 
-VALUES = {"output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8"}
+VALUES = {
+    "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8",
+    "metrics": "m.prom",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NOT_FOR_FINGERPRINTS)

@@ -49,6 +49,7 @@ SAMPLES = {
     "output": ("elsewhere", {}),
     "output_format": ("parquet", {}),
     "dry_run": (True, {}),
+    "report": (True, {}),
     "overwrite": (True, {}),
     "show_num": (3, {}),
     "emit_hashes": (True, {}),
@@ -60,11 +61,14 @@ SAMPLES = {
     "embedding_col": ("true", CLIP),
     "batch_size": (7, CLIP),
     "device": ("cpu", CLIP),
+    "quiet": (True, {}),
+    "log_format": ("json", {}),
+    "metrics": ("imgdedup.prom", {}),
 }
 
 
 #: Options that are refused whatever they say.
-REFUSED = {"invariant": ("flip",)}
+REFUSED = {"invariant": ("flip",), "never": "pairs.csv"}
 
 
 def by_flags(values):

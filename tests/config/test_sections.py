@@ -111,7 +111,7 @@ def test_a_section_alone_has_what_the_whole_has():
 
 
 def test_the_order_of_the_flow():
-    titles = ["input", "hash", "match", "keep", "output", "index", "embeddings"]
+    titles = ["input", "hash", "match", "keep", "output", "index", "embeddings", "logs"]
     assert list(SECTIONS) == titles
     names = [item.name for item in dataclasses.fields(DedupConfig)]
     order = [item.name for one in SECTIONS.values() for part in one for item in dataclasses.fields(part)]

@@ -24,7 +24,7 @@ LANES = 8
 
 
 @intrinsic
-def _popcount(typing_context: Any, word: Any) -> Any:
+def popcount(typing_context: Any, word: Any) -> Any:
     """Set bits of a uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -102,7 +102,7 @@ class Table(NamedTuple):
 def _different_bits(words: Words, spans: Spans, part: int, a: int, b: int) -> int:
     different = 0
     for w in range(spans[part, 0], spans[part, 1]):
-        different += _popcount(words[a, w] ^ words[b, w])
+        different += popcount(words[a, w] ^ words[b, w])
     return different
 
 

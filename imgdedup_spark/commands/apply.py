@@ -1,0 +1,47 @@
+"""``imgdedup apply --output DIR --duplicates FILE``: writes kept/ by a reviewed table."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from imgdedup_spark.config.command_line import Parser
+from imgdedup_spark.report.outcome import read_outcome
+
+log = logging.getLogger("imgdedup")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Writes kept/ and duplicates/ of a run anew.
+
+    Raises:
+        UserError: an option is wrong, or the table does not go with the run.
+        JobError: another run is at work in the folder.
+    """
+    parser = Parser(
+        prog="imgdedup apply",
+        description="Writes kept/ by a reviewed duplicates table, instead of finding duplicates again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="the folder that a run has written")
+    parser.add_argument(
+        "--duplicates", metavar="FILE", required=True,
+        help="a table as duplicates/, without the rows that are to stay: Parquet, CSV or JSON lines",
+    )  # fmt: skip
+    given = parser.parse_args(list(arguments))
+    read_outcome(given.output)  # before Spark is started
+    from imgdedup_spark.report.apply import apply_reviewed
+    from imgdedup_spark.spark.hadoop import serve_storage
+    from imgdedup_spark.spark.session import start_session
+
+    spark, ours = start_session()
+    try:
+        serve_storage()
+        summary = apply_reviewed(spark, given.output, given.duplicates)
+    finally:
+        if ours:
+            with contextlib.suppress(Exception):
+                spark.stop()
+    log.info("%s kept, %s dropped; see %s", f"{summary['rows_kept']:,}", f"{summary['rows_dropped']:,}", given.output)
+    return 0

@@ -1,0 +1,75 @@
+"""What a run tells while it works: lines of text, or JSON objects, on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+log = logging.getLogger("imgdedup")
+#: Loggers of what PySpark raises as well.
+_TELLS_TWICE = ("py4j", "pyspark", "DataFrameQueryContextLogger", "SQLQueryContextLogger")
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: ``time`` (UTC), ``level``, ``message``; of the end of a stage also ``stage``, ``seconds`` and
+    what was counted; and ``run_id`` where there is one."""
+
+    def __init__(self, run_id: str | None = None) -> None:
+        super().__init__()
+        self._run_id = run_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if self._run_id is not None:
+            said["run_id"] = self._run_id
+        if record.exc_info:
+            said["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(said, ensure_ascii=False, default=str)
+
+
+def start_logs() -> None:
+    """Lines of text on stderr, unless the program has handlers of its own."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+    for name in _TELLS_TWICE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger().addFilter(_is_news)
+
+
+def set_logs(log_format: str, run_id: str | None, *, quiet: bool) -> None:
+    """As the options say.
+
+    Args:
+        log_format: ``text`` or ``json``.
+        quiet: warnings and errors alone.
+    """
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    if log_format == "json":
+        for handler in _ours():
+            handler.setFormatter(JsonLines(run_id))
+
+
+def error_line(message: str) -> str:
+    """A whole error as the log has lines."""
+    line = f"imgdedup: error: {' '.join(message.split())}"
+    formats = [one.formatter for one in _ours() if isinstance(one.formatter, JsonLines)]
+    if not formats:
+        return line
+    return formats[0].format(logging.LogRecord("imgdedup", logging.ERROR, "", 0, "%s", (line,), None))
+
+
+def _ours() -> list[logging.Handler]:
+    return [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not what py4j logs of an exception, on no logger of its own, before it raises it."""
+    return "py4j" not in record.pathname

@@ -1,0 +1,168 @@
+"""Reviewed decisions: ``kept/`` written by a table of duplicates that somebody has looked through."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
+from imgdedup_spark.files.by_hand import read_by_hand
+from imgdedup_spark.hash.prints import Tally
+from imgdedup_spark.hash.stage import prints_of
+from imgdedup_spark.keep.found import Found
+from imgdedup_spark.read.columns import col, named_columns
+from imgdedup_spark.read.open import read_source
+from imgdedup_spark.read.source import ID, ORDER, PLACE, Placed, or_nulls
+from imgdedup_spark.report.outcome import Outcome, read_outcome
+from imgdedup_spark.spark.workspace import FolderWorkspace, Workspace
+from imgdedup_spark.write.kept import write_kept
+from imgdedup_spark.write.lock import Lock
+from imgdedup_spark.write.output import STAGING, Output
+from imgdedup_spark.write.parts import SUMMARY, read_note
+
+log = logging.getLogger("imgdedup")
+_FORM = "it is a table as duplicates/, with columns `id` and `kept_id`, as CSV, JSON lines or Parquet"
+_NOTE = "applied.json"
+
+
+def apply_reviewed(spark: SparkSession, folder: str, duplicates: str) -> dict[str, Any]:
+    """Writes ``kept/`` and ``duplicates/`` of a finished run anew; returns the new summary.
+
+    Args:
+        folder: the run's output.
+        duplicates: the reviewed table: a file, or a folder of Parquet files.
+
+    Raises:
+        UserError: there is no finished run, the table does not go with it, or the input has changed.
+        JobError: another run is at work in the folder.
+    """
+    output = Output(folder)
+    with Lock(output.path(STAGING), f"--output {folder}") as lock:
+        note = output.path(STAGING, _NOTE)
+        if not storage.exists(output.path(SUMMARY)) and (before := read_note(note)) is not None:
+            # Somebody has ended this very work in the middle of the swap below.
+            storage.write_text(output.path(SUMMARY), json.dumps(before))
+        outcome = read_outcome(folder)
+        reviewed = _reviewed(outcome, duplicates)
+        staged = dataclasses.replace(output, lock=lock, beside=True)
+        storage.delete(staged.part())
+        work = FolderWorkspace(output.path(STAGING))
+        try:
+            summary = _write(spark, outcome, reviewed, staged, work)
+        finally:
+            work.close()
+        lock.check()
+        storage.write_text(note, json.dumps(outcome.summary, default=str))
+        for part in (SUMMARY, "kept", "duplicates"):
+            storage.delete(output.path(part))
+        storage.move_files(staged.part(), folder)
+        storage.write_text(output.path(SUMMARY), json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
+        storage.delete(staged.part())
+        storage.delete(note)
+    return summary
+
+
+def _reviewed(outcome: Outcome, path: str) -> pa.Table:
+    """The reviewed table, if it goes with the run."""
+    where = f"--duplicates {path}"
+    table = read_by_hand(path, where, _FORM, ("id", "kept_id"))
+    twice = [one for one, count in Counter(table["id"].to_pylist()).items() if count > 1]
+    if twice:
+        raise UserError(f"{where}: id {twice[0]} is there twice")
+    here = pc.is_in(table["id"], outcome.ids)
+    if not pc.all(here, min_count=0).as_py():
+        raise UserError(f"{where}: the run has no row {table['id'].filter(pc.invert(here))[0].as_py()}")
+    dropped = table["id"].combine_chunks()
+    chained = table.filter(pc.is_in(table["kept_id"], dropped))
+    if chained.num_rows:
+        one = chained.slice(0, 1).to_pylist()[0]
+        raise UserError(f"{where}: {one['id']} is dropped for {one['kept_id']}, which is dropped itself")
+    return table
+
+
+def _write(
+    spark: SparkSession, outcome: Outcome, reviewed: pa.Table, staged: Output, work: Workspace
+) -> dict[str, Any]:
+    config = options_of(outcome.config)
+    if config.dedup.emit_hashes:
+        raise UserError("--emit-hashes: a run with it is not written anew; run the job again, with --never")
+    gone = [*reviewed["id"].to_pylist(), *_failed(outcome)]
+    placed, rows = _placed(spark, config, work)
+    if rows != outcome.summary["rows_in"]:
+        raise UserError(f"the input has {rows:,} rows now, and had {outcome.summary['rows_in']:,}: run the job again")
+    numbers = spark.createDataFrame([(one,) for one in dict.fromkeys(gone)], "gone string")
+    ids = placed.prints.select(ORDER, F.col("id").cast("string").alias("gone"))
+    dropped = work.stage("dropped", ids.join(numbers, "gone").select(ORDER))
+    options = dataclasses.replace(config.dedup, on_error="keep")
+    found = Found(
+        placed, prints_of(options), options, {None: Tally(rows)}, placed.prints, dropped, dropped.count(), plan={}
+    )
+    write_kept(found, staged, config.output_format)
+    before = outcome.summary
+    _write_duplicates(staged, reviewed)
+    sizes = Counter(reviewed["kept_id"].to_pylist()).values()
+    new = {
+        "rows_kept": found.kept_count,
+        "rows_dropped": reviewed.num_rows,
+        "groups": len(sizes),
+        "largest_group": max(sizes, default=-1) + 1,
+        "reviewed": True,
+    }
+    # What was counted of other decisions would be wrong.
+    return {name: one for name, one in before.items() if name not in ("distances", "inputs")} | new
+
+
+def _failed(outcome: Outcome) -> list[str]:
+    """The rows that --on-error drop has dropped."""
+    if outcome.config.get("on_error") != "drop":
+        return []
+    return outcome.errors.filter(pc.equal(outcome.errors["level"], "error"))["id"].unique().to_pylist()
+
+
+def _placed(spark: SparkSession, config: JobConfig, work: Workspace) -> tuple[Placed, int]:
+    """The input's rows with their ids and numbers, no picture looked at; and how many they are."""
+    source = read_source(spark, config.input, config.input_format, count_hard_links=config.count_hard_links)
+    source = or_nulls(source, named_columns(config.dedup))
+    id_col = config.dedup.id_col
+    ids = [col(id_col).alias("id")] if id_col else [F.col(ID).alias("id")] if ID in source.frame.columns else []
+    places = [F.col(PLACE)] if PLACE in source.frame.columns else []
+    prints = work.stage("places", source.frame.select(*places, *ids))
+    counts = source.count(prints)
+    return source.placed(prints, counts, id_col, work.stage), sum(one["rows"] for one in counts)
+
+
+def _write_duplicates(staged: Output, reviewed: pa.Table) -> None:
+    """In the columns and types of the run's own table."""
+    folder = storage.join(staged.folder, "duplicates")
+    opened, path = storage.open_fs(folder)
+    schema = pq.ParquetDataset(path, filesystem=opened).schema.remove_metadata()
+    columns = [
+        reviewed.column(field.name).cast(field.type)
+        if field.name in reviewed.column_names
+        else pa.nulls(reviewed.num_rows, field.type)
+        for field in schema
+    ]
+    with storage.open_output(staged.part("duplicates", "part-00000.parquet")) as stream:
+        pq.write_table(pa.table(columns, schema=schema), stream)
+
+
+def options_of(config: Mapping[str, Any]) -> JobConfig:
+    """The options of a run from its summary; those that this version does not know are left out."""
+    job, dedup = ({item.name for item in dataclasses.fields(one)} for one in (JobConfig, DedupConfig))
+    return JobConfig(
+        **{name: value for name, value in config.items() if name in job - {"dedup"}},
+        dedup=DedupConfig(**{name: value for name, value in config.items() if name in dedup}),
+    )

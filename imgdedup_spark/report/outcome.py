@@ -1,0 +1,125 @@
+"""An output folder's tables in the driver, without Spark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from imgdedup_spark.config.sections import EMBEDDING
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
+from imgdedup_spark.kernels.hashes.quality import FLOOR
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has found.
+
+    Attributes:
+        duplicates, hashes, errors: as in the output folder, with ids as strings.
+        summary: what summary.json holds.
+    """
+
+    duplicates: pa.Table
+    hashes: pa.Table
+    errors: pa.Table
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, duplicates: pa.Table, hashes: pa.Table, errors: pa.Table, summary: Mapping[str, Any]) -> Outcome:
+        """Of tables with ids of any type, in any order."""
+        hashes = _with_text(hashes, "id")
+        # Sorted, so that what is shown of equals does not depend on how files were split.
+        return cls(
+            _with_text(duplicates, "id", "kept_id", "via_id").sort_by("id"),
+            hashes.sort_by("id"),
+            _with_text(errors, "id").sort_by("id"),
+            summary,
+        )
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The run's options."""
+        return self.summary.get("config", {})
+
+    @property
+    def step(self) -> Mapping[str, Any]:
+        """The options of the stage whose hashes are in ``hashes``: the first."""
+        stages = self.config.get("stages") or [{}]
+        return {**self.config, **stages[0]}
+
+    @cached_property
+    def ids(self) -> pa.Array:
+        """(n,) of ``hashes``."""
+        return self.hashes.column("id").combine_chunks()
+
+    @cached_property
+    def keepers(self) -> np.ndarray:
+        """(n,) bool: the rows of ``hashes`` that were not dropped as duplicates."""
+        return ~np.asarray(pc.is_in(self.ids, self.duplicates.column("id").combine_chunks()))
+
+    @cached_property
+    def flat(self) -> np.ndarray:
+        """(n,) bool: the rows of ``hashes`` with a picture that is too flat for a hash; none if there are no hashes."""
+        if self.step.get("method") == EMBEDDING:
+            return np.zeros(len(self.ids), bool)
+        return np.asarray(pc.fill_null(pc.less(self.hashes.column("quality"), FLOOR), False))
+
+    def rows(self, ids: pa.Array) -> np.ndarray:
+        """(m,) where each id is in ``hashes``; -1 where it is not."""
+        return np.asarray(pc.fill_null(pc.index_in(ids, self.ids), -1))
+
+    def facts(self, row: int) -> dict[str, Any]:
+        """``width``, ``height``, ``bytes`` and ``quality`` of a row of ``hashes``; nothing for -1."""
+        if row < 0:
+            return {}
+        return {name: self.hashes.column(name)[row].as_py() for name in ("width", "height", "bytes", "quality")}
+
+
+def read_outcome(folder: str) -> Outcome:
+    """Reads a finished run's folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    where = f"--output {folder}"
+    try:
+        summary = json.loads(storage.read_text(storage.join(folder, "summary.json")))
+        return read_parts(folder, summary)
+    except (OSError, UserError, ValueError, pa.ArrowException):
+        raise UserError(
+            f"{where}: no finished run is there; name the folder that a run has written with --output"
+        ) from None
+
+
+def read_parts(folder: str, summary: Mapping[str, Any]) -> Outcome:
+    """The parts of a run that has this summary."""
+    duplicates, hashes, errors = (_read(storage.join(folder, name)) for name in ("duplicates", "hashes", "errors"))
+    return Outcome.of(duplicates, hashes, errors, summary)
+
+
+def _read(folder: str) -> pa.Table:
+    opened, path = storage.open_fs(folder)
+    return pq.read_table(path, filesystem=opened)
+
+
+def _with_text(table: pa.Table, *names: str) -> pa.Table:
+    for name in names:
+        if name in table.column_names:
+            at = table.column_names.index(name)
+            table = table.set_column(at, name, _text(table.column(name)))
+    return table
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        return pa.chunked_array([pa.array([one and one.hex() for one in column.to_pylist()], pa.string())])
+    return column.cast(pa.string())

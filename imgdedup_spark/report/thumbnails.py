@@ -1,0 +1,108 @@
+"""Thumbnails of a few rows: the only pictures that are read a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imgdedup_spark.errors import ImageError
+from imgdedup_spark.files.parquet_column import ColumnReader
+from imgdedup_spark.hash.pictures import picture_reader
+from imgdedup_spark.hash.worker import CHUNK_BYTES
+from imgdedup_spark.keep.found import Found
+from imgdedup_spark.kernels.pictures.decode import Reading
+from imgdedup_spark.kernels.pictures.reader import PictureReader
+from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, thumbnail
+from imgdedup_spark.read.columns import image_column
+from imgdedup_spark.read.files import PlacedInFiles
+from imgdedup_spark.read.order import ROW_BITS
+from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW
+from imgdedup_spark.spark.settings import picture_settings
+
+_SCHEMA = pa.schema([("id", pa.string()), ("uri", pa.string()), ("format", pa.string()), ("sharpness", pa.float64())])
+#: A row's place, beside its number, which takes the place's place.
+_WHERE = "__imgdedup_where"
+
+
+def read_thumbnails(found: Found, ids: Sequence[str]) -> dict[str, Thumbnail]:
+    """The first picture of each of these rows, by id, as far as it can be read.
+
+    Where workers read pictures themselves, they read those of these rows alone; elsewhere Spark passes all rows of the
+    files that have them.
+    """
+    config, source = found.config, found.source
+    name = image_column(source.schema, config) if config.reads_images and ids else None
+    if name is None:
+        return {}
+    number = F.col(INPUT) if INPUT in found.prints.columns else F.lit(0)
+    of = found.prints.select(ORDER, _text().alias("id"), number.cast("int").alias("number"))
+    wanted = [tuple(one) for one in of.where(F.col("id").isin(list(ids))).collect()]
+    if not wanted:
+        return {}
+    column = source.column_reader(name)
+    rows = _rows(found, {one[0] >> ROW_BITS for one in wanted}, placed=column is not None)
+    pictures = F.col(_WHERE).alias(PLACE) if column else source.pictures(name).alias("image")
+    numbers = rows.sparkSession.createDataFrame(wanted, f"{ROW} bigint, id string, number int")
+    # Some hundred numbers: a broadcast, so that no picture is shuffled.
+    few = rows.select(ROW, pictures).join(F.broadcast(numbers), ROW).drop(ROW)
+    work = MakeThumbnails(picture_reader(source, config), config.max_pixels, config.reading, column)
+    with picture_settings(rows.sparkSession):
+        made = few.mapInArrow(work, "id string, uri string, format string, sharpness double").collect()
+    return {one["id"]: Thumbnail(one["uri"], one["format"], one["sharpness"]) for one in made}
+
+
+def _text() -> Column:
+    return F.col("id").cast("string")
+
+
+def _rows(found: Found, ordinals: set[int], *, placed: bool) -> DataFrame:
+    """The source's rows with ``ROW``, of the files that are concerned if that can be told.
+
+    Args:
+        placed: whether ``_WHERE`` is to be there.
+    """
+    if not isinstance(found.placed, PlacedInFiles):
+        return found.placed.rows()
+    source = found.placed.source
+    files = {(file[0], file[1]) for file in found.placed.files if file[2] in ordinals}
+    states = [one for one in source.states if (one.input, one.uri) in files]
+    frame = source.only(states).frame if len(states) == len(files) else source.frame
+    return found.placed.rows(frame.withColumn(_WHERE, F.col(PLACE)) if placed else frame)
+
+
+@dataclass
+class MakeThumbnails:
+    """The worker's side: rows of ``id``, ``number`` (of the input) and ``image``, or a place → thumbnails."""
+
+    reader: PictureReader
+    max_pixels: int
+    reading: Reading
+    column: ColumnReader | None = None
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_pylist(list(self._make(batch)), _SCHEMA)
+
+    def _make(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+        numbers, ids = np.asarray(batch.column("number")), batch.column("id").to_pylist()
+        inputs = numbers if len(self.reader.rules.roots) > 1 else np.zeros_like(numbers)
+        portions = [(0, batch.column("image"))] if self.column is None else self.column.read(batch.column(PLACE))
+        done = set()
+        for first, images in portions:
+            for pictures in self.reader.read_chunks(images, inputs[first : first + len(images)], CHUNK_BYTES):
+                for row, data in zip((pictures.row + first).tolist(), pictures.data, strict=True):
+                    if row in done:
+                        continue
+                    done.add(row)
+                    try:
+                        made = thumbnail(data, self.max_pixels, self.reading) if data is not None else None
+                    except ImageError:
+                        continue
+                    if made:
+                        yield {"id": ids[row], **vars(made)}

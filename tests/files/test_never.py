@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files.never import order_pairs, read_never
+
+PAIRS = [{"a": "007", "b": 'q"u,o\nted'}, {"a": "x#1", "b": ""}]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_pairs_are_read_as_they_are_written(ending, tmp_path):
+    path = tmp_path / f"never.{ending}"
+    if ending == "csv":
+        # As the report's button writes it.
+        quoted = [",".join('"' + one[name].replace('"', '""') + '"' for name in "ab") for one in PAIRS]
+        path.write_text("\n".join(["a,b", *quoted]) + "\n")
+    elif ending == "jsonl":
+        path.write_text("".join(json.dumps(one) + "\n" for one in PAIRS))
+    else:
+        pq.write_table(pa.Table.from_pylist(PAIRS), path)
+    assert read_never(str(path)).to_pylist() == PAIRS
+
+
+def test_ids_that_are_numbers(tmp_path):
+    (tmp_path / "never.jsonl").write_text('{"a": 1, "b": 20, "note": "x"}\n')
+    assert read_never(str(tmp_path / "never.jsonl")).to_pylist() == [{"a": "1", "b": "20"}]
+
+
+def test_an_empty_file_has_no_pairs(tmp_path):
+    (tmp_path / "never.csv").write_text("")
+    assert read_never(str(tmp_path / "never.csv")).num_rows == 0
+    (tmp_path / "never.csv").write_text("a,b\n")
+    assert read_never(str(tmp_path / "never.csv")).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("n.csv", "id,kept_id\n1,2\n", "found columns id, kept_id"),
+        ("n.csv", "a,b\n1\n", "cannot be read"),
+        ("n.jsonl", '{"a": 1}\n', "found columns a"),
+        ("n.jsonl", '{"a": 1, "b": null}\n', "`b` is missing in a row|ids are strings"),
+        ("n.jsonl", '{"a": [1], "b": 2}\n', "ids are strings or numbers"),
+        ("n.jsonl", "no json", "cannot be read"),
+        ("n.parquet", "no parquet", "cannot be read"),
+        ("n.txt", "a,b\n1,2\n", "its name ends in"),
+        ("gone.csv", None, "there is no such file"),
+    ],
+)
+def test_another_file_is_a_mistake_in_one_line(name, text, said, tmp_path):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=said) as error:
+        read_never(str(path))
+    assert str(error.value).startswith(f"--never {path}: ") and "\n" not in str(error.value)
+
+
+def test_pairs_become_numbers_of_rows():
+    pairs = pa.table({"a": ["x", "z", "y", "x", "x", "q"], "b": ["z", "x", "x", "gone", "x", "gone"]})
+    ids, orders = pa.array(["x", "y", "z"]), np.array([30, 10, 20])
+    found, unknown = order_pairs(pairs, ids, orders)
+    assert found.tolist() == [[10, 30], [20, 30]]
+    assert sorted(unknown) == ["gone", "q"]
+    none, _ = order_pairs(pairs.slice(0, 0), ids, orders)
+    assert none.shape == (0, 2)

@@ -1,0 +1,51 @@
+import pytest
+from outcomes import example, outcome
+
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.report.explain import explain, printable
+
+
+def test_a_dropped_row_names_its_keeper_distance_and_group():
+    found = explain(example(), "b")
+    assert (found.fate, found.duplicate["kept_id"], found.duplicate["distance"]) == ("dropped", "a", 1)
+    assert "its hash is 1 bit from that of a, which stays (the limit is 8 bits)" in found.why
+    assert [one.id for one in found.group] == ["c"]
+    # b is 15 bits from d and 17 from e; its keeper is not among the rows that it is not like.
+    assert [(one.id, one.distance) for one in found.nearest] == [("d", 15), ("e", 17)]
+
+
+def test_a_kept_row_names_what_was_dropped_for_it_and_what_was_not():
+    found = explain(example(), "a")
+    assert found.fate == "kept"
+    assert [(one.id, one.distance) for one in found.group] == [("c", 0), ("b", 1)]
+    assert [one.id for one in found.nearest] == ["d", "e"]
+    text = found.text()
+    assert "a: kept (100×80, 100 bytes)" in text and "2 rows dropped for it" in text and "d: 16 bits" in text
+
+
+@pytest.mark.parametrize(("on_error", "fate"), [("keep", "kept"), ("drop", "dropped_on_error")])
+def test_an_unreadable_row_says_so(on_error, fate):
+    found = explain(example(on_error=on_error), "f")
+    assert found.fate == fate and "truncated: the file ends early" in found.text()
+    assert not found.nearest
+
+
+def test_flat_pictures_and_warnings_are_told():
+    assert "too flat" in explain(example(), "e").text()
+    assert "odd_end" in explain(example(), "b").text()
+
+
+def test_an_unknown_id_is_a_mistake_with_an_example():
+    with pytest.raises(UserError, match=r"^z: no row has this id; ids there look like a$"):
+        explain(example(), "z")
+
+
+def test_rows_of_other_numbers_of_images_are_never_near():
+    rows = [("one", "00" * 8, 1, 1, 90), ("two", "00" * 16, 1, 1, 90), ("also", "01" + "00" * 15, 1, 1, 90)]
+    found = explain(outcome(rows), "two")
+    assert [(one.id, one.distance) for one in found.nearest] == [("also", 1)]
+
+
+def test_what_a_terminal_would_obey_is_shown_instead():
+    assert printable("a\x1b[31m\u202eb\nc") == "a\\x1b[31m\\u202eb\\nc"
+    assert "\x1b" not in explain(outcome([("\x1b[2J", "00" * 8, 1, 1, 90)]), "\x1b[2J").text()

@@ -1,0 +1,133 @@
+"""The report, explanations and reviewed decisions of runs."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from imgdedup_spark.cli import main
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.report.apply import apply_reviewed
+
+pytestmark = pytest.mark.spark
+
+
+def save(folder, photos, kind):
+    """A, B, A again, something unreadable, in two files."""
+    folder.mkdir()
+    rows = [{"id": number, "image": data} for number, data in enumerate([photos["A"], photos["B"]])]
+    more = [{"id": 2, "image": photos["A"]}, {"id": 3, "image": b"no picture"}]
+    if kind == "images":
+        for number, one in enumerate([*rows, *more]):
+            (folder / f"{number}.jpg").write_bytes(one["image"])
+    elif kind == "jsonl":
+        import base64
+
+        for name, some in (("a", rows), ("b", more)):
+            lines = [json.dumps({**one, "image": base64.b64encode(one["image"]).decode()}) + "\n" for one in some]
+            (folder / f"{name}.jsonl").write_text("".join(lines))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
+        pq.write_table(pa.Table.from_pylist(more), folder / "b.parquet", row_group_size=1)
+    return folder
+
+
+def thumbnails(page):
+    return page.count('src="data:image/jpeg;base64,')
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "images"])
+def test_a_report_has_the_pictures_of_what_it_shows(kind, run, photos, tmp_path):
+    done = run(save(tmp_path / "in", photos, kind), "--report", "--threshold", 4)
+    page = (done.folder / "report.html").read_text("utf-8")
+    # The one group, and the one pair of rows that stay.
+    assert thumbnails(page) == 4
+    assert "Unreadable pictures" in page and "4</b> rows in" in page
+    assert done.summary["stages"]["report"]["seconds"] > 0 and done.summary["config"]["report"] is True
+
+
+def test_a_report_replaces_the_old_one(run, photos, tmp_path):
+    source = save(tmp_path / "in", photos, "parquet")
+    run(source, "--report", "--id-col", "id", output="out")
+    done = run(source, "--report", "--overwrite", "--threshold", 3, output="out")
+    assert "threshold: 3" in (done.folder / "report.html").read_text("utf-8")
+    assert not (run(source, "--overwrite", output="out").folder / "report.html").exists()
+
+
+def test_a_report_from_python(spark, photos, tmp_path):
+    from imgdedup_spark import DedupConfig, deduplicate
+
+    rows = [(key, bytearray(photos[one])) for key, one in enumerate("AAB")]
+    frame = spark.createDataFrame(rows, "key long, image binary")
+    result = deduplicate(frame, DedupConfig(threshold=4), id_col="key")
+    page = result.report(str(tmp_path / "report.html"))
+    assert (tmp_path / "report.html").read_text("utf-8") == page
+    assert thumbnails(page) == 4 and "3</b> rows in" in page
+    result.close()
+
+
+def test_explain_says_why_and_shows_it(run, photos, tmp_path, capsys):
+    done = run(save(tmp_path / "in", photos, "parquet"), "--threshold", 4)
+    html = tmp_path / "why.html"
+    assert main(["explain", "--output", str(done.folder), "b.parquet#0", "--html", str(html)]) == 0
+    assert "its hash is the same as that of a.parquet#0" in capsys.readouterr().out
+    assert thumbnails(html.read_text("utf-8")) == 3
+    assert main(["explain", "--output", str(done.folder), "b.parquet#7"]) == 2
+    assert main(["explain", "--output", str(tmp_path), "b.parquet#0"]) == 2
+    said = capsys.readouterr().err
+    assert "b.parquet#7: no row has this id" in said and "no finished run is there" in said
+
+
+@pytest.mark.parametrize("kind", ["parquet", "images"])
+def test_a_reviewed_table_decides(kind, run, spark, photos, tmp_path):
+    done = run(save(tmp_path / "in", photos, kind), "--on-error", "drop", "--report")
+    assert len(done.kept) == 2 and len(done.dropped) == 1
+    empty = tmp_path / "reviewed.csv"
+    empty.write_text("id,kept_id\n")
+    summary = apply_reviewed(spark, str(done.folder), str(empty))
+    assert len(done.kept) == 3 and done.dropped == {} and done.summary == summary
+    assert summary["rows_in"] == summary["rows_kept"] + summary["rows_dropped"] + summary["rows_dropped_on_error"]
+    assert (done.folder / "report.html").exists() and not (done.folder / "_staging").exists()
+    # And back again, by a table as the run writes it.
+    ids = sorted(one["id"] for one in done.table("hashes"))
+    pq.write_table(pa.table({"id": [ids[2]], "kept_id": [ids[0]]}), tmp_path / "reviewed.parquet")
+    apply_reviewed(spark, str(done.folder), str(tmp_path / "reviewed.parquet"))
+    assert len(done.kept) == 2 and done.dropped == {ids[2]: ids[0]}
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("7,0", "the run has no row 7"),
+        ("1,0\n1,0", "id 1 is there twice"),
+        ("1,0\n2,1", "2 is dropped for 1, which is dropped itself"),
+    ],
+)
+def test_a_table_that_does_not_go_with_the_run_changes_nothing(lines, said, run, spark, photos, tmp_path):
+    done = run(save(tmp_path / "in", photos, "parquet"), "--id-col", "id")
+    before = done.kept, done.summary
+    (tmp_path / "reviewed.csv").write_text(f"id,kept_id\n{lines}\n")
+    with pytest.raises(UserError, match=said):
+        apply_reviewed(spark, str(done.folder), str(tmp_path / "reviewed.csv"))
+    assert (done.kept, done.summary) == before
+
+
+def test_metrics_and_json_lines(spark, photos, tmp_path, monkeypatch, capfd):
+    source, prom = save(tmp_path / "in", photos, "parquet"), tmp_path / "imgdedup.prom"
+    options = ["--log-format", "json", "--metrics", str(prom)]
+    assert main(["--input", str(source), "--output", str(tmp_path / "out"), *options]) == 0
+    assert f'imgdedup_rows{{output="{tmp_path}/out",fate="kept"}} 3' in prom.read_text()
+
+
+def test_large_pictures_become_small(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    picture = Image.effect_noise((1500, 1200), 80)
+    for name in "ab":
+        picture.save(tmp_path / "in" / f"{name}.png")
+    page = (run(tmp_path / "in", "--report").folder / "report.html").read_text("utf-8")
+    # Noise is flat from afar: the pair is among the doubtful groups, too.
+    assert thumbnails(page) == 4 and len(page) < 100_000
