@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 
 from imgdedup_spark.config.options import Section, option
@@ -65,6 +66,8 @@ class HashOptions(Section):
     decode: Decode = option("fast", "`exact`: bit for bit the imagehash package's hashes", choices=("fast", "exact"))  # noqa: RUF009
     #: Where Pillow refuses, too.
     max_pixels: int = option(DEFAULT_MAX_PIXELS, "larger images are errors", metavar="N")
+    #: A photograph takes milliseconds, and the largest picture that is allowed some ten seconds.
+    image_timeout: float = option(30.0, "seconds that one image may take; slower ones are errors", metavar="S")
 
     #: As paper and most pages are.
     background: str = option("white", "what transparent pictures are laid on before they are hashed", metavar="COLOR")
@@ -89,6 +92,8 @@ class HashOptions(Section):
     def check(self) -> None:
         super().check()
         self.check_least(1, "max_pixels")
+        if not 0 < self.image_timeout < math.inf:
+            raise UserError(f"--image-timeout is a number of seconds above 0, not {self.image_timeout}")
         try:
             ground_color(self.background)
         except ValueError:

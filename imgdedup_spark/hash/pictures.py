@@ -9,6 +9,7 @@ from pyspark.sql.types import DataType, NullType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.hash.faults import PictureHasher
+from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.prints import MEASURED, other_columns
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.kernels.pictures.paths import PathRules
@@ -37,6 +38,7 @@ def hash_pictures(
     frame = source.frame.select(*other_columns(source, config), *([] if reader else [pictures.alias("image")]))
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
     rules = PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores))
-    work = HashPictures(hasher, PictureReader(rules), columns, kind.typeName() == "binary", reader)
+    isolated = Isolated(hasher, config.image_timeout)
+    work = HashPictures(isolated, PictureReader(rules), columns, kind.typeName() == "binary", reader)
     fields = [one for one in frame.schema.fields if one.name != "image"]
     return frame.mapInArrow(work, StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED]))

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from imgdedup_spark.errors import ImageError, one_line
 from imgdedup_spark.kernels.pictures.signatures import format_of
+from imgdedup_spark.kernels.pictures.watch import is_watched
 
 __all__ = ["Bytes", "explained", "formats", "meant_format", "quiet"]
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -61,14 +62,27 @@ def explained(data: Bytes, name: str | None = None) -> Iterator[None]:
         raise ImageError("too_large", "more pixels than allowed") from error
     except UnidentifiedImageError as error:
         raise _explain_unidentified(data) from error
-    except MemoryError as error:
-        raise ImageError("unreadable", "MemoryError: the memory is too short to decode it") from error
-    except Exception as error:
+    except GeneratorExit:  # of a generator that is closed within
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not is_watched():  # the user's
+            raise
         name = name or meant_format(data) or "picture"
         # Some messages show an object's address, which differs from run to run.
         text = re.sub(r"\s*(at )?0x[0-9a-fA-F]+", "", one_line(error))[:200]
+        if isinstance(error, MemoryError) or "out of memory" in text.lower():
+            raise _out_of_memory(name) from error
+        if not isinstance(error, Exception):
+            raise ImageError("crashed", f"{name}: {type(error).__name__}: {text}") from error
         cut = isinstance(error, EOFError) or "truncated" in text.lower() or _ends_early(data)
         raise ImageError("truncated" if cut else "corrupt", f"{name}: {text or type(error).__name__}") from error
+
+
+def _out_of_memory(name: str) -> ImageError:
+    """In a helper the bound is ours and every run's; elsewhere it is what the machine has left just now."""
+    if is_watched():
+        return ImageError("too_large", f"{name}: it takes more memory to decode than its header allows for")
+    return ImageError("unreadable", "MemoryError: the memory is too short to decode it")
 
 
 def _explain_unidentified(data: Bytes) -> ImageError:
