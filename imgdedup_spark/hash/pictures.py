@@ -39,6 +39,6 @@ def hash_pictures(
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
     rules = PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores))
     isolated = Isolated(hasher, config.image_timeout)
-    work = HashPictures(isolated, PictureReader(rules), columns, kind.typeName() == "binary", reader)
+    work = HashPictures(isolated, PictureReader(rules, config.max_bytes), columns, kind.typeName() == "binary", reader)
     fields = [one for one in frame.schema.fields if one.name != "image"]
     return frame.mapInArrow(work, StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED]))
