@@ -6,8 +6,9 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from io import BytesIO
 from typing import TypeAlias
 
@@ -19,9 +20,16 @@ from imgdedup_spark.kernels.pictures.watch import is_watched
 
 __all__ = ["Bytes", "explained", "formats", "meant_format", "quiet"]
 Bytes: TypeAlias = bytes | bytearray | memoryview
-# Raster formats only. EPS, PDF and WMF are absent on purpose: Pillow hands them to other programs. The
-# order is the order in which Pillow tries them: the common ones first, TGA, which has no signature, last.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "DIB", "PPM", "ICO", "TGA")
+# All that Pillow decodes by itself, in the order in which they are tried: the common ones first, those without a
+# signature last. Absent on purpose: EPS, PDF and WMF, which are handed to other programs; IPTC, which opens whatever is
+# in it; FPX and MIC, containers of documents; and what Pillow only identifies (BUFR, GRIB, HDF5, MPEG).
+_FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "HEIF", "JXL", "DIB", "PPM", "ICO", "PSD", "DDS",
+    "QOI", "ICNS", "CUR", "PCX", "DCX", "SGI", "SUN", "BLP", "FLI", "FTEX", "FITS", "GBR", "MCIDAS", "MSP", "PIXAR",
+    "XBM", "XPM", "XVTHUMB", "PCD", "IM", "IMT", "SPIDER", "TGA",
+)  # fmt: skip
+# Packages that add formats to Pillow (extra `formats`).
+_PLUGINS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
 
 
 # Pillow logs a few errors; without any handler Python would print them.
@@ -38,8 +46,13 @@ def quiet() -> Iterator[None]:
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats that this build of Pillow can open (AVIF is the newest)."""
+    """The formats that can be opened here: by this build of Pillow, and by the plugins that are installed."""
     Image.init()
+    for package in _PLUGINS.values():
+        with suppress(ImportError):
+            register = getattr(import_module(package), "register_heif_opener", None)
+            if register:  # the other one registers itself
+                register()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
@@ -88,6 +101,9 @@ def _out_of_memory(name: str) -> ImageError:
 def _explain_unidentified(data: Bytes) -> ImageError:
     name = meant_format(data)
     if name is None:
+        absent = format_of(bytes(data[:16]))
+        if absent in _PLUGINS:
+            return ImageError("unknown_format", f"{absent}: read if {_PLUGINS[absent]} is installed (extra `formats`)")
         return ImageError("unknown_format", "not a picture of any known format")
     stream = BytesIO(data)
     try:
