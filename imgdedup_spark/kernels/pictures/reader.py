@@ -39,6 +39,7 @@ from imgdedup_spark.kernels.pictures.paths import (
     shortened,
     storage_error,
 )
+from imgdedup_spark.kernels.pictures.stores import ask_store
 
 __all__ = ["DEFAULT_MAX_BYTES", "PictureReader", "Pictures"]
 #: The largest picture that is allowed by its pixels, not packed and in 16 bits a color, has less.
@@ -147,8 +148,12 @@ class PictureReader:
             return self.rules.find_local(text, text, root, relative=False)
         if storage.is_local(root):
             return self.rules.find_local(text, f"{storage.absolute(root)}/{text}", root, relative=True)
-        opened, base = open_file_system(text, root)
-        return remote_file(text, opened, f"{base}/{text}", base)
+
+        def ask() -> FileSource:
+            opened, base = open_file_system(text, root)
+            return remote_file(text, opened, f"{base}/{text}", base)
+
+        return ask_store(root, text, ask)
 
     def _find_url(self, shown: str, url: str, root: str) -> FileSource:
         try:
@@ -161,7 +166,7 @@ class PictureReader:
             return self.rules.find_local(shown, path, root, relative=False)
         # Before it is opened: asking a store for a file is a request that a row has made.
         self.rules.check_url(shown, url, root)
-        return remote_file(shown, *open_file_system(shown, url), None)
+        return ask_store(url, shown, lambda: remote_file(shown, *open_file_system(shown, url), None))
 
 
 _Source = memoryview | Base64 | DataUri | FileSource | ImageError
