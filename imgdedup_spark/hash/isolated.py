@@ -33,6 +33,8 @@ __all__ = ["DEFAULT_SECONDS", "Isolated"]
 DEFAULT_SECONDS = 30.0
 #: Shared memory that a helper keeps: the worker reads pictures in portions of as much.
 _SHARED_BYTES = 32 << 20
+#: That a helper whose end of the pipe is closed may take to be gone.
+_DYING_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Isolated:
         if not hasattr(os, "fork"):
             return self.hasher.hash_batch(pictures)
         helper, work = _helper(), pickle.dumps(self.hasher)
-        refused = helper.known(pictures)
+        refused = helper.known(work, self.seconds, pictures)
         while isinstance(answer := helper.hash(work, pictures, self.seconds, refused), Death):
             guilty = self._guilty(helper, work, pictures, refused, answer)
             helper.remember(pictures, guilty)
@@ -123,6 +125,7 @@ class Helper:
         self._pipe: Connection | None = None
         self._work = b""
         self._killers: dict[tuple[int, bytes], ImageError] = {}
+        self._killers_of = (b"", 0.0)
 
     def hash(
         self, work: bytes, pictures: Sequence[Bytes], seconds: float, refused: Mapping[int, ImageError]
@@ -162,8 +165,10 @@ class Helper:
             self._process.kill()
             self._buried()
 
-    def known(self, pictures: Sequence[Bytes]) -> dict[int, ImageError]:
-        """Those that have killed a helper of this process before, by place."""
+    def known(self, work: bytes, seconds: float, pictures: Sequence[Bytes]) -> dict[int, ImageError]:
+        """Those that have killed a helper of this process before, by place. Other work may do with them."""
+        if self._killers_of != (work, seconds):
+            self._killers, self._killers_of = {}, (work, seconds)
         lengths = {length for length, _ in self._killers}
         suspects = (place for place, one in enumerate(pictures) if len(one) in lengths)
         keys = {place: _key(pictures[place]) for place in suspects}
@@ -196,7 +201,10 @@ class Helper:
     def _buried(self) -> Death:
         assert self._process is not None and self._pipe is not None
         self._pipe.close()
-        self._process.join()
+        self._process.join(_DYING_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
         status = self._process.exitcode
         self._process = self._pipe = None
         return Death(place_in_hand(self._memory), status or 0)

@@ -75,6 +75,8 @@ def test_a_known_killer_is_not_tried_again(photos):
     second = work.hash_batch([photos["C"], killer, killer])
     assert isolated._mine._process.pid == alive
     assert first.errors[0].message == second.errors[1].message == second.errors[2].message
+    # Work that never decodes can do with it.
+    assert Isolated(hasher(HashSpec("md5")), 0.5).hash_batch([killer]).errors == {}
 
 
 def test_a_killer_of_models(photos, monkeypatch):
