@@ -21,7 +21,9 @@ class ImageError(Exception):
             "unknown_format",  # bytes that no decoder recognises
             "truncated",  # the file ends before the picture does
             "corrupt",  # the decoder gave up
-            "too_large",  # more pixels than --max-pixels
+            "too_large",  # more pixels, bytes, scans or memory than are allowed, before or while it is decoded
+            "timeout",  # not decoded within --image-timeout
+            "crashed",  # the decoder ended its process, or raised what no decoder should
             "not_found",  # the path does not exist
             "not_a_file",  # the path is a folder, a device or a pipe
             "forbidden_path",  # the path leaves --image-root, or the input's file system without --allow-store
@@ -38,14 +40,21 @@ class ImageError(Exception):
     )
 
     def __init__(self, code: str, message: str) -> None:
+        # A decoder may say anything; what cannot be written down is shown escaped.
+        message = message.encode("utf-8", "backslashreplace").decode()
         super().__init__(message)
         assert code in self.CODES, code
         self.code = code
         self.message = message
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return ImageError, (self.code, self.message)
 
-#: Codes of errors that say nothing of a picture's bytes: the next run may find it.
-MOMENTARY = ("not_found", "not_a_file", "forbidden_path", "unsupported_url", "unreadable")
+
+#: Codes of errors that the next run, with the storage, machine or decoder that it has, may not meet.
+MOMENTARY = (
+    "not_found", "not_a_file", "forbidden_path", "unsupported_url", "unreadable", "timeout", "crashed"
+)  # fmt: skip
 
 
 class JobError(Exception):
@@ -63,5 +72,8 @@ def first_line(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's whole message on one line."""
-    return " ".join(str(error).split())
+    """An error's whole message on one line; the kind of error if it cannot say anything."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return type(error).__name__

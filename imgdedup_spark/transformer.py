@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec, validate
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
@@ -88,7 +89,7 @@ class ImageHasher(Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable,
         validate(spec)
         root = self.getOrDefault(self.imageRoot)
         work = HashPictures(
-            Hasher([spec], self.getOrDefault(self.decode), DEFAULT_MAX_PIXELS),
+            Isolated(Hasher([spec], self.getOrDefault(self.decode), DEFAULT_MAX_PIXELS)),
             PictureReader(PathRules((root,), bool(root), tuple(self.getOrDefault(self.allowStore)))),
         )
         hashed = F.pandas_udf(_hash_series(work, _arrow_type(kind)), StringType())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 
 from imgdedup_spark.config.options import Section, option
@@ -12,6 +13,7 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
 from imgdedup_spark.kernels.hashes import Decode, HashSpec
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, FRAMES, Frames, Reading
+from imgdedup_spark.kernels.pictures.reader import DEFAULT_MAX_BYTES
 from imgdedup_spark.kernels.pictures.values import ground_color
 
 TEXT_RULES = ("lowercase", "ignore_non_character")
@@ -65,6 +67,10 @@ class HashOptions(Section):
     decode: Decode = option("fast", "`exact`: bit for bit the imagehash package's hashes", choices=("fast", "exact"))  # noqa: RUF009
     #: Where Pillow refuses, too.
     max_pixels: int = option(DEFAULT_MAX_PIXELS, "larger images are errors", metavar="N")
+    #: The largest allowed picture, not packed and in 16 bits a color, has less.
+    max_bytes: int = option(DEFAULT_MAX_BYTES, "larger image files are errors", metavar="N")
+    #: A photograph takes milliseconds, and the largest picture that is allowed some ten seconds.
+    image_timeout: float = option(30.0, "seconds that one image may take; slower ones are errors", metavar="S")
 
     #: As paper and most pages are.
     background: str = option("white", "what transparent pictures are laid on before they are hashed", metavar="COLOR")
@@ -88,7 +94,9 @@ class HashOptions(Section):
 
     def check(self) -> None:
         super().check()
-        self.check_least(1, "max_pixels")
+        self.check_least(1, "max_pixels", "max_bytes")
+        if not 0 < self.image_timeout < math.inf:
+            raise UserError(f"--image-timeout is a number of seconds above 0, not {self.image_timeout}")
         try:
             ground_color(self.background)
         except ValueError:

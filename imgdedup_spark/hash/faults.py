@@ -30,7 +30,11 @@ def hash_or_stop(hasher: PictureHasher, pictures: Sequence[Bytes]) -> Any:
         JobError: that one fails too.
     """
     prints = hasher.hash_batch(pictures)
-    odd = [one for one in prints.facts.errors.values() if one.code in ("corrupt", "unreadable")]
+    odd = [
+        one
+        for one in prints.facts.errors.values()
+        if one.code in ("corrupt", "unreadable", "too_large", "crashed", "timeout")
+    ]
     if odd and hasher.hash_batch([_whole_picture()]).facts.errors:
         raise JobError(f"every picture fails here, even one that is known to be whole: {odd[0].message}")
     return prints

@@ -9,6 +9,7 @@ from pyspark.sql.types import DataType, NullType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.hash.faults import PictureHasher
+from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.prints import MEASURED, other_columns
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.kernels.pictures.paths import PathRules
@@ -35,7 +36,8 @@ def hash_pictures(
         pictures = pictures.cast("binary")
     column = source.column_reader(image)
     frame = source.frame.select(*other_columns(source, config), *([] if column else [pictures.alias("image")]))
-    work = HashPictures(hasher, picture_reader(source, config), columns, kind.typeName() == "binary", column)
+    isolated = Isolated(hasher, config.image_timeout)
+    work = HashPictures(isolated, picture_reader(source, config), columns, kind.typeName() == "binary", column)
     fields = [one for one in frame.schema.fields if one.name != "image"]
     return frame.mapInArrow(work, StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED]))
 
@@ -43,4 +45,6 @@ def hash_pictures(
 def picture_reader(source: Source, config: DedupConfig) -> PictureReader:
     """What reads the source's pictures in the workers, under the rules of the options."""
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
-    return PictureReader(PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores)))
+    return PictureReader(
+        PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores)), config.max_bytes
+    )

@@ -171,7 +171,7 @@ def stored_file(state: FileState, source: Source, prints: Prints, rest: str | No
         "text": config.text_normalize,
         "specs": prints.signature(),
         "decode": config.decode,
-        "max_pixels": config.max_pixels,
+        "most": [config.max_pixels, config.max_bytes],
         "reading": [RULE, *dataclasses.astuple(config.reading)],
         "versions": versions(models=prints.uses_models),
         "format": source.format,

@@ -48,7 +48,8 @@ _SCHEMA = StructType(
 )
 _PICTURES = """
     jpg jpeg jpe jfif jif pjpeg pjp png apng webp gif bmp dib tif tiff ppm pgm pbm pnm pfm ico icb vda vst tga
-    jp2 j2k jpx jpf j2c jpc avif avifs mpo heic heif jxl
+    jp2 j2k jpx jpf j2c jpc avif avifs mpo heic heics heif heifs hif jxl psd dds qoi icns cur pcx dcx sgi rgb rgba bw
+    ras blp fli flc ftc ftu fit fits gbr im msp pcd pxr xbm xpm
 """
 _OTHERS = """
     parquet pq json jsonl ndjson csv tsv txt md html htm xml yaml yml py ipynb zip tar gz bz2 zst 7z pdf mp4 mov avi mp3

@@ -40,6 +40,8 @@ SAMPLES = {
     "hash_col": ("1e3", {}),
     "decode": ("exact", {}),
     "max_pixels": (100_000, {}),
+    "max_bytes": (1 << 20, {}),
+    "image_timeout": (2.5, {}),
     "background": ("#00ff7f", {}),
     "frames": ("all", {}),
     "tolerant": (False, {}),

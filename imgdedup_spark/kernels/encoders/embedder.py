@@ -16,6 +16,7 @@ from imgdedup_spark.kernels.hashes.quality import qualities, sample
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
 from imgdedup_spark.kernels.pictures.facts import Facts
 from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
+from imgdedup_spark.kernels.pictures.watch import at_large, in_hand
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Encoder:
         Raises:
             UserError: the model cannot be loaded here (see :func:`check_model`).
         """
-        network = load(self.spec)
+        with at_large():
+            network = load(self.spec)
         facts = Facts.of(len(pictures))
         features: list[NDArray[np.float32]] = []
         places: list[int] = []
@@ -66,22 +68,24 @@ class Encoder:
         for place, data in enumerate(pictures):
             try:
                 # Preparing is within it: some models' processors cannot do with a picture of one pixel.
-                with quiet(), explained(data):
+                with in_hand(place), quiet(), explained(data):
                     picture = Picture(data, self.max_pixels, fast=False, reading=self.reading)
                     # Only the small input waits for the batch: 32 decoded photographs would be a gigabyte.
                     prepared = network.prepare(picture.rgb())
                     facts.note(place, picture)
                     facts.quality[place] = qualities([sample(picture)])[0]
             except ImageError as error:
-                facts.errors[place] = error
+                facts.fail(place, error)
                 continue
             waiting.append(prepared)
             places.append(place)
             if len(waiting) == self.spec.batch_size:
-                features.append(network.run(waiting))
+                with at_large():
+                    features.append(network.run(waiting))
                 waiting = []
         if waiting:
-            features.append(network.run(waiting))
+            with at_large():
+                features.append(network.run(waiting))
         if not features:
             return Embeddings(np.zeros((len(pictures), 0), np.float32), facts)
         found = normalised(np.concatenate(features))

@@ -21,6 +21,7 @@ from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, 
 from imgdedup_spark.kernels.pictures.facts import Facts
 from imgdedup_spark.kernels.pictures.frames import Frame
 from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
+from imgdedup_spark.kernels.pictures.watch import in_hand
 
 __all__ = ["METHODS", "Decode", "Fingerprints", "HashSpec", "Hasher", "validate"]
 Decode: TypeAlias = Literal["fast", "exact"]
@@ -191,12 +192,12 @@ class Hasher:
                 if row in twins:
                     continue
                 try:
-                    with explained(data):
+                    with in_hand(row), explained(data):
                         picture = self._picture(data)
                         frames = [self._measures(frame) for frame in self._frames(picture)]
                         facts.note(row, picture, len(frames))
                 except ImageError as error:
-                    facts.errors[row] = error
+                    facts.fail(row, error)
                     continue
                 for measures, grid in frames:
                     rows.append(row)
@@ -247,7 +248,8 @@ class Hasher:
         if _METHODS[self.specs[0].method].family == "digests":
             return
         for row in np.flatnonzero((facts.quality >= 0) & (facts.quality < FLOOR)).tolist():
-            facts.flat[row] = flat_key(self._picture(pictures[row]))
+            with in_hand(row):
+                facts.flat[row] = flat_key(self._picture(pictures[row]))
 
 
 def _twins(pictures: Sequence[Bytes]) -> dict[int, int]:

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from PIL import Image
 
 from imgdedup_spark.errors import ImageError
+from imgdedup_spark.kernels.pictures.bounds import check_decoding, check_frames, check_head, check_header
 from imgdedup_spark.kernels.pictures.frames import MOST_FRAMES, Frame, Plane, frame_numbers, later_frames, shows_several
 from imgdedup_spark.kernels.pictures.mend import mended, odd_end
 from imgdedup_spark.kernels.pictures.sixteen_bits import low_bytes
@@ -153,6 +154,7 @@ class Picture(Frame):
             file = Image.open(BytesIO(self._whole), formats=formats())
             numbers = frame_numbers(file)
             self._count = len(numbers)
+            check_frames(min(self._count, most), file.size, self._max_pixels)
             images = later_frames(file, numbers[1:most], self._orientation, self._max_pixels)
             for number, image in zip(numbers[1:most], images, strict=True):
                 yield number, Frame(image, self.data, self.fast, self.background)
@@ -193,12 +195,21 @@ class Picture(Frame):
             width, height = self._stored_size
             if mode:
                 picture.draft(mode, (width // scale, height // scale))
+            self._check(picture)
             picture.load()
             self._orientation = orientation_of(picture)
             self._size = turned_size(self._stored_size if mode else picture.size, self._orientation)
             if mode and picture.mode != mode:  # CMYK has no luminance-only decoding
                 picture = picture.convert(mode)
             return turned(picture, self._orientation)
+
+    def _check(self, picture: Image.Image) -> None:
+        """Raises ImageError where decoding takes too much; small pictures take nothing, turned or not."""
+        size = picture.width * picture.height
+        turned = size > self._max_pixels // 4 and (
+            orientation_of(picture) != 1 or (self._format == "PNG" and states_orientation_late(picture, self.data))
+        )
+        check_decoding(picture, self._whole, self._max_pixels, turned=turned, stored=self._stored_size)
 
     def _mend(self, error: ImageError) -> bool:
         """Whether what could not be read was something beside the picture, and now is out of the way."""
@@ -237,8 +248,7 @@ def _open(data: Bytes, max_pixels: int) -> Image.Image:
         # The user allows more than Pillow would; ours is the limit that counts.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     with explained(data):
+        check_head(data, max_pixels)
         picture = Image.open(BytesIO(data), formats=formats())
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise ImageError("too_large", f"{width} x {height} pixels are more than {max_pixels:,}")
+        check_header(picture, data, max_pixels)
     return picture

@@ -57,6 +57,10 @@ class Facts:
         if picture.warnings:
             self.warnings[place] = picture.warnings
 
+    def fail(self, place: int, error: ImageError) -> None:
+        """Notes why a picture could not be read. Of the error, not its traceback, which holds on to decoded pixels."""
+        self.errors[place] = ImageError(error.code, error.message)
+
     def copy(self, place: int, other: int) -> None:
         """Fills in what is known of another picture with the same bytes."""
         for column in (self.width, self.height, self.frames, self.animated, self.quality):

@@ -39,8 +39,11 @@ from imgdedup_spark.kernels.pictures.paths import (
     shortened,
     storage_error,
 )
+from imgdedup_spark.kernels.pictures.stores import ask_store
 
-__all__ = ["PictureReader", "Pictures"]
+__all__ = ["DEFAULT_MAX_BYTES", "PictureReader", "Pictures"]
+#: The largest picture that is allowed by its pixels, not packed and in 16 bits a color, has less.
+DEFAULT_MAX_BYTES = 1 << 30
 # A remote file takes tens of milliseconds, nearly all of it waiting.
 _REMOTE_READERS = 16
 In = TypeVar("In")
@@ -70,16 +73,20 @@ class PictureReader:
     """Reads the pictures of an image column. Can be pickled; file systems are opened once in each process.
 
     Relative roots are resolved where the reader is made, since workers run in other folders.
+
+    Args:
+        max_bytes: larger files are refused (``too_large``) before they are read.
     """
 
-    def __init__(self, rules: PathRules) -> None:
+    def __init__(self, rules: PathRules, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
         roots, stores = (tuple(map(storage.absolute, some)) for some in (rules.roots, rules.stores))
         self.rules = replace(rules, roots=roots, stores=stores)
 
     def read(self, column: pa.Array | pa.ChunkedArray, inputs: np.ndarray | None = None) -> Pictures:
         """All pictures of a batch at once. See ``read_chunks``."""
         entries = entries_of(column)
-        return _load(entries, self._locate(entries, inputs), 0, len(entries.row))
+        return _load(entries, [self._bounded(one) for one in self._locate(entries, inputs)], 0, len(entries.row))
 
     def read_chunks(
         self, column: pa.Array | pa.ChunkedArray, inputs: np.ndarray | None, max_bytes: int
@@ -91,7 +98,7 @@ class PictureReader:
         (those after them keep their positions). No pictures, no parts.
         """
         entries = entries_of(column)
-        sources = self._locate(entries, inputs)
+        sources = [self._bounded(one) for one in self._locate(entries, inputs)]
         start = held = 0
         for index, source in enumerate(sources):
             size = _size(source)
@@ -101,6 +108,13 @@ class PictureReader:
             held += size
         if start < len(sources):
             yield _load(entries, sources, start, len(sources))
+
+    def _bounded(self, source: _Source) -> _Source:
+        size = _size(source)
+        if size <= self.max_bytes:
+            return source
+        shown = f"{shortened(source.shown)}: " if isinstance(source, FileSource) else ""
+        return ImageError("too_large", f"{shown}{size:,} bytes are more than {self.max_bytes:,} (--max-bytes)")
 
     def _locate(self, entries: Entries, inputs: np.ndarray | None) -> list[_Source]:
         """The entries with every path checked and its file's size known; nothing is opened yet."""
@@ -134,8 +148,12 @@ class PictureReader:
             return self.rules.find_local(text, text, root, relative=False)
         if storage.is_local(root):
             return self.rules.find_local(text, f"{storage.absolute(root)}/{text}", root, relative=True)
-        opened, base = open_file_system(text, root)
-        return remote_file(text, opened, f"{base}/{text}", base)
+
+        def ask() -> FileSource:
+            opened, base = open_file_system(text, root)
+            return remote_file(text, opened, f"{base}/{text}", base)
+
+        return ask_store(root, text, ask)
 
     def _find_url(self, shown: str, url: str, root: str) -> FileSource:
         try:
@@ -148,7 +166,7 @@ class PictureReader:
             return self.rules.find_local(shown, path, root, relative=False)
         # Before it is opened: asking a store for a file is a request that a row has made.
         self.rules.check_url(shown, url, root)
-        return remote_file(shown, *open_file_system(shown, url), None)
+        return ask_store(url, shown, lambda: remote_file(shown, *open_file_system(shown, url), None))
 
 
 _Source = memoryview | Base64 | DataUri | FileSource | ImageError

@@ -30,9 +30,16 @@ _BEGINNINGS = {
     "AVIF": _Beginning(rb".{4}ftypavi", rb".{4}ftyp"),  # HEIF as well
     "JPEG2000": _Beginning(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "ICO": _Beginning(b"", rb"\0\0\x01\0"),
-    "PSD": _Beginning(b"", rb"8BPS"),
+    "HEIF": _Beginning(rb".{4}ftyp(hei|hev|mif1|msf1)", b""),
+    "JXL": _Beginning(rb"\xff\x0a|\0\0\0\x0cJXL ", rb"\0\0\0\x0cJXL \r\n"),
+    "PSD": _Beginning(rb"8BPS\0\x01", rb"8BPS"),
+    "DDS": _Beginning(rb"DDS \x7c", rb"DDS \x7c\0\0\0"),
+    "QOI": _Beginning(rb"qoif", rb"qoif\0"),
+    "ICNS": _Beginning(rb"icns", rb"icns\0"),
+    "BLP": _Beginning(rb"BLP[12]", rb"BLP[12]\0\0\0\0|BLP2\x01\0\0\0"),
+    "SUN": _Beginning(rb"\x59\xa6\x6a\x95", rb"\x59\xa6\x6a\x95\0\0"),
 }
-_CERTAIN = re.compile(b"|".join(beginning.certain for beginning in _BEGINNINGS.values()), re.DOTALL)
+_CERTAIN = re.compile(b"|".join(filter(None, (one.certain for one in _BEGINNINGS.values()))), re.DOTALL)
 
 
 def begins_a_picture(head: bytes) -> bool:

@@ -1,0 +1,237 @@
+"""Runs the job on pictures that kill, bombs and mutilated files, and writes the figures into docs/reliability.md.
+
+python benchmarks/reliability.py               # some five minutes; needs what make setup installs
+python benchmarks/reliability.py --mutilated 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from photographs import view
+from PIL import Image
+
+from imgdedup_spark.hash.isolated import Isolated
+from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "killers"))
+from bombs import BOMBS
+from killers import killer
+
+ROOT = Path(__file__).resolve().parents[1]
+KILLERS = ROOT / "tests" / "killers"
+DOCS = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- figures: benchmarks/reliability.py -->\n", "<!-- end of figures -->\n"
+#: Five kinds, four of each: the ones that end a process, the one that never ends, the one that eats memory.
+KINDS = ("abort", "segfault", "exit", "spin", "eat")
+FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA", "DDS", "QOI", "SGI", "PCX",
+    "ICNS",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a run of the whole job.
+
+    Attributes:
+        hashed: pictures with a hash.
+        errors: code → pictures.
+        megabytes: the most that one worker took, with the process that decodes for it.
+    """
+
+    rows: int
+    hashed: int
+    errors: dict[str, int]
+    seconds: float
+    megabytes: int
+
+    def line(self, name: str) -> str:
+        errors = ", ".join(f"{count} `{code}`" for code, count in sorted(self.errors.items()))
+        return f"| {name} | {self.rows} | {self.hashed} | {errors} | {self.seconds:.0f} s | {self.megabytes} MB |"
+
+
+def run(pictures: list[bytes]) -> Outcome:
+    """The job on one Parquet file of them, with default options."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = pa.table({"name": [f"{number}" for number in range(len(pictures))], "image": pictures})
+        pq.write_table(table, f"{folder}/in.parquet")
+        path = os.pathsep.join([str(KILLERS), str(ROOT)])
+        command = [sys.executable, "-m", "imgdedup_spark.cli", "--input", "in.parquet", "--output", "out", "--on-error",
+                   "keep"]  # fmt: skip
+        begun = time.monotonic()
+        with subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}) as job:
+            megabytes = _most_memory(job)
+        assert job.returncode == 0
+        seconds = time.monotonic() - begun
+        errors = pq.read_table(f"{folder}/out/errors").to_pylist()
+        hashes = pq.read_table(f"{folder}/out/hashes").to_pylist()
+        rows = json.loads(Path(folder, "out", "summary.json").read_text())["rows_in"]
+        codes = Counter(one["error"] for one in errors if one["level"] == "error")
+        hashed = sum(one["imagehash"] is not None for one in hashes)
+        return Outcome(rows, hashed, dict(codes), seconds, megabytes)
+
+
+def _most_memory(job: subprocess.Popen[bytes]) -> int:
+    """MB of the largest worker while a job runs, its helper's included and shared memory counted once."""
+    most = [0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            children: dict[int, list[int]] = {}
+            for pid, parent in _processes():
+                children.setdefault(parent, []).append(pid)
+            todo, mine = [job.pid], []
+            while todo:
+                pid = todo.pop()
+                mine.append(pid)
+                todo += children.get(pid, [])
+            python = [pid for pid in mine if _name(pid).startswith("python")]
+            for pid in python:
+                helpers = [one for one in children.get(pid, []) if one in python]
+                if pid != job.pid and not any(children.get(one) for one in helpers):
+                    most[0] = max(most[0], sum(map(_proportional, [pid, *helpers])))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    job.wait()
+    done.set()
+    watching.join()
+    return most[0] >> 20
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            yield int(entry.parent.name), int(entry.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""
+
+
+def _proportional(pid: int) -> int:
+    """Bytes of memory of a process; of what it shares, its part."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+
+
+def encoded(picture: Image.Image, format_: str) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format_)
+    return stream.getvalue()
+
+
+def killers_run() -> Outcome:
+    good = [encoded(view(1, number, 400, 300), "JPEG") for number in range(500)]
+    bad = [killer(good[0], kind, number) for number in range(4) for kind in KINDS]
+    for number, one in enumerate(bad):
+        good.insert(26 * number, one)
+    return run(good)
+
+
+def bombs_run() -> Outcome:
+    photograph = encoded(view(2, 0, 4000, 3000), "JPEG")
+    cut = [photograph[: len(photograph) // 2 + number] for number in range(64)]
+    return run([*(make() for make, _ in BOMBS.values()), *cut])
+
+
+def mutilated(count: int) -> list[str]:
+    """So many of each format: cut, with bytes changed, with a piece taken out or doubled."""
+    chance = random.Random(0)
+    work = Isolated(Hasher([HashSpec()]))
+    lines = []
+    for format_ in FORMATS:
+        whole = encoded(view(3, 0, 256, 256), format_)
+        codes: Counter[str] = Counter()
+        slowest = 0.0
+        for _ in range(count):
+            begun = time.monotonic()
+            errors = work.hash_batch([_mutilated(whole, chance)]).errors
+            slowest = max(slowest, time.monotonic() - begun)
+            codes[errors[0].code if errors else "read"] += 1
+        died = codes["crashed"] + codes["timeout"]
+        lines.append(f"| {format_} | {count} | {codes['read']} | {died} | {slowest:.2f} s |")
+    return lines
+
+
+def _mutilated(whole: bytes, chance: random.Random) -> bytes:
+    data = bytearray(whole)
+    place = chance.randrange(len(data))
+    how = chance.randrange(4)
+    if how == 0:
+        del data[place:]
+    elif how == 1:
+        for _ in range(chance.randrange(1, 20)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+    elif how == 2:
+        del data[place : place + chance.randrange(1, 200)]
+    else:
+        data[place:place] = data[place : place + chance.randrange(1, 200)]
+    return bytes(data)
+
+
+def cost(rounds: int = 40) -> float:
+    """Seconds of a batch in the helper to seconds of the same in the worker: median of pairs."""
+    batch = [memoryview(encoded(view(4, number, 480, 400), "JPEG")) for number in range(64)]
+    here = Hasher([HashSpec()])
+    there = Isolated(here)
+
+    def seconds(hash_batch: Callable[..., object]) -> float:
+        begun = time.perf_counter()
+        hash_batch(batch)
+        return time.perf_counter() - begun
+
+    seconds(here.hash_batch), seconds(there.hash_batch)
+    return statistics.median(seconds(there.hash_batch) / seconds(here.hash_batch) for _ in range(rounds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--mutilated", type=int, default=500, help="files of each format")
+    count = parser.parse_args().mutilated
+    head = "| one file of | rows | hashed | entries in `errors/` | time | largest worker |\n|---|---|---|---|---|---|"
+    figures = [
+        head,
+        killers_run().line("500 photographs and 20 that kill, of five kinds"),
+        bombs_run().line(f"{len(BOMBS)} bombs and 64 photographs of 12 megapixels that are cut"),
+        "",
+        f"Decoding in the process beside the worker takes {100 * (cost() - 1):+.1f}% of the time of decoding in it "
+        "(64 JPEG files of 480×400, median of 40 pairs).",
+        "",
+        "| mutilated | tried | read all the same | died or hung | slowest |\n|---|---|---|---|---|",
+        *mutilated(count),
+    ]
+    before, _, rest = DOCS.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    DOCS.write_text(before + BEGIN + "\n".join(figures) + "\n" + END + after, "utf-8")
+    print("\n".join(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The whole job with pictures that kill their decoders, as users start it: a worker that dies fails the job there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import Result
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "killers"))
+import killers
+from killers import CODES, killer
+
+pytestmark = pytest.mark.spark
+KILLERS = Path(killers.__file__).parent
+
+
+def test_killers_cost_a_row_each(photos, tmp_path):
+    kinds = [kind for kind, code in CODES.items() if code]
+    rows = [{"name": f"good {number}", "image": photos["ABCDEF"[number % 6]]} for number in range(90)]
+    bad = [{"name": kind, "image": killer(photos["A"], kind)} for kind in kinds]
+    for number, row in enumerate(bad):
+        rows.insert(7 * number, row)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pictures.parquet")
+    command = [sys.executable, "-m", "imgdedup_spark.cli", "--input", "pictures.parquet", "--output", "out",
+               "--id-col", "name", "--image-timeout", "3"]  # fmt: skip
+    path = os.pathsep.join([str(KILLERS), str(KILLERS.parents[1])])
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    result = Result(tmp_path / "out")
+    assert {row["id"]: row["error"] for row in result.table("errors")} == {kind: CODES[kind] for kind in kinds}
+    hashed = [row["id"] for row in result.table("hashes") if row["imagehash"] is not None]
+    assert sorted(hashed) == sorted(row["name"] for row in rows if row["name"] not in kinds)
+    assert result.summary["rows_in"] == len(rows)
+    assert result.summary["rows_dropped"] == 84

@@ -1,0 +1,5 @@
+"""Run by each Python process that has this folder on its path."""
+
+import killers
+
+killers.register()
