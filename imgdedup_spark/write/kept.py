@@ -132,7 +132,6 @@ def write_shards(found: Found, output: Output) -> None:
     """Writes ``kept/`` as tar shards of the input's names, those without a sample too.
 
     Raises:
-        UserError: hashes are to be added to the rows.
         JobError: a shard cannot be copied; the input changed under the job.
     """
     shares = {(share.uri): (number, share) for number, share in found.placed.shares("webdataset") or ()}

@@ -80,5 +80,7 @@ def test_one_ending_and_ranges(run, shards):
         f"{shards}/{{0..1}}.tar*", *PIXELS, "--input-format", "webdataset", "--image-col", "jpg", "--text-col", "txt"
     )
     assert result.dropped == {"1.tar.gz#a": "0.tar#a"}
+    with pytest.raises(UserError, match="--emit-hashes: tar shards"):
+        run(shards, *PIXELS, "--emit-hashes")
     with pytest.raises(UserError, match="--output-format jsonl: tar shards"):
         run(shards, *PIXELS, "--output-format", "jsonl")
