@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from imgdedup_spark import __version__
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.hash.store import PRINTS, PrintStore
@@ -127,6 +128,11 @@ def _read(spark: SparkSession, config: JobConfig) -> Source:
     how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
     source = read_source(spark, config.input, config.input_format, **how)
     check_output_format(source, config.output_format)
+    if source.native == "webdataset":
+        if config.dedup.emit_hashes:
+            raise UserError("--emit-hashes: tar shards are copied as they are; the hashes are in hashes/")
+        if config.dedup.image_root is not None:
+            raise UserError("--image-root: pictures in tar shards are named by no path; leave it out")
     return source
 
 

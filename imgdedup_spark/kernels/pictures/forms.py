@@ -53,8 +53,19 @@ class DataUri:
     text: memoryview
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a file, from the byte ``start`` of what it decompresses to."""
+
+    path: str
+    start: int
+    size: int
+
+
+#: Fields of a struct that say which stretch of ``path`` is meant.
+START, SIZE = "__imgdedup_start", "__imgdedup_size"
 # What stands in the column (a str is a path or URL), and the same once paths have been looked up.
-Value = memoryview | Base64 | DataUri | str | ImageError
+Value = memoryview | Base64 | DataUri | Stretch | str | ImageError
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,11 @@ def _values(column: pa.Array) -> list[Value | None]:
     if content:
         slices = slices_of(content)
         contents = slices if _is_binary(content.type) else [t if t is None else _encoded(t) for t in slices]
-    return [name if value is None else value for value, name in zip(contents, _checked(names), strict=True)]
+    paths = _checked(names)
+    if {START, SIZE} <= {field.name for field in column.type}:
+        bounds = zip(column.field(START).to_pylist(), column.field(SIZE).to_pylist(), strict=True)
+        paths = [Stretch(one, *at) if isinstance(one, str) else one for one, at in zip(paths, bounds, strict=True)]
+    return [name if value is None else value for value, name in zip(contents, paths, strict=True)]
 
 
 def _checked(names: list[str | None]) -> list[Value | None]:

@@ -82,6 +82,7 @@ class FileSource:
     opened: fs.FileSystem | None  # None: a local file, by its real path
     path: str
     size: int
+    start: int | None = None  # a stretch of a file, which ``files.tar`` reads
 
 
 def _covers(prefix: str, url: str) -> bool:
@@ -108,7 +109,7 @@ def local_file(shown: str, path: str, folders: Sequence[str] | None) -> FileSour
         raise os_error(shown, error) from error
     if not stat.S_ISREG(status.st_mode):
         raise ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
-    return _sized(FileSource(shown, None, real, status.st_size))
+    return FileSource(shown, None, real, status.st_size)
 
 
 def remote_file(shown: str, opened: fs.FileSystem, path: str, root: str | None) -> FileSource:
@@ -125,7 +126,7 @@ def remote_file(shown: str, opened: fs.FileSystem, path: str, root: str | None) 
         raise ImageError("not_found", f"{shortened(shown)}: no such file")
     if info.type != fs.FileType.File:
         raise ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
-    return _sized(FileSource(shown, opened, path, info.size or 0))
+    return FileSource(shown, opened, path, info.size or 0)
 
 
 def _check_text(shown: str, path: str) -> None:
@@ -133,7 +134,10 @@ def _check_text(shown: str, path: str) -> None:
         raise ImageError("not_found", f"{shortened(shown)}: no such file (not a possible path)")
 
 
-def _sized(file: FileSource) -> FileSource:
+def sized(file: FileSource) -> FileSource:
+    """Raises:
+    ImageError: ``too_large``; no column of Arrow's would hold it.
+    """
     if file.size > _LARGEST_FILE:
         raise ImageError("too_large", f"{shortened(file.shown)}: {file.size} bytes; the most is {_LARGEST_FILE}")
     return file

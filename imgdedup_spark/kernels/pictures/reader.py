@@ -20,10 +20,12 @@ import pyarrow as pa
 
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.tar import read_part
 from imgdedup_spark.kernels.pictures.forms import (
     Base64,
     DataUri,
     Entries,
+    Stretch,
     Value,
     decode_base64,
     decode_data_uri,
@@ -37,6 +39,7 @@ from imgdedup_spark.kernels.pictures.paths import (
     os_error,
     remote_file,
     shortened,
+    sized,
     storage_error,
 )
 from imgdedup_spark.kernels.pictures.stores import ask_store
@@ -80,6 +83,7 @@ class PictureReader:
 
     def __init__(self, rules: PathRules, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.max_bytes = max_bytes
+        self._last: tuple[tuple[str, str], FileSource] | None = None
         roots, stores = (tuple(map(storage.absolute, some)) for some in (rules.roots, rules.stores))
         self.rules = replace(rules, roots=roots, stores=stores)
 
@@ -123,13 +127,25 @@ class PictureReader:
 
         def locate(item: tuple[Value, int]) -> _Source:
             value, root = item
-            return _attempt(value, self._find, roots[root]) if isinstance(value, str) else value
+            if isinstance(value, Stretch):
+                return _attempt(value, self._find_stretch, roots[root])
+            return _attempt(value, self._find_file, roots[root]) if isinstance(value, str) else value
 
         waiting = any(
             isinstance(value, str) and (URL.match(value) or not storage.is_local(roots[root]))
             for value, root in zip(entries.values, number, strict=True)
         )
         return _map(locate, list(zip(entries.values, number, strict=True)), waiting)
+
+    def _find_file(self, text: str, root: str) -> FileSource:
+        return sized(self._find(text, root))
+
+    def _find_stretch(self, value: Stretch, root: str) -> FileSource:
+        # Thousands in a row lie in one file.
+        key = (value.path, root)
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._find(value.path, root))
+        return sized(FileSource(value.path, None, value.path, value.size, value.start))
 
     def _find(self, text: str, root: str) -> FileSource:
         """The file that a path or URL names, if the rules allow it. Raises ImageError."""
@@ -191,6 +207,8 @@ def _content(source: _Source) -> bytes | memoryview:
         data = decode_base64(bytes(source.text))
     elif isinstance(source, DataUri):
         data = decode_data_uri(source.text)
+    elif source.start is not None:
+        data = _read_stretch(source)
     else:
         data = _read_local(source) if source.opened is None else _read_remote(source)
     if not len(data):
@@ -209,6 +227,14 @@ def _read_local(file: FileSource) -> bytes:
             return stream.readall()
     except OSError as error:
         raise os_error(file.shown, error) from error
+
+
+def _read_stretch(file: FileSource) -> bytes:
+    assert file.start is not None
+    try:
+        return read_part(file.path, file.start, file.size)
+    except Exception as error:  # as below
+        raise storage_error(file.shown, error) from error
 
 
 def _read_remote(file: FileSource) -> bytes:
