@@ -69,7 +69,7 @@ def tell(config: DedupConfig) -> None:
             log.info("--preset %s: %s", step.preset, spelled_out(step.preset, step))
     if config.finds_equal_phashes:
         log.info(
-            "only pictures with equal pHashes count as duplicates; --preset balanced would find edited copies, too (%s)",
+            "only pictures of equal pHashes are duplicates; --preset balanced would find edited copies, too: %s",
             spelled_out("balanced", DedupConfig(preset="balanced")),
         )
 

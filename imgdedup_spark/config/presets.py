@@ -8,26 +8,16 @@ from typing import Any
 from imgdedup_spark.config.options import flag
 
 #: Two hashes with independent mistakes, wide thresholds on both: either alone would match pictures by chance, both
-#: together do not. More views of a picture find more edits, and ``thorough`` is narrower because it compares more pairs.
+#: together do not.
 PRESETS: dict[str, dict[str, Any]] = {
     "strict": {"method": "double_gradient", "hash_size": 8, "threshold": 16, "verify": ("phash:16:80",)},
-    "balanced": {
-        "method": "double_gradient",
-        "hash_size": 8,
-        "threshold": 24,
-        "verify": ("phash:16:90",),
-        "views": ("trimmed",),
-    },
-    "thorough": {
-        "method": "double_gradient",
-        "hash_size": 8,
-        "threshold": 20,
-        "verify": ("phash:16:80",),
-        "views": ("trimmed", "center", "turned"),
-    },
+    "balanced": {"method": "double_gradient", "hash_size": 8, "threshold": 24, "verify": ("phash:16:90",)},
 }
-#: Named by the contract, and not there yet.
-DESCRIPTOR = "descriptor"
+#: Named by the contract and not there yet → what they need.
+MISSING = {
+    "thorough": "it compares several views of each picture, which this version does not make; `balanced` is the widest",
+    "descriptor": "it compares copy descriptors (SSCD), which this version does not make; `balanced` is the widest",
+}
 
 
 def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:

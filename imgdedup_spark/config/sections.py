@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from imgdedup_spark.config.options import Section, option
-from imgdedup_spark.config.presets import DESCRIPTOR, PRESETS
+from imgdedup_spark.config.presets import MISSING, PRESETS
 from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
@@ -115,8 +115,8 @@ class MatchOptions(Section):
 
     #: None: what a run without any option finds is what it always was, pictures of equal hashes.
     preset: str | None = option(
-        None, "a measured combination of method, thresholds and views; options given beside it win",
-        choices=(*PRESETS, DESCRIPTOR),
+        None, "a measured combination of hashes and thresholds; options given beside it win",
+        choices=(*PRESETS, *MISSING),
     )  # fmt: skip
     #: How many bits still make a copy depends on the method and the pictures: who wants more than equal ones says so.
     threshold: int = option(0, "0: equal hashes; T: rows within T bits are near-duplicates", metavar="T")
@@ -142,11 +142,8 @@ class MatchOptions(Section):
 
     def check(self) -> None:
         super().check()
-        if self.preset == DESCRIPTOR:
-            raise UserError(
-                f"--preset {DESCRIPTOR} is not available yet: it compares copy descriptors (SSCD), which this version "
-                "does not make; `thorough` finds most of what they would"
-            )
+        if self.preset in MISSING:
+            raise UserError(f"--preset {self.preset} is not available yet: {MISSING[self.preset]}")
         if self.threshold < 0:
             raise UserError(f"--threshold: a threshold is 0 or more bits, not {self.threshold}")
         if self.verifies and not self.threshold:
