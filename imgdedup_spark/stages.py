@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import replace
 
 from pyspark.sql import DataFrame
@@ -17,6 +18,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.config.presets import spelled_out
 from imgdedup_spark.hash.prints import Prints, tally
 from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.hash.stage import Rest, prints_of
@@ -32,6 +34,8 @@ from imgdedup_spark.spark.joins import join_few
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
 
+log = logging.getLogger("imgdedup")
+
 
 def find_in_stages(
     source: Source,
@@ -42,6 +46,7 @@ def find_in_stages(
     store: PrintStore | None = None,
 ) -> Found:
     """``pipeline.find_duplicates``, for a run of one stage (its arguments, its errors) or of several."""
+    tell(config)
     if not config.stages:
         return find_duplicates(source, config, work, clock, past, store)
     names, steps = config.step_names, [prints_of(step) for step in config.steps]
@@ -55,6 +60,18 @@ def find_in_stages(
     for number, step in enumerate(steps[1:], 2):
         found = _next(found, step, number, work, clock, store)
     return found
+
+
+def tell(config: DedupConfig) -> None:
+    """Logs what presets stand for; of a run by default what another one would find."""
+    for step in config.steps:
+        if step.preset:
+            log.info("--preset %s: %s", step.preset, spelled_out(step.preset, step))
+    if config.finds_equal_phashes:
+        log.info(
+            "only pictures of equal pHashes are duplicates; --preset balanced would find edited copies, too: %s",
+            spelled_out("balanced", DedupConfig(preset="balanced")),
+        )
 
 
 def _next(found: Found, step: Prints, number: int, work: Workspace, clock: Clock, store: PrintStore | None) -> Found:

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from imgdedup_spark.config.options import Section, option
+from imgdedup_spark.config.presets import MISSING, PRESETS
 from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
@@ -16,6 +17,7 @@ from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, FRAMES, F
 from imgdedup_spark.kernels.pictures.reader import DEFAULT_MAX_BYTES
 from imgdedup_spark.kernels.pictures.values import ground_color
 
+VIEWS = ("trimmed", "center", "turned")
 TEXT_RULES = ("lowercase", "ignore_non_character")
 #: The method that is no hash: images are compared by the cosine of their embeddings.
 EMBEDDING = "clip"
@@ -111,11 +113,20 @@ class HashOptions(Section):
 class MatchOptions(Section):
     """How near two hashes are in rows that match."""
 
+    #: None: what a run without any option finds is what it always was, pictures of equal hashes.
+    preset: str | None = option(
+        None, "a measured combination of hashes and thresholds; options given beside it win",
+        choices=(*PRESETS, *MISSING),
+    )  # fmt: skip
     #: How many bits still make a copy depends on the method and the pictures: who wants more than equal ones says so.
     threshold: int = option(0, "0: equal hashes; T: rows within T bits are near-duplicates", metavar="T")
     verify: tuple[str, ...] = option(
         (), "a near-duplicate must also be within T bits under this second hash; repeatable", action="append",
         metavar="METHOD:SIZE:T",
+    )  # fmt: skip
+    views: tuple[str, ...] = option(
+        (), "other views of each picture that may match, too: without its borders, its center, mirrored and turned",
+        nargs="+", choices=VIEWS, metavar="KIND",
     )  # fmt: skip
     invariant: tuple[str, ...] = option(
         (), "mirrored or turned copies count as duplicates", nargs="+", choices=("flip", "rotate"), metavar="KIND"
@@ -131,10 +142,14 @@ class MatchOptions(Section):
 
     def check(self) -> None:
         super().check()
+        if self.preset in MISSING:
+            raise UserError(f"--preset {self.preset} is not available yet: {MISSING[self.preset]}")
         if self.threshold < 0:
             raise UserError(f"--threshold: a threshold is 0 or more bits, not {self.threshold}")
         if self.verifies and not self.threshold:
             raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
+        if self.views:
+            raise UserError("--views is not available yet; leave it out")
         if self.invariant:
             raise UserError("--invariant is not available yet; leave it out")
         if self.never is not None:

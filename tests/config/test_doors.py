@@ -45,6 +45,7 @@ SAMPLES = {
     "background": ("#00ff7f", {}),
     "frames": ("all", {}),
     "tolerant": (False, {}),
+    "preset": ("strict", {}),
     "threshold": (8, {}),
     "verify": (("phash:16:31", "dhash:8:9"), {"threshold": 8}),
     "keep": ("`a,b` desc, first", {}),
@@ -70,7 +71,7 @@ SAMPLES = {
 
 
 #: Options that are refused whatever they say.
-REFUSED = {"invariant": ("flip",), "never": "pairs.csv"}
+REFUSED = {"views": ("center",), "invariant": ("flip",), "never": "pairs.csv"}
 
 
 def by_flags(values):

@@ -131,7 +131,7 @@ def test_one_value_or_a_list_for_what_may_be_several():
 
 def test_options_of_stages():
     assert ONLY_EMBEDDINGS == ("similarity", "model", "embedding_col", "batch_size", "device")
-    assert {"method", "hash_size", "threshold", "verify", "hash_col", *ONLY_EMBEDDINGS} == set(STAGE_OPTIONS)
+    assert {"method", "preset", "hash_size", "threshold", "verify", "hash_col", *ONLY_EMBEDDINGS} == set(STAGE_OPTIONS)
     steps = DedupConfig(keep="n", stages=[{"method": "dhash", "verify": ["phash:16:31"]}, {"method": "clip"}]).steps
     assert [(one.method, one.verify, one.keep, one.is_embedding) for one in steps] == [
         ("dhash", ("phash:16:31",), "n", False),
