@@ -1,4 +1,4 @@
-"""Presets: combinations of options that were measured together (docs/quality.md)."""
+"""Presets: combinations of options that were meant for each other."""
 
 from __future__ import annotations
 
