@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
 
 Rows = npt.NDArray[np.int32]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
 from imgdedup_spark.kernels.hamming.compare import LANES, Rows, Table, filter_words, first_passing, match
 from imgdedup_spark.kernels.hamming.table import Matcher

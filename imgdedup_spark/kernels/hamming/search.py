@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import MOVE_NS, PAIR_NS, QUERY_NS
 from imgdedup_spark.kernels.hamming.compare import Rows, Table, filter_words, first_passing, match
 from imgdedup_spark.kernels.hamming.runs import Levels, cut_by_band, fill, level, make_levels
