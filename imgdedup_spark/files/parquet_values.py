@@ -15,7 +15,7 @@ from imgdedup_spark.files.parquet_pages import CODECS, Page, PageStream, pages, 
 
 __all__ = ["Leaf", "Values", "leaf_of_large_pages"]
 #: Unpacked bytes of a page that pyarrow may unpack whole, and copy.
-LARGE_PAGE = 16 << 20
+LARGE_PAGE = 64 << 20
 _PLAIN, _PLAIN_DICTIONARY, _RLE_DICTIONARY = 0, 2, 8
 
 
