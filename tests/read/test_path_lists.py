@@ -8,8 +8,9 @@ import pytest
 from test_inputs import PIXELS, png
 
 from imgdedup_spark.errors import UserError
-
-pytestmark = pytest.mark.spark
+from imgdedup_spark.files.listing import Walk
+from imgdedup_spark.read.listing import Listing, _root
+from imgdedup_spark.read.open import _kind_of
 
 
 def written(result):
@@ -26,6 +27,7 @@ def pictures(tmp_path):
     return folder
 
 
+@pytest.mark.spark
 def test_lists_stay_lists(run, pictures):
     first = b"\xef\xbb\xbfa.png\r\nb [1]{x}.png\r\n\r\nsub/c%20.png\r\n  \nsub/../\xc3\xa9.png\nmissing.png\n"
     second = b"odd\xff.png\n" + os.fsencode(pictures / "a.png") + b"\n{not json\nodd\xff.png\nmissing\xfe.png"
@@ -49,6 +51,7 @@ def test_lists_stay_lists(run, pictures):
         run(pictures / "one.txt", *PIXELS, "--strict")
 
 
+@pytest.mark.spark
 def test_image_root_and_other_formats(run, pictures, tmp_path):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "all.lst").write_text("sub/c%20.png\na.png\né.png\n../secret.png\n", "utf-8")
@@ -59,8 +62,28 @@ def test_image_root_and_other_formats(run, pictures, tmp_path):
     assert [row["error"] for row in result.table("errors")] == ["forbidden_path"]
 
 
-def test_notes_are_no_list(run, pictures):
-    (pictures / "notes.txt").write_text("a.png\n")
-    result = run(f"{pictures}/*", *PIXELS)
-    assert result.summary["rows_in"] == 6
-    assert result.summary["passed_over"]["other_format"]["examples"] == [str(pictures / "notes.txt")]
+@pytest.mark.parametrize(
+    ("inputs", "kind"),
+    [
+        (["a.txt", "b/c.lst"], "list"),
+        (["b/*"], "list"),
+        (["*"], "images"),
+        (["a.txt", "b"], None),
+        (["b"], None),
+        (["p.png"], "images"),
+    ],
+)
+def test_notes_are_no_lists(tmp_path, inputs, kind):
+    (tmp_path / "b").mkdir()
+    for name in ("a.txt", "b/c.lst", "p.png"):
+        (tmp_path / name).write_bytes(png(1) if name == "p.png" else b"p.png")
+    walk = Walk()
+    paths = [f"{tmp_path}/{one}" for one in inputs]
+    found = [walk.files(path) for path in paths]
+    roots = [_root(path, folder, files, "") for path, (folder, files) in zip(paths, found, strict=True)]
+    listing = Listing(tuple(paths), tuple(roots), tuple(tuple(files) for _, files in found), walk.passed)
+    if kind is None:
+        with pytest.raises(UserError, match="say it with --input-format"):
+            _kind_of(listing)
+    else:
+        assert _kind_of(listing) == kind
