@@ -128,6 +128,8 @@ def _read(spark: SparkSession, config: JobConfig) -> Source:
     how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
     source = read_source(spark, config.input, config.input_format, **how)
     check_output_format(source, config.output_format)
+    if source.native == "list" and config.dedup.emit_hashes and config.output_format is None:
+        raise UserError("--emit-hashes: a list has no columns; say --output-format jsonl or parquet")
     if source.native == "webdataset":
         if config.dedup.emit_hashes:
             raise UserError("--emit-hashes: tar shards are copied as they are; the hashes are in hashes/")

@@ -32,7 +32,7 @@ class JobInput(Section):
     )
     input_format: str | None = option(
         None,
-        "`parquet`, `jsonl`, `csv`, `images`, `webdataset` (tar), or a Spark data source (default: by file ending)",
+        "`parquet`, `jsonl`, `csv`, `list`, `images`, `webdataset` (tar) or any Spark data source (default: by ending)",
         metavar="FORMAT",
     )
     count_hard_links: bool = option(

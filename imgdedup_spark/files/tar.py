@@ -12,10 +12,10 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.regular import open_regular
 
 BLOCK = 512
 #: Bytes of a pax header, of a long name, or of a sparse file's map.
@@ -29,26 +29,6 @@ _CHUNK = 1 << 20
 _NO_DATA = frozenset(b"123456")
 _FILES = frozenset(b"\x0007S")
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"xX", b"g", b"L", b"K", b"S"
-
-
-@lru_cache(maxsize=2)
-def _kept_open(uri: str) -> Archive:
-    return Archive(uri)
-
-
-def read_part(uri: str, offset: int, size: int) -> bytes:
-    """Bytes of a decompressed archive, which stays open: parts that follow each other are read as one stream.
-
-    Raises:
-        OSError: it cannot be read, or does not have them.
-    """
-    try:
-        found = _kept_open(uri).read(offset, size)
-    except Broken as error:
-        raise OSError(f"{uri} {error}") from None
-    if len(found) < size:
-        raise OSError(f"{uri} has become shorter")
-    return found
 
 
 class Broken(Exception):
@@ -89,14 +69,23 @@ def is_zipped(uri: str) -> bool:
 class Archive:
     """An archive that is open for reading.
 
+    Args:
+        uri: its ending tells whether it is gzipped.
+        real: the path of a local one without links, as it was checked, which ``open_regular`` opens.
+
     Raises:
         OSError: the file cannot be opened; and, in each method, read.
     """
 
-    def __init__(self, uri: str) -> None:
-        opened, path = storage.open_fs(uri)
-        self._raw = opened.open_input_file(path)
-        self._size = self._raw.size()
+    def __init__(self, uri: str, real: str | None = None) -> None:
+        self._raw: Any
+        if real is None:
+            opened, path = storage.open_fs(uri)
+            self._raw = opened.open_input_file(path)
+        else:
+            self._raw = open_regular(real)
+        self._size = self._raw.seek(0, io.SEEK_END)
+        self._raw.seek(0)
         # A local file costs little to read at another place; a remote one a request.
         buffered: Any = io.BufferedReader(self._raw, 1 << 13 if storage.is_local(uri) else 1 << 20)
         self.zipped = is_zipped(uri)

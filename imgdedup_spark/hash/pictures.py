@@ -45,6 +45,5 @@ def hash_pictures(
 def picture_reader(source: Source, config: DedupConfig) -> PictureReader:
     """What reads the source's pictures in the workers, under the rules of the options."""
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
-    return PictureReader(
-        PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores)), config.max_bytes
-    )
+    rules = PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores))
+    return PictureReader(rules, config.max_bytes, own_structs=source.own_structs)

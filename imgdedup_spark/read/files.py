@@ -238,7 +238,7 @@ class PlacedInFiles(Placed):
         again = "__imgdedup_place_again"
         frame = self.without(out, count, source.frame.drop(ID).withColumn(again, F.col(PLACE)))
         frame = frame.withColumnRenamed(again, PLACE).withColumnRenamed(ROW, "__imgdedup_id")
-        return Source(frame, source.columns, roots=source.roots)
+        return Source(frame, source.columns, roots=source.roots, own_structs=source.own_structs)
 
     def renumbered(self, prints: DataFrame) -> DataFrame:
         return prints.drop(PLACE).withColumnRenamed("id", ORDER)

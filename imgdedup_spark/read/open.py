@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files.listing import Listed, ending_of, is_utf8
 from imgdedup_spark.files.metadata import is_metadata
-from imgdedup_spark.read import csv_files, folders, json_lines, parquet, tar_shards
+from imgdedup_spark.read import csv_files, folders, json_lines, parquet, path_lists, tar_shards
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.read.tables import open_by_name
@@ -39,6 +39,7 @@ KINDS = {
     "jsonl": Kind(json_lines.ENDINGS, json_lines.open_json_lines, json_lines.is_json_lines),
     "csv": Kind(csv_files.ENDINGS, csv_files.open_csv, csv_files.is_csv),
     "webdataset": Kind(tar_shards.ENDINGS, tar_shards.open_shards, tar_shards.is_shard),
+    "list": Kind(path_lists.ENDINGS, path_lists.open_lists, path_lists.is_list),
     "images": Kind(folders.ENDINGS, folders.open_folders, folders.is_picture),
 }
 
@@ -92,6 +93,8 @@ def _kind_of(listing: Listing) -> str:
         here.remove("jsonl")
     if len(here) > 1 and "csv" in here:
         here.remove("csv")
+    if "list" in here and not _names_lists(listing):
+        here.remove("list")
     if len(here) == 1:
         return here[0]
     where = f"--input {' '.join(listing.inputs)}"
@@ -103,6 +106,12 @@ def _kind_of(listing: Listing) -> str:
     if not any(listing.files):
         raise UserError(f"{where}: matches no file that can be read; passed over: {listing.passed or 'nothing'}")
     raise UserError(f"{where}: cannot tell the format from {shown}; say it with --input-format")
+
+
+def _names_lists(listing: Listing) -> bool:
+    """Whether every input names lists of paths and no other file: below folders, text files are notes."""
+    named = all(root.read != root.folder for root in listing.roots)
+    return named and all(path_lists.is_list(one) for files in listing.files for one in files)
 
 
 def check_output_format(source: Source, output_format: str | None) -> None:

@@ -114,6 +114,7 @@ def open_shards(spark: SparkSession, listing: Listing) -> TarShards:
         frame=_frame(spark, units, columns, fields),
         columns=columns,
         format="webdataset",
+        own_structs=True,
         absolute=True,
         units=units,
         fields=tuple(fields),

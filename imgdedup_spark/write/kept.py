@@ -24,6 +24,7 @@ from imgdedup_spark.files.json_lines import copy_json_lines
 from imgdedup_spark.files.parquet import copy_parquet, write_empty_parquet
 from imgdedup_spark.files.shares import Share, grouped
 from imgdedup_spark.files.tar_samples import copy_tar
+from imgdedup_spark.files.text_lines import copy_lines, ended, lines_of
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.order import ROW_BITS
 from imgdedup_spark.read.source import Source
@@ -38,6 +39,9 @@ log = logging.getLogger("imgdedup")
 FILE_BYTES = 128 << 20
 #: … and less where there is little, so that all cores have something to write.
 LEAST_FILE_BYTES, FEWEST_FILES = 16 << 20, 8
+# Of files that are not called as their kind.
+_ENDINGS = {"list": "txt"}
+_BY_WORKERS = "the workers write it, and cannot open the output's file system"
 
 
 def write_kept(found: Found, output: Output, output_format: str | None) -> None:
@@ -57,10 +61,12 @@ def write_kept(found: Found, output: Output, output_format: str | None) -> None:
     written = None
     if shares is not None and _workers_can_copy(shares, output.folder):
         written = _by_copying(found, output, kind, shares)
+    if written is None and kind == "list":
+        raise JobError(f"kept/ cannot be written as a list: {_BY_WORKERS}; say --output-format jsonl")
     if written is None and found.source.columns:
         written = _by_spark(found, output, kind)
-    if not written and kind == "jsonl":
-        storage.write_text(output.part("kept", "part-00000.jsonl"), "")
+    if not written and kind in ("jsonl", "list"):
+        storage.write_text(output.part("kept", f"part-00000.{_ENDINGS.get(kind, kind)}"), "")
     if (written or 0) != found.kept_count:
         raise JobError(
             f"kept/ has {written} rows and should have {found.kept_count}: did the input change during the run?"
@@ -115,12 +121,16 @@ class CopyFiles:
                 start = int(np.searchsorted(extra.column("order").to_numpy(), low))
                 more.append(extra.slice(start, rows).select(self.emitted))
         number = task["file"]
-        out = storage.join(self.folder, self.names[number] if self.names else f"part-{number:05d}.{self.kind}")
+        out = storage.join(
+            self.folder, self.names[number] if self.names else f"part-{number:05d}.{_ENDINGS.get(self.kind, self.kind)}"
+        )
         try:
             if self.kind == "parquet":
                 rows = copy_parquet(shares, dropped, out, more or None, self.united)
             elif self.kind == "webdataset":
                 rows = copy_tar(shares, dropped, out)
+            elif self.kind == "list":
+                rows = copy_lines(shares, dropped, out, lambda share: map(ended, lines_of(share)))
             else:
                 rows = copy_json_lines(shares, dropped, out, more or None)
             return {"rows": rows, "problem": None}
@@ -172,7 +182,7 @@ def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[
         work = CopyFiles(kind, output.part("kept"), emitted, found.source.united)
         done = _copied(found, files, emitted, work)
         problems = [one["problem"] for one in done if one["problem"]]
-        if problems and found.source.united:
+        if problems and (found.source.united or kind == "list"):
             raise JobError(f"kept/ cannot be written: {problems[0]}")
         if problems:
             log.warning("kept/ is written by Spark, because %s", problems[0])

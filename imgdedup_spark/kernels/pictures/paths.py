@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.regular import NotRegular
 from imgdedup_spark.kernels.pictures.forms import LONGEST_PATH
 
 # What URLs in the data may name. A root of another scheme can be given, but no row can ask for one by itself.
@@ -82,7 +83,7 @@ class FileSource:
     opened: fs.FileSystem | None  # None: a local file, by its real path
     path: str
     size: int
-    start: int | None = None  # a stretch of a file, which ``files.tar`` reads
+    start: int | None = None  # a stretch of a file, named by ``shown``, which ``files.tar`` reads
 
 
 def _covers(prefix: str, url: str) -> bool:
@@ -175,6 +176,8 @@ def _foreign(shown: str) -> ImageError:
 
 
 def os_error(shown: str, error: OSError) -> ImageError:
+    if isinstance(error, NotRegular):
+        return ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return ImageError("not_found", f"{shortened(shown)}: no such file")
     if error.errno == errno.ELOOP:
@@ -185,6 +188,6 @@ def os_error(shown: str, error: OSError) -> ImageError:
 
 def storage_error(shown: str, error: Exception) -> ImageError:
     """Request numbers and the like in remote messages differ from run to run: only the kind is told."""
-    if isinstance(error, OSError) and error.errno:
+    if isinstance(error, NotRegular) or (isinstance(error, OSError) and error.errno):
         return os_error(shown, error)
     return ImageError("unreadable", f"{shortened(shown)}: the storage failed ({type(error).__name__})")
