@@ -82,6 +82,12 @@ class DedupResult:
         """What summary.json holds."""
         return summarize(self._found, self._clock.stages)
 
+    def _repr_html_(self) -> str:
+        """The counts, for a notebook. Of what it would take a Spark job to count there is nothing."""
+        from imgdedup_spark.report.brief import brief
+
+        return "<p>DedupResult, closed</p>" if self._result is None else brief(self._result)
+
     def report(self, path: str | None = None) -> str:
         """The report as one page of HTML that needs nothing else (``--report``); some hundred pictures are read again
         for it.
