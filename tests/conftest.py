@@ -55,8 +55,8 @@ def connect_session(options: dict[str, str]) -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # makes pyspark.sql.functions those of Connect
     SparkSession._start_connect_server("local[2]", {**options, "spark.connect.grpc.binding.port": str(port)})
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # makes pyspark.sql.functions those of Connect
     return SparkSession.builder.appName("tests").remote(f"sc://localhost:{port}").config(map=options).getOrCreate()
 
 
