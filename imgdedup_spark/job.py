@@ -28,7 +28,7 @@ from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
-from imgdedup_spark.write.apart import check_places, data_signature
+from imgdedup_spark.write.apart import check_places, data_signature, is_same_run
 from imgdedup_spark.write.everything import write_output
 from imgdedup_spark.write.output import STAGING, Output
 
@@ -49,7 +49,8 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         source = _read(spark, config)
         check_places(config, source)
         addition = _begin(config, source)
-        output, data = Output(on_same_file_system(config.output, source)), data_signature(config, source)
+        folder, data = on_same_file_system(config.output, source), data_signature(config, source)
+        output = Output(folder, own=lambda summary: is_same_run(summary, config, source))
     with output.open(overwrite=config.overwrite, options=_signature(config), data=data) as output:
         if output.finished is not None:
             return output.finished

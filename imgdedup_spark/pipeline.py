@@ -25,6 +25,7 @@ from imgdedup_spark.match.decide import decide
 from imgdedup_spark.match.decided import Decided
 from imgdedup_spark.read.columns import named_columns
 from imgdedup_spark.read.source import ORDER, Placed, Source, or_nulls
+from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
 
@@ -115,7 +116,7 @@ def _place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) 
             return found.placed, found.table
     placed = source.placed(hashed.frame, hashed.counts, id_col, work.stage)
     few = isinstance(hashed.prints, Hashes) and hashed.rows <= small.MOST_ROWS
-    return placed, small.collect(placed.prints) if few else None
+    return placed, to_driver(placed.prints) if few else None
 
 
 def _at_once(table: pa.Table, prints: Prints, references: References | None) -> AtOnce | None:
@@ -124,7 +125,7 @@ def _at_once(table: pa.Table, prints: Prints, references: References | None) -> 
         return decide_at_once(table, prints, None)
     if len(table) + references.rows > small.MOST_ROWS:
         return None
-    return decide_at_once(table, prints, Earlier(small.collect(references.frame), references.index_base))
+    return decide_at_once(table, prints, Earlier(to_driver(references.frame), references.index_base))
 
 
 def _found_at_once(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
+from typing import Any
 
 from pyspark.sql import DataFrame
 
@@ -99,6 +100,18 @@ def _of_files(option: str, uris: Iterable[str]) -> list[Place]:
 def _models(config: DedupConfig) -> list[str]:
     """The models that are local files or folders."""
     return [step.model for step in config.steps if storage.is_local(step.model) and storage.exists(step.model)]
+
+
+def is_same_run(summary: Mapping[str, Any], config: JobConfig, source: Source) -> bool:
+    """Whether a finished run had this one's ``--run-id`` in the same index: this run replaces what that one wrote. Not
+    so a dry run, which replaces nothing in the index, and not what somebody has reviewed."""
+    if config.run_id is None or config.run_id != summary.get("run_id") or config.dry_run or summary.get("reviewed"):
+        return False
+    index = summary.get("config", {}).get("index")
+    if config.index is None or not isinstance(index, str):
+        return False
+    here, there = (Place.of("--index", on_same_file_system(path, source)) for path in (config.index, index))
+    return (here.store, here.path) == (there.store, there.path)
 
 
 def data_signature(config: JobConfig, source: Source) -> str:

@@ -59,6 +59,24 @@ def groups(found: AtOnce) -> dict[str, int]:
     return {"groups": len(sizes), "largest_group": (largest or 0) + 1 if len(sizes) else 0}
 
 
+def pairs(found: AtOnce, count: int) -> pa.Table:
+    """The pairs of ``tables.pairs``: ``kept_order``, ``order``, ``distance``, ``reason``, ``group_size``."""
+    named = found.dropped.filter(pc.is_valid(found.dropped.column(_KEPT)))
+    sizes = named.group_by(_KEPT).aggregate([(ORDER, "count"), (ORDER, "min")])
+    sizes = sizes.sort_by([(f"{ORDER}_count", "descending"), (_KEPT, "ascending")]).slice(0, count)
+    orders = sizes.column(f"{ORDER}_min").combine_chunks()
+    rows = named.take(pc.index_in(orders, value_set=named.column(ORDER)))
+    size = pc.add(sizes.column(f"{ORDER}_count"), 1)
+    return rows.select([_KEPT, ORDER, "distance", "reason"]).append_column("group_size", size)
+
+
+def named(found: AtOnce, orders: pa.Array) -> pa.Table:
+    """``id`` and ``hash`` of these rows."""
+    at = pc.index_in(orders, value_set=found.prints.column(ORDER))
+    every = hashes(found).select(["id", "imagehash"]).rename_columns(["id", "hash"])
+    return every.take(at)
+
+
 def counts(found: AtOnce, column: str) -> dict[Any, int]:
     """How many rows were dropped for each value of a column of ``dropped``."""
     return {one["values"]: one["counts"] for one in pc.value_counts(found.dropped.column(column)).to_pylist()}
