@@ -137,8 +137,6 @@ class MatchOptions(Section):
             raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
         if self.invariant:
             raise UserError("--invariant is not available yet; leave it out")
-        if self.never is not None:
-            raise UserError("--never is not available yet; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
