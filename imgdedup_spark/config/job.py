@@ -19,7 +19,8 @@ from imgdedup_spark.errors import UserError
 #: What imgdedup-fingerprint has no use for. It takes ``keep``, the order of the rows in the index; ``verify``, whose
 #: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
 NOT_FOR_FINGERPRINTS = (
-    "output", "output_format", "report", "metrics", "overwrite", "show_num", "emit_hashes", "against", "similarity", "never",
+    "output", "output_format", "report", "metrics", "overwrite", "show_num", "emit_hashes", "against", "similarity",
+    "never",
 )  # fmt: skip
 
 

@@ -66,11 +66,12 @@ SAMPLES = {
     "quiet": (True, {}),
     "log_format": ("json", {}),
     "metrics": ("imgdedup.prom", {}),
+    "never": ("pairs.csv", {}),
 }
 
 
 #: Options that are refused whatever they say.
-REFUSED = {"invariant": ("flip",), "never": "pairs.csv"}
+REFUSED = {"invariant": ("flip",)}
 
 
 def by_flags(values):
