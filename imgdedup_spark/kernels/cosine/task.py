@@ -94,6 +94,7 @@ class Search:
                     cap=self.cap,
                     want_max=self.want_max,
                     images=self.images,
+                    spare=self.spare,
                 )
 
 
