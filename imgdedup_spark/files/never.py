@@ -47,6 +47,10 @@ class Never:
 
     def numbers(self, ids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
         """(n,) the numbers of rows with these ids; 0 for an id that is in no pair."""
+        if pa.types.is_binary(ids.type) or pa.types.is_large_binary(ids.type):
+            # As the report shows them.
+            text = pa.chunked_array([pa.array([one and one.hex() for one in ids.to_pylist()], pa.string())])
+            return _numbers(text, self.names)
         return _numbers(ids.cast(pa.string()), self.names)
 
     def moved(self, keepers: Mapping[str, str]) -> Never:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType
 
 from imgdedup_spark.files.never import Never
 from imgdedup_spark.hash.small import collect
@@ -28,7 +29,9 @@ def find_numbers(rows: DataFrame, never: Never, by: str) -> Numbers:
     names = list(zip(never.names.to_pylist(), range(1, len(never.names) + 1), strict=True))
     few = rows.sparkSession.createDataFrame(names, f"id string, {NUMBER} bigint")
     # A broadcast: they were written down by people.
-    named = rows.select(by, F.col("id").cast("string").alias("id")).join(F.broadcast(few), "id")
+    is_binary = isinstance(rows.schema["id"].dataType, BinaryType)
+    text = F.lower(F.hex("id")) if is_binary else F.col("id").cast("string")
+    named = rows.select(by, text.alias("id")).join(F.broadcast(few), "id")
     table = collect(named.select(by, NUMBER))
     return _sorted(np.asarray(table.column(by)), np.asarray(table.column(NUMBER)))
 

@@ -70,6 +70,7 @@ def test_ids_become_numbers():
     assert {frozenset(never.names[int(one) - 1].as_py() for one in pair) for pair in never.pairs} == {
         frozenset("xz"), frozenset(("q", "gone")), frozenset("x7")
     }  # fmt: skip
+    assert Never.of([pa.table({"a": ["0aff"], "b": ["x"]})]).numbers(pa.chunked_array([[b"\x0a\xff"]])).tolist() == [1]
     # Only the table's own ids are asked about.
     assert sorted(never.unknown({int(numbers["x"])}, pairs)) == ["gone", "q", "z"]
     moved = never.moved({"z": "y", "q": "gone"})
