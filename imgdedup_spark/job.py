@@ -66,6 +66,8 @@ def _run_into(
     against = [(path, on_same_file_system(path, source)) for path in config.against]
     past = Past(against, config.input_format, addition.past if addition else None)
     found = find_in_stages(source, config.dedup, work, clock, past, store)
+    if config.strict and found.unknown:
+        raise UserError(f"--strict: --never names ids that are no row's: {', '.join(map(repr, found.unknown[:3]))}")
     with clock.stage("write") as entry, small_shuffles(source.frame.sparkSession, found.rows_in):
         summary = write_output(found, output, clock, config)
         entry["rows"] = summary["rows_kept"]

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.presets import spelled_out
+from imgdedup_spark.hash.apart import apart
 from imgdedup_spark.hash.prints import Prints, tally
 from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.hash.stage import Rest, prints_of
@@ -26,6 +27,7 @@ from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.index.references import NOTHING, Past
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
+from imgdedup_spark.keep.never import NeverMatched
 from imgdedup_spark.keep.rank import ranked
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.pipeline import find_duplicates, highest_of, look
@@ -57,8 +59,9 @@ def find_in_stages(
     found = find_duplicates(source, steps[0].config, work, clock, past, store)
     dropped = found.dropped.withColumn("stage", F.lit(1)).withColumn("via_order", F.lit(None).cast("bigint"))
     found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan}, at_once=None)
+    never = NeverMatched.of(config, NOTHING)
     for number, step in enumerate(steps[1:], 2):
-        found = _next(found, step, number, work, clock, store)
+        found = _next(found, step, number, work, clock, store, never)
     return found
 
 
@@ -74,7 +77,15 @@ def tell(config: DedupConfig) -> None:
         )
 
 
-def _next(found: Found, step: Prints, number: int, work: Workspace, clock: Clock, store: PrintStore | None) -> Found:
+def _next(
+    found: Found,
+    step: Prints,
+    number: int,
+    work: Workspace,
+    clock: Clock,
+    store: PrintStore | None,
+    never: NeverMatched | None,
+) -> Found:
     placed = replace(found.placed, prints=work.cut(found.prints))
     found = replace(found, placed=placed, dropped=work.cut(found.dropped))
     rest = _rest(found, work)
@@ -84,7 +95,11 @@ def _next(found: Found, step: Prints, number: int, work: Workspace, clock: Clock
         with clock.stage(f"match {number}") as entry:
             prints = placed.renumbered(hashed.frame)
             rows = ranked(hashed.prints.keyed(prints), step.config, work.stage)
-            decided = decide(rows, hashed.prints, work.stage)
+            excluded = None
+            if never is not None:
+                excluded = never.moved(found.prints, found.dropped).exclusions(found.prints, None, None)
+                rows = apart(rows, excluded.rows, ORDER)
+            decided = decide(rows, hashed.prints, work.stage, None, excluded)
             entry["rows"] = decided.count
         with clock.stage(f"keep {number}") as entry:
             new = work.stage("dropped", dropped_rows(rows, decided, hashed.prints))

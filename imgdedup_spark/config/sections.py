@@ -152,8 +152,6 @@ class MatchOptions(Section):
             raise UserError("--views is not available yet; leave it out")
         if self.invariant:
             raise UserError("--invariant is not available yet; leave it out")
-        if self.never is not None:
-            raise UserError("--never is not available yet; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ def check_places(config: JobConfig, source: Source) -> None:
     against = [one for path in config.against for one in _read("--against", on_same_file_system(path, source))]
     # Pictures and models may lie above what is written, as everything does in the folder of a project.
     spared = [Place.of("--model", path) for path in _models(config.dedup)]
+    if config.dedup.never is not None:
+        spared.append(Place.of("--never", config.dedup.never))
     if config.dedup.image_root is not None:
         spared.append(place("--image-root", config.dedup.image_root))
     index = [place("--index", config.index)] if config.index is not None else []
@@ -117,6 +119,7 @@ def is_same_run(summary: Mapping[str, Any], config: JobConfig, source: Source) -
 def data_signature(config: JobConfig, source: Source) -> str:
     """Of all files that are read, by name, size and time; empty where that cannot be known."""
     more = [*(on_same_file_system(path, source) for path in config.against), *_models(config.dedup)]
+    more += [config.dedup.never] if config.dedup.never is not None else []
     try:
         if not source.states or not all(map(storage.exists, more)):
             return ""

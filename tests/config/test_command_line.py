@@ -79,7 +79,7 @@ MAKE = ["--input", "in", "--index", "seen"]
 
 VALUES = {
     "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8",
-    "metrics": "m.prom",
+    "metrics": "m.prom", "never": "pairs.csv",
 }  # fmt: skip
 
 

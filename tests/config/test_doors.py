@@ -67,11 +67,12 @@ SAMPLES = {
     "quiet": (True, {}),
     "log_format": ("json", {}),
     "metrics": ("imgdedup.prom", {}),
+    "never": ("pairs.csv", {}),
 }
 
 
 #: Options that are refused whatever they say.
-REFUSED = {"views": ("center",), "invariant": ("flip",), "never": "pairs.csv"}
+REFUSED = {"views": ("center",), "invariant": ("flip",)}
 
 
 def by_flags(values):

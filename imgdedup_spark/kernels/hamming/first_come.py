@@ -78,7 +78,7 @@ def resolve(
         queries = todo[part]
         targets = np.flatnonzero(kept[: queries[-1]]).astype(np.int32)
         matcher.search(table, targets, queries, best)
-        compared = Table(table, matcher.spans)
+        compared = Table(table, matcher.spans, matcher.barred)
         result[part] = _walk_block(compared, queries, best, limits[part], outside[part], kept, matcher.filter_words)
     return result
 
@@ -103,7 +103,7 @@ def _walk_block(table: Table, rows: Rows, best: Rows, limits: Rows, outside: Fla
     codes = np.empty((words, rows.size + LANES), dtype=np.uint64)
     kept_rows = np.empty(rows.size, dtype=np.int32)
     count = 0
-    table_words, spans = table
+    table_words, spans, barred = table
     threshold = spans[0, 2]
     x = np.zeros((4, 1), dtype=np.uint64)
     for i in range(rows.size):
@@ -114,7 +114,7 @@ def _walk_block(table: Table, rows: Rows, best: Rows, limits: Rows, outside: Fla
         code = filter_words(x, 0)
         s = first_passing(codes, 0, stop, code, threshold)
         while s >= 0:
-            if match(table_words, spans, kept_rows[s], row):
+            if match(table_words, spans, barred, kept_rows[s], row):
                 best[row] = kept_rows[s]
                 break
             s = first_passing(codes, s + 1, stop, code, threshold)
