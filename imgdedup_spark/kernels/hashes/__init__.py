@@ -18,7 +18,7 @@ from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, Grid, flat_key, qualities, sample
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
-from imgdedup_spark.kernels.pictures.facts import Facts
+from imgdedup_spark.kernels.pictures.facts import Facts, twins_of
 from imgdedup_spark.kernels.pictures.frames import Frame
 from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
 from imgdedup_spark.kernels.pictures.watch import in_hand
@@ -130,7 +130,8 @@ class Fingerprints:
         hashes: ``[spec][picture]``, lower-case hexadecimal digits, of several frames one after another; None where the
             picture could not be read.
         facts: what else was noticed.
-        views: hashes of views other than the whole by their names (``views.VIEWS``), one a spec, as far as they differ.
+        views: hashes of views other than the whole by their names (``views.VIEWS``), one a spec; none if none are
+            made.
     """
 
     hashes: list[list[str | None]]
@@ -160,10 +161,10 @@ class Hasher:
             reduced-scale decoding where the format allows it. ``md5`` and ``pixels`` are the same in both.
         max_pixels: larger pictures are refused (``too_large``) before they are decoded.
         reading: how files become pictures.
-        views: names of views to hash as well (``views.VIEWS``).
+        views: names of views to hash as well (``views.VIEWS``, without the whole).
 
     Raises:
-        UserError: a spec that :func:`validate` refuses, or an unknown ``decode``.
+        UserError: a spec that :func:`validate` refuses or that has no views, or an unknown ``decode``.
     """
 
     def __init__(
@@ -176,6 +177,8 @@ class Hasher:
     ) -> None:
         for spec in specs:
             validate(spec)
+            if views and not spec.has_views:
+                raise UserError(f"{spec.method} has no views: choose a hash of a grid, such as phash")
         if decode not in ("fast", "exact"):
             raise UserError(f"unknown decode {decode!r}: choose fast or exact")
         self.specs = tuple(specs)
@@ -207,7 +210,7 @@ class Hasher:
         measured: list[list[Any]] = [[] for _ in self._kernels]
         grids: list[Grid] = []
         seen: list[Seen] = []
-        twins = _twins(pictures)
+        twins = twins_of(pictures)
         with quiet():
             for row, data in enumerate(pictures):
                 if row in twins:
@@ -237,12 +240,14 @@ class Hasher:
             for row, text in zip(rows, found, strict=True):
                 column[row] = (column[row] or "") + text
             hashes.append(column)
-        views = [] if self._views is None else self._views.hashes(seen, texts, rows, len(pictures))
+        others = [] if self._views is None else self._views.hashes(seen, texts, rows, len(pictures))
         for row, first in twins.items():
             facts.copy(row, first)
-            for column in (*hashes, views) if views else hashes:
+            for column in hashes:
                 column[row] = column[first]
-        return Fingerprints(hashes, facts, views)
+            if others:
+                others[row] = others[first]
+        return Fingerprints(hashes, facts, others)
 
     def _picture(self, data: Bytes) -> Picture:
         return Picture(data, self.max_pixels, self.decode == "fast", self.reading)
@@ -279,22 +284,6 @@ class Hasher:
         for row in np.flatnonzero((facts.quality >= 0) & (facts.quality < FLOOR)).tolist():
             with in_hand(row):
                 facts.flat[row] = flat_key(self._picture(pictures[row]))
-
-
-def _twins(pictures: Sequence[Bytes]) -> dict[int, int]:
-    """Rows whose bytes equal an earlier row's → that row.
-
-    Files are looked up by their length and a few bytes from the middle and compared in full only if those
-    agree: under a microsecond for each file that has no copy.
-    """
-    first: dict[tuple[int, bytes], int] = {}
-    twins = {}
-    for row, data in enumerate(pictures):
-        middle = len(data) // 2
-        other = first.setdefault((len(data), bytes(data[middle : middle + 16])), row)
-        if other != row and data == pictures[other]:
-            twins[row] = other
-    return twins
 
 
 def _kernel(spec: HashSpec) -> Kernel:

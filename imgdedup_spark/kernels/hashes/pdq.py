@@ -11,8 +11,8 @@ from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["pdq"]
 _GRID = 64  # PDQ's own grid
-#: Which of the package's hashes of turned pictures is which. They are PDQ's own, of signs and transposes; some 14 of 256
-#: bits are others in the hash of turned pixels, whose grid PDQ samples a little differently.
+#: Which of the package's hashes of turned pictures is which. They are PDQ's own, of signs and transposes; some 14 of
+#: 256 bits are others in the hash of turned pixels, whose grid PDQ samples a little differently.
 _DIHEDRAL = {
     **{"rotate_90": 3, "rotate_180": 2, "rotate_270": 1, "flip": 5},
     **{"flip_90": 7, "flip_180": 4, "flip_270": 6},

@@ -19,7 +19,7 @@ from imgdedup_spark.kernels.hashes.turns import TURNS
 from imgdedup_spark.kernels.pictures.borders import inner_box
 from imgdedup_spark.kernels.pictures.frames import Frame
 
-__all__ = ["CROPS", "VIEWS", "Seen", "ViewHashes", "crops", "fill_up"]
+__all__ = ["CROPS", "VIEWS", "Hashes", "Seen", "Texts", "ViewHashes", "crops", "distinct", "joined"]
 CROPS = ("trimmed", "center")
 #: All views; a view's place here is its number in prints.
 VIEWS = ("whole", *CROPS, *TURNS)
@@ -29,8 +29,10 @@ _SIDE = 128
 _SMALLEST = 24
 # Of each side, cut off at either end of it: what remains is near the whole of a picture cropped by about as much.
 _MARGIN = 0.05
-#: One picture's hashes by name of the view, one a spec.
-Hashes: TypeAlias = dict[str, tuple[str, ...]]
+#: Of one picture, one a spec.
+Texts: TypeAlias = tuple[str, ...]
+#: One picture's by name of the view, in the order of ``VIEWS``.
+Hashes: TypeAlias = dict[str, Texts]
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,7 @@ class ViewHashes:
     def hashes(
         self, seen: Sequence[Seen], wholes: Sequence[Sequence[str]], rows: Sequence[int], count: int
     ) -> list[Hashes]:
-        """Of each picture the hashes of its views that differ from the whole's and from each other; of several frames
-        one after another.
+        """Of each picture the hashes of the views that it has; of several frames one after another.
 
         Args:
             seen: one a frame.
@@ -118,15 +119,10 @@ class ViewHashes:
             rows: the picture of each frame.
             count: of the pictures.
         """
-        frames: list[list[tuple[Hashes, tuple[str, ...]]]] = [[] for _ in range(count)]
+        frames: list[list[tuple[Hashes, Texts]]] = [[] for _ in range(count)]
         for row, views, whole in zip(rows, self._of_frames(seen), zip(*wholes, strict=True), strict=True):
             frames[row].append((views, whole))
-        found = []
-        for one in frames:
-            whole = _joined([whole for _, whole in one])
-            views = fill_up([views for views, _ in one], [whole for _, whole in one])
-            found.append(_distinct({name: _joined(texts) for name, texts in views.items()}, whole))
-        return found
+        return [joined(one) if one else {} for one in frames]
 
     def _of_frames(self, seen: Sequence[Seen]) -> list[Hashes]:
         found: list[Hashes] = [{} for _ in seen]
@@ -139,9 +135,9 @@ class ViewHashes:
                 kernel.hashes([seen[row].crops[name][0][number] for row in rows])
                 for number, kernel in enumerate(self._kernels)
             ]
-            for row, enough, *texts in zip(rows, quality >= FLOOR, *columns, strict=True):
+            for row, enough, texts in zip(rows, quality >= FLOOR, zip(*columns, strict=True), strict=True):
                 if enough:
-                    found[row][name] = tuple(texts)
+                    found[row][name] = texts
         if self._turns and seen:
             turned = [
                 kernel.turned_hashes([one.turned[number] for one in seen], self._turns)
@@ -153,19 +149,23 @@ class ViewHashes:
         return found
 
 
-def _joined(parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    return parts[0] if len(parts) == 1 else tuple("".join(texts) for texts in zip(*parts, strict=True))
+def joined(parts: Sequence[tuple[Hashes, Texts]]) -> Hashes:
+    """The views of pictures (or frames) that belong together, one after another: where one has no such view as another
+    has, its whole stands for it.
+
+    Args:
+        parts: the views and the whole of each.
+    """
+    if len(parts) == 1:
+        return parts[0][0]
+    names = [name for name in VIEWS if any(name in views for views, _ in parts)]
+    each = {name: [views.get(name, whole) for views, whole in parts] for name in names}
+    return {name: tuple(map("".join, zip(*texts, strict=True))) for name, texts in each.items()}
 
 
-def _distinct(views: Hashes, whole: tuple[str, ...]) -> Hashes:
-    first: dict[tuple[str, ...], str] = {}
+def distinct(views: Hashes, whole: Texts) -> Hashes:
+    """The views that are neither the whole's nor those of a view before."""
+    first: dict[Texts, str] = {whole: ""}
     for name, texts in views.items():
         first.setdefault(texts, name)
-    return {name: texts for texts, name in first.items() if texts != whole}
-
-
-def fill_up(parts: Sequence[Hashes], wholes: Sequence[tuple[str, ...]]) -> dict[str, list[tuple[str, ...]]]:
-    """Of pictures (or frames) that belong together, for each view that one of them has, the hashes of all: where one
-    has no such view, its whole's."""
-    names = [name for name in VIEWS if any(name in one for one in parts)]
-    return {name: [one.get(name, whole) for one, whole in zip(parts, wholes, strict=True)] for name in names}
+    return {name: texts for texts, name in first.items() if name}
