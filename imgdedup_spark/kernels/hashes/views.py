@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,23 +16,17 @@ from PIL import Image
 from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.hashes.quality import FLOOR, Grid, qualities
 from imgdedup_spark.kernels.hashes.turns import TURNS
+from imgdedup_spark.kernels.hashes.view_codes import CROPS, Hashes, Texts, joined
 from imgdedup_spark.kernels.pictures.borders import inner_box
 from imgdedup_spark.kernels.pictures.frames import Frame
 
-__all__ = ["CROPS", "VIEWS", "Hashes", "Seen", "Texts", "ViewHashes", "crops", "distinct", "joined"]
-CROPS = ("trimmed", "center")
-#: All views; a view's place here is its number in prints.
-VIEWS = ("whole", *CROPS, *TURNS)
+__all__ = ["Seen", "ViewHashes", "crops"]
 # Shorter side in pixels of the copy that crops are made of: twice the grid of a 256-bit pHash.
 _SIDE = 128
 # Pictures of fewer pixels a side are not cropped.
 _SMALLEST = 24
 # Of each side, cut off at either end of it: what remains is near the whole of a picture cropped by about as much.
 _MARGIN = 0.05
-#: Of one picture, one a spec.
-Texts: TypeAlias = tuple[str, ...]
-#: One picture's by name of the view, in the order of ``VIEWS``.
-Hashes: TypeAlias = dict[str, Texts]
 
 
 @dataclass(frozen=True)
@@ -147,25 +141,3 @@ class ViewHashes:
                 for row, texts in enumerate(zip(*(column[place] for column in turned), strict=True)):
                     found[row][name] = texts
         return found
-
-
-def joined(parts: Sequence[tuple[Hashes, Texts]]) -> Hashes:
-    """The views of pictures (or frames) that belong together, one after another: where one has no such view as another
-    has, its whole stands for it.
-
-    Args:
-        parts: the views and the whole of each.
-    """
-    if len(parts) == 1:
-        return parts[0][0]
-    names = [name for name in VIEWS if any(name in views for views, _ in parts)]
-    each = {name: [views.get(name, whole) for views, whole in parts] for name in names}
-    return {name: tuple(map("".join, zip(*texts, strict=True))) for name, texts in each.items()}
-
-
-def distinct(views: Hashes, whole: Texts) -> Hashes:
-    """The views that are neither the whole's nor those of a view before."""
-    first: dict[Texts, str] = {whole: ""}
-    for name, texts in views.items():
-        first.setdefault(texts, name)
-    return {name: texts for texts, name in first.items() if name}

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.hashes import Decode, Fingerprints, Hasher, HashSpec
 from imgdedup_spark.kernels.hashes.turns import TURNS
-from imgdedup_spark.kernels.hashes.views import VIEWS, distinct, joined
+from imgdedup_spark.kernels.hashes.view_codes import VIEWS, distinct, joined
 from imgdedup_spark.kernels.pictures.decode import Reading
 
 GRIDS = ("phash", "phash_simple", "dhash", "dhash_vertical", "double_gradient", "ahash", "whash", "pdq")
