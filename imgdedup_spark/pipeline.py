@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
 from imgdedup_spark.hash.apart import apart
 from imgdedup_spark.hash.hashes import Hashes
@@ -65,6 +66,8 @@ def find_duplicates(
             excluded = None if never is None else never.exclusions(placed.prints, table, references)
             unknown = [] if never is None or excluded is None else never.unknown(excluded)
             decided_here = None if table is None else _at_once(table, hashed.prints, references, excluded)
+            if decided_here is None and config.view_names:
+                raise UserError(_too_many(config, hashed.rows))
             if decided_here is not None:
                 entry["rows"] = len(decided_here.rows)
             else:
@@ -129,6 +132,14 @@ def _place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) 
     placed = source.placed(hashed.frame, hashed.counts, id_col, work.stage)
     few = isinstance(hashed.prints, Hashes) and hashed.rows <= small.MOST_ROWS
     return placed, to_driver(placed.prints) if few else None
+
+
+def _too_many(config: DedupConfig, rows: int) -> str:
+    if rows > small.MOST_ROWS:
+        why = f"up to {small.MOST_ROWS:,} rows can be compared (IMGDEDUP_DRIVER_ROWS), and there are {rows:,}"
+    else:
+        why = f"--keep {config.keep!r} sorts by what only Spark can sort"
+    return f"--views: {why}; say --views whole, and no --invariant, to compare whole pictures alone"
 
 
 def _at_once(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from imgdedup_spark.config.options import flag
 from imgdedup_spark.config.presets import with_preset
 from imgdedup_spark.config.sections import (
     EMBEDDING,
@@ -19,12 +20,12 @@ from imgdedup_spark.config.sections import (
 )
 from imgdedup_spark.config.values import check_threshold
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec
 
 #: What ``keep`` may sort by besides the row's own columns.
 KEEP_SIZES = ("width", "height", "pixels", "bytes")
 #: Options that only hashes, or only embeddings, do something with.
-ONLY_HASHES = ("preset", "hash_size", "threshold", "verify", "hash_col")
+ONLY_HASHES = ("preset", "hash_size", "threshold", "verify", "views", "invariant", "hash_col")
 ONLY_EMBEDDINGS = tuple(item.name for item in dataclasses.fields(EmbeddingOptions))
 #: What one entry of ``stages`` may say; all other options hold for the whole run.
 STAGE_OPTIONS = ("method", *ONLY_HASHES, *ONLY_EMBEDDINGS)
@@ -60,7 +61,7 @@ class DedupConfig(
     @property
     def finds_equal_phashes(self) -> bool:
         """Whether nothing was said of how pictures are compared."""
-        return not (self.stages or self.hash_col or self.changed((*STAGE_OPTIONS, "views", "invariant")))
+        return not (self.stages or self.hash_col or self.changed(STAGE_OPTIONS))
 
     @property
     def reads_images(self) -> bool:
@@ -110,6 +111,22 @@ class DedupConfig(
             raise UserError(
                 "--verify computes a second hash from the image, and --hash-col reads no image: leave one out"
             )
+        if self.view_names:
+            self._check_views()
+
+    def _check_views(self) -> None:
+        name = self._views_option
+        if self.hash_col:
+            raise UserError(f"{name} looks at the image anew, and --hash-col reads no image: leave one out")
+        for spec in self.specs:
+            if spec.method in METHODS and not spec.has_views:
+                raise UserError(f"{name}: {spec.method} has no views; choose a hash of a grid, such as phash")
+
+    @property
+    def _views_option(self) -> str:
+        """What asks for views, as an option."""
+        name = "invariant" if self.views in ((), ("whole",)) else "views"
+        return f"{flag(name)} {' '.join(getattr(self, name))}"
 
     def _check_embeddings(self) -> None:
         if self.frames == "all":
@@ -139,15 +156,25 @@ class DedupConfig(
                 step.check()
             except UserError as error:
                 raise UserError(f"stage {number}: {error}") from None
+            if step.view_names:
+                raise UserError(
+                    f"stage {number}: {step._views_option} does not go with `stages`, which compare whole pictures "
+                    "alone: say `views: [whole]` there, and no `invariant`"
+                )
             if step.method == EMBEDDING and number < len(self.stages):
                 raise UserError(f"stage {number}: embeddings cost most, so that they are the last stage or none")
 
     def check_references(self, index: str | None, against: Sequence[str]) -> None:
         """Raises:
-        UserError: the run is one of stages, which know nothing of earlier rows.
+        UserError: the run is one of stages, which know nothing of earlier rows, or compares views.
         """
         if self.stages and (index or against):
             raise UserError(
                 f"{'--index' if index else '--against'} does not go with `stages`: give each stage a run of its "
                 "own (with an index of its own), the next one on the kept/ of the one before"
+            )
+        if self.view_names and (index or against):
+            raise UserError(
+                f"{'--index' if index else '--against'} does not go with {self._views_option}, for it knows whole "
+                "pictures alone: say --views whole, and no --invariant, to compare those"
             )

@@ -11,12 +11,24 @@ from imgdedup_spark.config.options import flag
 #: together do not.
 PRESETS: dict[str, dict[str, Any]] = {
     "strict": {"method": "double_gradient", "hash_size": 8, "threshold": 16, "verify": ("phash:16:80",)},
-    "balanced": {"method": "double_gradient", "hash_size": 8, "threshold": 24, "verify": ("phash:16:90",)},
+    "balanced": {
+        "method": "double_gradient",
+        "hash_size": 8,
+        "threshold": 24,
+        "verify": ("phash:16:90",),
+        "views": ("trimmed",),
+    },
+    "thorough": {
+        "method": "double_gradient",
+        "hash_size": 8,
+        "threshold": 20,
+        "verify": ("phash:16:80",),
+        "views": ("trimmed", "center", "turned"),
+    },
 }
 #: Named by the contract and not there yet → what they need.
 MISSING = {
-    "thorough": "it compares several views of each picture, which this version does not make; `balanced` is the widest",
-    "descriptor": "it compares copy descriptors (SSCD), which this version does not make; `balanced` is the widest",
+    "descriptor": "it compares copy descriptors (SSCD), which this version does not make; `thorough` is the widest",
 }
 
 

@@ -12,12 +12,12 @@ from imgdedup_spark.config.presets import MISSING, PRESETS
 from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
-from imgdedup_spark.kernels.hashes import Decode, HashSpec
+from imgdedup_spark.kernels.hashes import Decode, HashSpec, view_codes
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, FRAMES, Frames, Reading
 from imgdedup_spark.kernels.pictures.reader import DEFAULT_MAX_BYTES
 from imgdedup_spark.kernels.pictures.values import ground_color
 
-VIEWS = ("trimmed", "center", "turned")
+VIEWS = ("trimmed", "center", "turned", "whole")
 TEXT_RULES = ("lowercase", "ignore_non_character")
 #: The method that is no hash: images are compared by the cosine of their embeddings.
 EMBEDDING = "clip"
@@ -125,7 +125,8 @@ class MatchOptions(Section):
         metavar="METHOD:SIZE:T",
     )  # fmt: skip
     views: tuple[str, ...] = option(
-        (), "other views of each picture that may match, too: without its borders, its center, mirrored and turned",
+        (), "other views of each picture that may match, too: without its borders, its center, mirrored and turned; "
+        "`whole`: none, whatever a preset says",
         nargs="+", choices=VIEWS, metavar="KIND",
     )  # fmt: skip
     invariant: tuple[str, ...] = option(
@@ -140,6 +141,20 @@ class MatchOptions(Section):
     def verifies(self) -> tuple[VerifySpec, ...]:
         return tuple(VerifySpec.parse(text) for text in self.verify)
 
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """The views besides the whole that are hashed (of ``view_codes.VIEWS``)."""
+        wanted = {*self.views, *self.invariant}
+        turns = {
+            "flip": ("flip", "flip_180"),  # left to right, and upside down
+            "rotate": ("rotate_90", "rotate_180", "rotate_270"),
+        }
+        if "turned" in wanted or wanted.issuperset(turns):
+            wanted |= set(view_codes.VIEWS) - set(view_codes.CROPS)
+        else:
+            wanted |= {name for kind in turns if kind in wanted for name in turns[kind]}
+        return tuple(name for name in view_codes.VIEWS[1:] if name in wanted)
+
     def check(self) -> None:
         super().check()
         if self.preset in MISSING:
@@ -148,10 +163,8 @@ class MatchOptions(Section):
             raise UserError(f"--threshold: a threshold is 0 or more bits, not {self.threshold}")
         if self.verifies and not self.threshold:
             raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
-        if self.views:
-            raise UserError("--views is not available yet; leave it out")
-        if self.invariant:
-            raise UserError("--invariant is not available yet; leave it out")
+        if "whole" in self.views and len(self.views) > 1:
+            raise UserError("--views whole stands for no other views: leave it out, or the others")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ from imgdedup_spark.hash.small import has_errors
 from imgdedup_spark.keep.rank import RANK, sort_terms
 from imgdedup_spark.kernels.barred import Exclusions, first_come_of_equals
 from imgdedup_spark.kernels.hamming.pack import codes_of, texts_of
+from imgdedup_spark.kernels.hashes.view_codes import VIEWS, taken_apart
+from imgdedup_spark.match.by_views import Views, first_come_by_views
 from imgdedup_spark.match.decide import joined_plan
 from imgdedup_spark.match.packed import Packed, first_come
 from imgdedup_spark.read.source import INPUT, ORDER
@@ -47,7 +49,8 @@ class AtOnce:
     Attributes:
         prints: one print a row, with ``id``, ``order`` and maybe ``input``.
         rows: ``order`` and ``rank`` of the rows that were compared, by rank.
-        dropped: as ``keep.drop.dropped_rows`` has them, by rank.
+        dropped: as ``keep.drop.dropped_rows`` has them, by rank; with ``view`` and ``kept_view`` where views were
+            compared.
         plan: how near-duplicates were searched.
     """
 
@@ -63,6 +66,7 @@ def decide_at_once(prints: pa.Table, kind: Hashes, references: Earlier | None, e
 
     Args:
         prints: have ``id``, ``order`` and maybe ``input``.
+        references: none of a run that compares views.
         excluded: what never matches.
     """
     started = time.perf_counter()
@@ -76,7 +80,7 @@ def decide_at_once(prints: pa.Table, kind: Hashes, references: Earlier | None, e
     group, first = _groups(codes, numbers)
     known = None if references is None else _known(references.rows, kind, excluded)
     stand = _equal(keys.take(pa.array(first)), numbers[first], known, kind, excluded)
-    distance = np.zeros(len(first))
+    distance, views = np.zeros(len(first)), np.zeros((len(first), 2), np.uint8)
     plan: dict[int, dict[str, Any]] = {}
     if kind.is_near():
         heads = rows.take(pa.array(first))
@@ -90,8 +94,12 @@ def decide_at_once(prints: pa.Table, kind: Hashes, references: Earlier | None, e
             # References are numbered downwards from -1.
             stand[here] = np.concatenate([-1 - there, here])[found.keeper[len(there) :]]
             distance[here] = found.distances[len(there) :]
+            if found.views is not None:
+                views[here] = found.views
             plan[images] = found.plan
     dropped = _dropped(rows, codes, group, first, stand, distance)
+    if kind.config.view_names:
+        dropped = _with_views(dropped, rows, group, views, kind)
     if references is not None and known is not None:
         dropped = _of_references(dropped, known, references.index_base)
     ranks = pa.array(np.arange(len(rows))) if kind.config.keep_terms else rows.column(ORDER)
@@ -149,14 +157,21 @@ def _sorting(kind: Hashes) -> pc.SortOptions:
 
 
 def _keys(rows: pa.Table, kind: Hashes) -> pa.Array:
-    """What of a row must be equal: flat pictures' own hash, or the hashes; and the text."""
+    """What of a row must be equal: flat pictures' own hash, or the hashes and those of its views; and the text."""
+    key = _whole_keys(rows, kind)
+    if kind.config.view_names:
+        key = pc.binary_join_element_wise(key.cast(pa.binary()), pc.binary_join(rows.column("views"), b""), b" ")
+    return key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
+
+
+def _whole_keys(rows: pa.Table, kind: Hashes) -> pa.Array | pa.ChunkedArray:
     hashes = pc.binary_join_element_wise(*[pc.fill_null(rows.column(name), "") for name in kind.columns], "/")
     flat = pc.binary_join_element_wise("flat", rows.column("flat"), " ")
     key = pc.if_else(pc.is_valid(flat), flat, hashes)
     if kind.config.text_col:
         text = pc.fill_null(rows.column("texthash"), "-")
         key = pc.binary_join_element_wise(key, text, " ")
-    return key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
+    return key
 
 
 def _codes(keys: pa.Array) -> Ints:
@@ -194,7 +209,7 @@ def _search(
     Args:
         there: which of ``known`` have as many.
     """
-    columns = [*kind.columns, "texthash"]
+    columns = [*kind.columns, "texthash", *(["views"] if kind.config.view_names else [])]
     rows = rows.select(columns)
     if known is not None:
         earlier = known.take(pa.array(there))
@@ -203,6 +218,9 @@ def _search(
     hashes = [rows.column(name).combine_chunks() for name in kind.columns]
     codes = codes_of(hashes, [digits for digits in kind.digits() if digits is not None], images)
     contexts = texts_of(rows.column("texthash").combine_chunks()) if kind.config.text_col else None
+    if kind.config.view_names:
+        views = Views(*taken_apart(rows.column("views").combine_chunks(), codes.shape[1]))
+        return first_come_by_views(codes, views, contexts, kind.parts(images), numbers=numbers, barred=excluded.barred)
     return first_come(codes, contexts, kind.parts(images), len(there), numbers=numbers, barred=excluded.barred)
 
 
@@ -232,6 +250,26 @@ def _dropped(rows: pa.Table, codes: Ints, group: Ints, first: Ints, stand: Ints,
             "reason": pc.if_else(pa.array(same), "same_hash", "near_hash"),
         }
     )
+
+
+def _with_views(dropped: pa.Table, rows: pa.Table, group: Ints, views: np.ndarray, kind: Hashes) -> pa.Table:
+    """With the names of the views that matched; rows whose wholes are equal are so whatever their views.
+
+    Args:
+        rows: all that were compared, with their group each.
+        views: (groups, 2) numbers.
+    """
+    orders = rows.column(ORDER)
+    gone, kept = (pc.index_in(dropped.column(name), value_set=orders) for name in (ORDER, "kept_order"))
+    keys = _whole_keys(rows, kind)
+    same = pc.equal(keys.take(gone), keys.take(kept))
+    dropped = dropped.set_column(
+        dropped.column_names.index("reason"), "reason", pc.if_else(same, "same_hash", "near_hash")
+    )
+    pairs = views[group[gone.to_numpy()]]
+    for name, numbers in zip(("view", "kept_view"), pairs.T, strict=True):
+        dropped = dropped.append_column(name, pa.array(np.array(VIEWS)[numbers], pa.string()))
+    return dropped
 
 
 def _of_references(dropped: pa.Table, known: pa.Table, index_base: int) -> pa.Table:

@@ -26,11 +26,13 @@ class Packed:
     """Attributes:
     keeper: (n,) row number of who stands for each, its own if it is kept.
     distances: (n,) bits to it.
+    views: (n, 2) numbers of the views that are so near, its own and the keeper's; None where wholes are compared.
     """
 
     keeper: npt.NDArray[np.int64]
     distances: npt.NDArray[np.int32]
     plan: dict[str, Any]
+    views: npt.NDArray[np.uint8] | None = None
 
 
 def first_come(

@@ -22,8 +22,9 @@ def duplicates(found: AtOnce) -> pa.Table:
     orders = found.prints.column(ORDER)
     at = {name: pc.index_in(found.dropped.column(name), value_set=orders) for name in (ORDER, _KEPT)}
     named = pa.table({"id": ids.take(at[ORDER]), "kept_id": ids.take(at[_KEPT])})
-    for name in ("distance", "similarity", "reason"):
-        named = named.append_column(name, found.dropped.column(name))
+    for name in ("distance", "similarity", "reason", "view", "kept_view"):
+        if name in found.dropped.column_names:
+            named = named.append_column(name, found.dropped.column(name))
     return named
 
 

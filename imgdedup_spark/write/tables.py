@@ -22,14 +22,16 @@ EMITTED_TYPES = {"imagehash": pa.string(), "texthash": pa.string(), "max_similar
 
 
 def duplicates(found: Found) -> DataFrame:
-    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; of a run in stages also ``stage`` and ``via_id``,
-    the row that ``distance`` is to if a later stage has dropped that one for ``kept_id``."""
+    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; where views were compared also ``view`` and
+    ``kept_view``; of a run in stages also ``stage`` and ``via_id``, the row that ``distance`` is to if a later stage
+    has dropped that one for ``kept_id``."""
     ids = found.prints.select(ORDER, "id")
     kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
     few = found.groups.join(kept, "kept_order")
     dropped = found.dropped.join(ids, ORDER)
     joined = join_few(dropped, few, "kept_order", found.group_count)
-    columns = ("id", "kept_id", "distance", "similarity", "reason")
+    more = ("view", "kept_view") if found.config.view_names else ()
+    columns = ("id", "kept_id", "distance", "similarity", "reason", *more)
     if found.config.stages:
         return _with_via(joined, ids).select(*columns, "stage", "via_id")
     if found.references is None:

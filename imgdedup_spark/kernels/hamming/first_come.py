@@ -20,7 +20,7 @@ from imgdedup_spark.kernels.hamming.table import Matcher
 Flags = npt.NDArray[np.bool_]
 KEPT = -1
 DROPPED_OUTSIDE = -2
-_OPEN = -3
+OPEN = -3
 # A block of b open rows costs about 0.01 b * b nanoseconds for the comparisons among themselves and one search among
 # the n kept rows, some 120 ns a row: sqrt(12,000 n) balances the two (10 million real hashes: 16 s instead of 28 s with
 # blocks a quarter of that). Smaller blocks would be all overhead.
@@ -36,9 +36,9 @@ def first_come_rule(matcher: Matcher, table: Words, best: Rows, block: int | Non
         best: ``(n,)`` the earliest neighbour of each row, or its own number.
         block: rows of a block, for tests.
     """
-    keeper = _first_sweep(best)
+    keeper = first_sweep(best)
     rows = np.arange(len(table), dtype=np.int32)
-    todo = np.flatnonzero(keeper == _OPEN).astype(np.int32)
+    todo = np.flatnonzero(keeper == OPEN).astype(np.int32)
     if len(todo):
         outside = np.zeros(len(todo), dtype=np.bool_)
         keeper[todo] = resolve(matcher, table, todo, keeper == rows, todo, outside, block)
@@ -68,7 +68,7 @@ def resolve(
         ``(m,)``: the keeper's row number, ``KEPT``, or ``DROPPED_OUTSIDE``.
     """
     if block is None:
-        block = max(_BLOCK_MIN, int((_BLOCK_FACTOR * len(table)) ** 0.5))
+        block = block_of(len(table))
     kept = kept.copy()
     best = np.zeros(len(table), dtype=np.int32)
     best[todo] = limits
@@ -83,8 +83,14 @@ def resolve(
     return result
 
 
+def block_of(rows: int) -> int:
+    """Open rows to go through at once, for a table of so many."""
+    return max(_BLOCK_MIN, int((_BLOCK_FACTOR * rows) ** 0.5))
+
+
 @compiled
-def _first_sweep(best: Rows) -> Rows:
+def first_sweep(best: Rows) -> Rows:
+    """Each row's keeper as far as the earliest neighbours tell, else ``OPEN``."""
     keeper = np.empty(best.size, dtype=np.int32)
     for row in range(best.size):
         earliest = best[row]
@@ -92,7 +98,7 @@ def _first_sweep(best: Rows) -> Rows:
         if earliest == row or keeper[earliest] == earliest:
             keeper[row] = earliest
         else:
-            keeper[row] = _OPEN
+            keeper[row] = OPEN
     return keeper
 
 
