@@ -48,6 +48,8 @@ SAMPLES = {
     "preset": ("strict", {}),
     "threshold": (8, {}),
     "verify": (("phash:16:31", "dhash:8:9"), {"threshold": 8}),
+    "views": (("center", "turned"), {}),
+    "invariant": (("flip",), {}),
     "keep": ("`a,b` desc, first", {}),
     "output": ("elsewhere", {}),
     "output_format": ("parquet", {}),
@@ -71,7 +73,7 @@ SAMPLES = {
 
 
 #: Options that are refused whatever they say.
-REFUSED = {"views": ("center",), "invariant": ("flip",), "never": "pairs.csv"}
+REFUSED = {"never": "pairs.csv"}
 
 
 def by_flags(values):
