@@ -12,6 +12,8 @@ from imgdedup_spark.config.command_line import read_options
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.presets import PRESETS, spelled_out
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.kernels.hashes.turns import TURNS
+from imgdedup_spark.kernels.hashes.view_codes import VIEWS
 from imgdedup_spark.stages import tell
 
 PATHS = ("--input", "in", "--output", "out")
@@ -58,16 +60,61 @@ def test_stages_can_be_presets():
     ("options", "said"),
     [
         ({"preset": "descriptor"}, "--preset descriptor is not available yet"),
-        ({"preset": "thorough"}, "--preset thorough is not available yet"),
         ({"preset": "lenient"}, "--preset is one of strict, balanced"),
         ({"preset": "strict", "hash_col": "h"}, "--preset computes hashes from the image"),
         ({"preset": "strict", "method": "clip"}, "--preset is for hashes"),
         ({"preset": "strict", "stages": [{"method": "dhash"}]}, "--preset stands beside `stages`"),
+        ({"stages": [{"preset": "balanced"}]}, "stage 1: --views trimmed does not go with `stages`"),
     ],
 )
 def test_what_a_preset_does_not_go_with(options, said):
     with pytest.raises(UserError, match=said):
         DedupConfig(**options).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, []),
+        ({"views": "whole"}, []),
+        ({"preset": "strict"}, []),
+        ({"preset": "balanced"}, ["trimmed"]),
+        ({"preset": "balanced", "views": "whole"}, []),
+        ({"views": ["center", "trimmed"]}, ["trimmed", "center"]),
+        ({"invariant": "flip"}, ["flip", "flip_180"]),
+        ({"invariant": "rotate"}, ["rotate_90", "rotate_180", "rotate_270"]),
+        ({"invariant": ["flip", "rotate"]}, list(TURNS)),
+        ({"preset": "balanced", "invariant": "flip"}, ["trimmed", "flip", "flip_180"]),
+        ({"preset": "thorough"}, list(VIEWS[1:])),
+    ],
+)
+def test_views_that_options_stand_for(options, names):
+    config = DedupConfig(**options)
+    config.check()
+    assert config.view_names == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"views": "center", "hash_col": "h"}, "--views center looks at the image anew, and --hash-col"),
+        ({"invariant": "flip", "method": "colorhash"}, "--invariant flip: colorhash has no views"),
+        ({"preset": "thorough", "verify": "colorhash:8:4"}, "--views trimmed center turned: colorhash has no views"),
+        ({"views": "center", "method": "clip"}, "--views is for hashes"),
+        ({"views": "center", "stages": [{"method": "dhash"}]}, "--views stands beside `stages`"),
+        ({"stages": [{"views": "whole", "invariant": "flip"}]}, "stage 1: --invariant flip does not go with `stages`"),
+    ],
+)
+def test_what_views_do_not_go_with(options, said):
+    with pytest.raises(UserError, match=said):
+        DedupConfig(**options).check()
+
+
+def test_an_index_knows_wholes_alone():
+    for more in (["--index", "seen"], ["--against", "eval"]):
+        with pytest.raises(UserError, match=f"{more[0]} does not go with --views trimmed"):
+            read_options([*PATHS, "--preset", "balanced", *more])
+        read_options([*PATHS, "--preset", "balanced", "--views", "whole", *more])
 
 
 def test_a_preset_is_told_in_full(caplog):

@@ -15,7 +15,6 @@ from PIL import Image, ImageDraw
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.hashes import Decode, Fingerprints, Hasher, HashSpec
 from imgdedup_spark.kernels.hashes.turns import TURNS
-from imgdedup_spark.kernels.hashes.view_codes import VIEWS, distinct, joined
 from imgdedup_spark.kernels.pictures.decode import Reading
 
 GRIDS = ("phash", "phash_simple", "dhash", "dhash_vertical", "double_gradient", "ahash", "whash", "pdq")
@@ -47,7 +46,7 @@ def cuttings() -> tuple[np.ndarray, ...]:
 
 
 def file_of(pixels: np.ndarray) -> bytes:
-    return encoded(Image.fromarray(np.ascontiguousarray(pixels)), "PNG")
+    return encoded(Image.fromarray(np.ascontiguousarray(pixels)), "BMP")
 
 
 def look(files: list[bytes], views: list[str], *methods: str, decode: Decode = "fast") -> Fingerprints:
@@ -149,18 +148,6 @@ def test_each_frame_has_its_views() -> None:
     (views,) = Hasher([HashSpec()], reading=reading, views=["flip"]).hash_batch([stream.getvalue()]).views
     alone = look([encoded(one, "PNG") for one in frames], ["flip"]).views
     assert views == {"flip": ("".join(one["flip"][0] for one in alone),)}
-
-
-def test_what_belongs_together_is_joined_view_by_view() -> None:
-    first, second = ({"flip": ("01", "a"), "trimmed": ("02", "b")}, ("00", "c")), ({"flip": ("11", "d")}, ("10", "e"))
-    assert joined([first]) == first[0]
-    assert list(joined([first, second]).items()) == [("trimmed", ("0210", "be")), ("flip", ("0111", "ad"))]
-    assert list(VIEWS[:2]) == ["whole", "trimmed"]
-
-
-def test_equal_views_count_once() -> None:
-    views = {"trimmed": ("7",), "center": ("8",), "flip": ("8",), "rotate_90": ("9",)}
-    assert distinct(views, ("7",)) == {"center": ("8",), "rotate_90": ("9",)}
 
 
 @pytest.mark.parametrize("method", ["md5", "pixels", "colorhash", "crop_resistant"])
