@@ -6,11 +6,11 @@ Source: https://github.com/google/snappy/blob/main/format_description.txt
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
-from imgdedup_spark.compiled import compiled
 
 __all__ = ["FarReference", "SnappyStream"]
 #: What a copy may reach back to. Compressors work on pieces of 64 KB, and none reaches out of its piece.
@@ -65,7 +65,7 @@ class SnappyStream:
         self._out[:kept] = self._out[self._end - kept : self._end]
         self._given = self._end = kept
         while self._end == kept:
-            used, self._end, why = _unpack(self._packed, self._out, self._end, self._literal)
+            used, self._end, why = _unpack()(self._packed, self._out, self._end, self._literal)
             self._packed = self._packed[used:]
             if why == _FAR and self._end == kept:
                 raise FarReference
@@ -134,4 +134,9 @@ def _unpacked(packed: np.ndarray, out: np.ndarray, end: int, literal: np.ndarray
         place, end = place + 1 + extra, end + length
 
 
-_unpack = compiled(_unpacked)
+@cache
+def _unpack() -> Any:
+    """``_unpacked``, compiled. Workers load no compiler until a large page needs it."""
+    from imgdedup_spark.compiled import compiled
+
+    return compiled(_unpacked)

@@ -27,6 +27,8 @@ def from_driver(spark: SparkSession, table: pa.Table, schema: StructType | None 
         schema: None for what Spark makes of Arrow's.
     """
     schema = schema or from_arrow_schema(table.schema)
+    if not len(table):
+        return spark.createDataFrame([], schema)  # columns without chunks have no type for Spark
     if pyspark.__version__.startswith("3."):
         return spark.createDataFrame([tuple(row.values()) for row in table.to_pylist()], schema)
     return spark.createDataFrame(table, schema)

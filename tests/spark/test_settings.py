@@ -42,7 +42,19 @@ def test_a_refused_setting_is_told_once(caplog, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("said", "bytes_"), [("134217728", 128 << 20), ("64m", 64 << 20), ("1GB", 1 << 30), ("8b", 8), ("?", 128 << 20)]
+    ("said", "bytes_"),
+    [
+        ("134217728", 128 << 20),
+        ("64m", 64 << 20),
+        ("1GB", 1 << 30),
+        ("1g", 1 << 30),
+        ("1k", 1 << 10),
+        ("128m", 128 << 20),
+        ("128MB", 128 << 20),
+        ("134217728b", 128 << 20),
+        ("8b", 8),
+        ("?", 128 << 20),
+    ],
 )
 def test_partition_bytes(said, bytes_):
     name = "spark.sql.files.maxPartitionBytes"
