@@ -1,4 +1,4 @@
-"""What presets find: recall by edit and strength, matches among files of different photographs, and the cost of hashing.
+"""What presets find: recall by edit and strength, matches between different photographs, and the cost of hashing.
 
     python benchmarks/presets.py --originals 150 --strength 1
 
