@@ -57,8 +57,8 @@ class DedupResult:
 
     @property
     def duplicates(self) -> DataFrame:
-        """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped. With ``stages``
-        ``stage`` and ``via_id`` too."""
+        """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped. With views
+        ``view`` and ``kept_view`` too, with ``stages`` ``stage`` and ``via_id``."""
         return tables.duplicates(self._found)
 
     @property

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
 from imgdedup_spark.kernels.hamming.several import Several, closest, first_come_of_several
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes.view_codes import CROPS
 from imgdedup_spark.match.by_hash.plan import SAMPLE_HASHES, NearOptions, make_matcher
-from imgdedup_spark.match.packed import Packed
+from imgdedup_spark.match.packed import MOST_SECONDS, Packed
 
 log = logging.getLogger(__name__)
+#: Views of all rows together, wholes among them: some 300 bytes each while they are compared.
+MOST_VIEWS = 8_000_000
 _DEFAULTS = NearOptions()
 
 
@@ -55,8 +58,16 @@ def first_come_by_views(
         contexts: (n, CONTEXT_BYTES) that must be equal, if anything must.
         numbers: (n,) as ``barred`` knows them; 0 for those in no pair.
         barred: pairs that never match.
+
+    Raises:
+        UserError: they are more than one process holds.
     """
     count = len(codes)
+    if count + len(views.rows) > MOST_VIEWS:
+        raise UserError(
+            f"--views: these {count:,} rows have {count + len(views.rows):,} views, and up to {MOST_VIEWS:,} can be "
+            "compared: ask for fewer kinds, or say --views whole, and no --invariant, to compare whole pictures alone"
+        )
     rows = np.concatenate([np.arange(count), views.rows])
     order = np.argsort(rows, kind="stable")
     rows, kinds = rows[order], np.concatenate([np.zeros(count, np.uint8), views.numbers])[order]
@@ -65,6 +76,9 @@ def first_come_by_views(
         return Packed(np.zeros(0, np.int64), np.zeros(0, np.int32), {}, np.zeros((0, 2), np.uint8))
     sample = every[:: max(1, len(every) // SAMPLE_HASHES)][:SAMPLE_HASHES]
     matcher = make_matcher(sample, parts, contexts is not None, len(every), 0, options, barred)
+    seconds = matcher.plan.search_seconds(len(every))
+    if seconds > MOST_SECONDS:
+        log.info("%s views are compared on one core: some %.0f minutes", f"{len(every):,}", seconds / 60)
     table = matcher.pack(
         every, None if contexts is None else contexts[rows], None if numbers is None else numbers[rows]
     )

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from near_cases import context_digests, distance, make_bits, to_codes
 
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.hamming.several import Several, first_come_of_several
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS
+from imgdedup_spark.match import by_views
 from imgdedup_spark.match.by_hash.plan import NearOptions, make_matcher
 from imgdedup_spark.match.by_views import Views, first_come_by_views
 
@@ -89,6 +91,13 @@ def test_blocks_of_open_rows_change_nothing(kind, block):
     assert keeper.tolist() == truth
     # Chains and crowds leave rows open after the first sweep, which is what blocks are for.
     assert len(set(truth)) < len(rows)
+
+
+def test_more_views_than_one_process_holds_are_refused(monkeypatch):
+    monkeypatch.setattr(by_views, "MOST_VIEWS", 2)
+    views = Views(np.array([0]), np.array([1], np.uint8), np.zeros((1, 8), np.uint8))
+    with pytest.raises(UserError, match="these 2 rows have 3 views, and up to 2 can be compared"):
+        first_come_by_views(np.zeros((2, 8), np.uint8), views, None, (Part(64, 8),))
 
 
 def test_nothing_is_compared_with_nothing():
