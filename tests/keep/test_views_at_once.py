@@ -13,6 +13,7 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.keep.at_once import decide_at_once
+from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.hashes import Hasher
 from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS, entries
 from imgdedup_spark.kernels.pictures.paths import PathRules
@@ -129,7 +130,7 @@ def slow(rows):
 @pytest.mark.parametrize("seed", range(4))
 def test_decisions_are_the_slow_twins(seed):
     rows = make_rows(seed)
-    found = decide_at_once(prints_of(rows), Hashes(CONFIG), None)
+    found = decide_at_once(prints_of(rows), Hashes(CONFIG), None, Exclusions())
     assert found is not None
     table = duplicates(found)
     truth = slow(rows)
@@ -171,7 +172,7 @@ def test_edited_pictures_are_found_by_their_views():
     assert {len(one) for one in views[8]} == {1 + 2 * (16 + 32)}
     for name, values in (("id", list("abcdefghij")), ("order", range(10)), ("texthash", pa.nulls(10, pa.string()))):
         table = table.append_column(name, pa.array(values))
-    found = decide_at_once(table, kind, None)
+    found = decide_at_once(table, kind, None, Exclusions())
     assert found is not None
     dropped = {row["id"]: (row["kept_id"], row["view"], row["kept_view"]) for row in duplicates(found).to_pylist()}
     # The mirrored letterbox is found by nothing: turns are of whole pictures.
@@ -187,7 +188,7 @@ def test_a_preset_needs_nothing_to_be_near():
     config = DedupConfig(invariant="flip", text_col="t")
     whole, mirrored = ("0123456789abcdef",), ("fedcba9876543210",)
     rows = [([({}, whole)], None, None, False), ([({"flip": whole}, mirrored)], None, None, False)]
-    found = decide_at_once(prints_of_one(rows), Hashes(config), None)
+    found = decide_at_once(prints_of_one(rows), Hashes(config), None, Exclusions())
     assert found is not None
     assert [(row["view"], row["reason"]) for row in duplicates(found).to_pylist()] == [("flip", "near_hash")]
 

@@ -7,6 +7,7 @@ import pytest
 from near_cases import context_digests, distance, make_bits, to_codes
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.kernels.barred import pack_pairs
 from imgdedup_spark.kernels.hamming.several import Several, first_come_of_several
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS
@@ -30,12 +31,12 @@ def make_rows(rng, kind, count, parts):
     return rows
 
 
-def slow(rows, parts, contexts):
+def slow(rows, parts, contexts, never=()):
     """Of each row (keeper, distance, its view, the keeper's view)."""
     kept, found = [], []
     for number, entries in enumerate(rows):
         for other in kept:
-            if contexts[other] != contexts[number]:
+            if contexts[other] != contexts[number] or (other, number) in never:
                 continue
             pairs = [
                 (away, mine, theirs)
@@ -74,6 +75,21 @@ def test_who_stays_is_what_the_slow_twin_says(kind, parts, with_texts):
     mine = zip(found.keeper.tolist(), found.distances.tolist(), *found.views.T.tolist(), strict=True)
     assert list(mine) == slow(rows, parts, texts.tolist())
     assert found.plan["views"] == sum(map(len, rows))
+
+
+@pytest.mark.parametrize("kind", ["clusters", "chain", "all_near"])
+def test_pairs_that_never_match_are_passed_over(kind):
+    rng = np.random.default_rng(5)
+    rows = make_rows(rng, kind, 150, BALANCED)
+    wholes = np.stack([np.frombuffer(entries[0][1], np.uint8) for entries in rows])
+    before = slow(rows, BALANCED, [0] * len(rows))
+    never = {(keeper, row) for row, (keeper, *_) in enumerate(before) if keeper != row and row % 2}
+    pairs = np.array(sorted(never), np.int64) + 1
+    numbers = np.arange(1, len(rows) + 1)
+    found = first_come_by_views(wholes, packed(rows), None, BALANCED, numbers=numbers, barred=pack_pairs(pairs))
+    assert found.views is not None
+    mine = list(zip(found.keeper.tolist(), found.distances.tolist(), *found.views.T.tolist(), strict=True))
+    assert mine == slow(rows, BALANCED, [0] * len(rows), never) != before
 
 
 @pytest.mark.parametrize("kind", ["clusters", "chain", "all_near"])
