@@ -17,11 +17,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError, first_line
-from imgdedup_spark.files import storage
 from imgdedup_spark.files.json_rows import ANY, Columns, Fields
 from imgdedup_spark.files.listing import Listed, PassedOver
 from imgdedup_spark.files.shares import grouped
-from imgdedup_spark.read.by_workers import FILE_PLACE, file_place
+from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of
 from imgdedup_spark.read.columns import col
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
@@ -95,9 +94,7 @@ class RowFiles(FileSource):
         return list(self.listed)
 
     def only(self, files: Sequence[FileState]) -> RowFiles:
-        wanted = {(one.input, storage.from_spark(one.uri)) for one in files}
-        some = (tuple(part for part in unit if part[:2] in wanted) for unit in self.units)
-        units = tuple(unit for unit in some if unit)
+        units = units_of(self.units, files)
         return replace(self, units=units, frame=_frame(self._spark, units, self.rows, self.made, self.keys))
 
     def scan(self, index: int, uris: Any) -> DataFrame:

@@ -16,13 +16,12 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError, first_line
-from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed, ending_of
 from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.files.tar import Archive
 from imgdedup_spark.files.tar_samples import Sample, is_picture, read_samples
 from imgdedup_spark.kernels.pictures.forms import SIZE, START
-from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, workers_open
+from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of, workers_open
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import of_listing
@@ -77,9 +76,7 @@ class TarShards(FileSource):
         return list(self.listed)
 
     def only(self, files: Sequence[FileState]) -> TarShards:
-        wanted = {(one.input, storage.from_spark(one.uri)) for one in files}
-        some = (tuple(shard for shard in unit if shard[:2] in wanted) for unit in self.units)
-        units = tuple(unit for unit in some if unit)
+        units = units_of(self.units, files)
         return replace(self, units=units, frame=_frame(self._spark, units, self.columns, self.fields))
 
     def scan(self, index: int, uris: Any) -> DataFrame:
