@@ -95,17 +95,36 @@ def check_names(schemas: Mapping[str, pa.Schema]) -> None:
 
 def _wider(name: str, one: tuple[str, pa.DataType], other: tuple[str, pa.DataType]) -> pa.DataType:
     (first, a), (second, b) = one, other
-    # What pyarrow allows, but for whole numbers as floats, which do not hold all of them.
-    loses = (pa.types.is_integer(a) and a.bit_width > 32 and pa.types.is_floating(b)) or (
-        pa.types.is_integer(b) and b.bit_width > 32 and pa.types.is_floating(a)
-    )
     try:
-        if not loses:
-            both = [pa.schema([pa.field(name, one)]) for one in (_decoded(a), _decoded(b))]
-            return pa.unify_schemas(both, promote_options="permissive").field(0).type
+        both = [pa.schema([pa.field(name, _decoded(kind))]) for kind in (a, b)]
+        wide = pa.unify_schemas(both, promote_options="permissive").field(0).type
     except pa.ArrowException:
-        pass
+        wide = None
+    # pyarrow knows no type for whole numbers with and without a sign of 64 bits.
+    if {a, b} == {pa.uint64(), pa.int64()}:
+        wide = pa.decimal128(20)
+    if wide is not None and _holds(wide, a) and _holds(wide, b):
+        return wide
     raise UserError(f"--input: column {name} is {a} in {first} and {b} in {second}, which do not go together") from None
+
+
+def _holds(wide: pa.DataType, kind: pa.DataType) -> bool:
+    """Whether a type that pyarrow widens another to holds all of its values as what they are: whole numbers of many
+    digits are not what a float holds, nor text what bytes are."""
+    types = pa.types
+    if types.is_struct(wide) and types.is_struct(kind):
+        return all(_holds(wide.field(field.name).type, field.type) for field in kind)
+    if types.is_map(wide) and types.is_map(kind):
+        return _holds(wide.key_type, kind.key_type) and _holds(wide.item_type, kind.item_type)
+    if hasattr(wide, "value_type") and hasattr(kind, "value_type"):
+        return _holds(wide.value_type, kind.value_type)
+    if types.is_floating(wide):
+        exact = {16: 8, 32: 16, 64: 32}[wide.bit_width]
+        return not types.is_decimal(kind) and (not types.is_integer(kind) or kind.bit_width <= exact)
+    if kind == pa.uint64() and types.is_signed_integer(wide):
+        return False
+    text = (pa.string(), pa.large_string(), pa.string_view())
+    return (wide in text) == (_decoded(kind) in text) or types.is_null(kind)
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:

@@ -210,7 +210,7 @@ def _of_data(source: Source, path: str, kind: Prints, stage: Stage) -> Reference
     id_col = config.id_col if config.id_col in source.columns else None
     kind = replace(kind, config=replace(config, id_col=id_col, keep="first", on_error=config.on_error and "keep"))
     try:
-        kind.check(source.schema)
+        kind.check(source)
         hashed = hash_rows(source, kind, lambda name, frame: stage(f"reference_{name}", frame))
     except UserError as error:
         raise UserError(f"--against {path}: {error}") from None

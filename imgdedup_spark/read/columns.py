@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -53,6 +53,20 @@ def image_column(schema: StructType, config: DedupConfig) -> str | None:
     if not is_image_type(kind):
         raise UserError(f"--image-col {name}: expected {IMAGE_TYPES}; found {kind.simpleString()}")
     return name
+
+
+def check_image_choice(partial: Collection[str], config: DedupConfig) -> None:
+    """Raises:
+    UserError: nobody has said which column holds the images, and some files call it by one of the names that are
+        tried, some by another: the pictures of all but one would not be looked at.
+
+    Args:
+        partial: columns that some files do not have, in small letters.
+    """
+    if config.reads_images and not config.image_col and set(IMAGE_COLUMNS) <= set(partial):
+        raise UserError(
+            "--image-col: some files have `images` and others `image`; rename one of them, or say which to read"
+        )
 
 
 def is_image_type(kind: DataType) -> bool:

@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed
 from imgdedup_spark.files.parquet_batches import BoundedFile
@@ -99,8 +100,11 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     Raises:
         UserError: a file cannot be read, or columns cannot be united.
     """
-    sized = [one.uri for files in listing.files for one in files if one.size]
-    footers = read_footers(sized) if all(workers_open(root.folder) for root in listing.roots) else {}
+    listing = listing.only(lambda one: one.size > 0, "empty_file")
+    if not any(listing.files):
+        raise UserError(f"--input {' '.join(listing.inputs)}: no Parquet file holds a byte: {listing.passed}")
+    every = [one.uri for files in listing.files for one in files]
+    footers = read_footers(every) if all(workers_open(root.folder) for root in listing.roots) else {}
     schemas = {uri: footer.schema for uri, footer in footers.items()}
     if not case_matters(spark):
         check_names(schemas)
@@ -153,10 +157,16 @@ def _read_by_workers(
         listing.roots,
         absolute=True,
         scanner="parquet",
+        partial=_partial([footer.schema for footer in footers.values()]),
         united=united,
         units=tuple(units),
         listed=tuple(listing.states()),
     )
+
+
+def _partial(schemas: Sequence[pa.Schema]) -> frozenset[str]:
+    names = [{name.lower() for name in schema.names} for schema in schemas]
+    return frozenset(set.union(*names) - set.intersection(*names))
 
 
 def _frame(spark: SparkSession, units: Sequence[Any], united: pa.Schema) -> DataFrame:

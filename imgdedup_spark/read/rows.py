@@ -138,7 +138,7 @@ def open_rows(
         for part in _parts(index, one, step if one.size > step and split(one) else max(1, one.size))
     ]
     units = tuple(tuple(some) for some in grouped(parts, lambda part: part.length * weight + FILE_COST, target))
-    counts, fields = _look(spark, units, rows, blanks, listing.passed)
+    counts, fields, partial = _look(spark, units, rows, blanks, listing.passed)
     keys: tuple[str, ...] = ()
     if made is None:
         made = fields.columns(by_case=case_matters(spark))
@@ -155,6 +155,7 @@ def open_rows(
         "units": numbered,
         "listed": tuple(listing.states()),
         "keys": keys,
+        "partial": partial,
     }
 
 
@@ -178,8 +179,8 @@ def _numbered(units: Units, counts: Mapping[Part, int]) -> Iterator[tuple[Part, 
 
 def _look(
     spark: SparkSession, units: Units, rows: Rows, blanks: Callable[[Part], int], passed: PassedOver
-) -> tuple[dict[Part, int], Fields]:
-    """How many rows each part has, and what fields.
+) -> tuple[dict[Part, int], Fields, frozenset[str]]:
+    """How many rows each part has, what fields there are, and which of them some parts do not have, in small letters.
 
     Raises:
         UserError: a file cannot be read, or none of its rows is one.
@@ -204,6 +205,7 @@ def _look(
             yield pa.RecordBatch.from_arrays(list(map(pa.array, answer, _LOOKED.types)), schema=_LOOKED)
 
     counts, fields, bad = {}, Fields(), ""
+    names: list[set[str]] = []
     answers = rows_of_units(spark, units, look, from_arrow_schema(_LOOKED)).collect()
     for part, one in zip((part for unit in units for part in unit), answers, strict=True):
         if one["problem"]:
@@ -213,10 +215,13 @@ def _look(
             passed.add("blank_line", part.uri, one["blank"])
         bad = bad or (f"{part.uri} {one['bad']}" if one["bad"] else "")
         schema = pa.ipc.read_schema(pa.py_buffer(one["kinds"]))
+        if counts[part]:
+            names.append({name.lower() for name in schema.names})
         fields.join(Fields({item.name: item.type for item in schema}, {(a, b) for a, b in one["together"]}))
     if bad and not fields.kinds:
         raise UserError(f"--input: holds no row; {bad}")
-    return counts, fields
+    everywhere: set[str] = set.intersection(*names) if names else set()
+    return counts, fields, frozenset(set().union(*names) - everywhere)
 
 
 def _frame(spark: SparkSession, units: Units, rows: Rows, made: Columns, keys: Sequence[str]) -> DataFrame:

@@ -78,6 +78,7 @@ class Source:
         passed: what lies in the inputs and is not read.
         stores: what the rows may name pictures on beside the file systems of the roots (``PathRules.stores``).
         own_structs: whether structs in columns of pictures are made here and not the data's (``forms.entries_of``).
+        partial: columns that some of the files do not have, in small letters.
     """
 
     frame: DataFrame
@@ -88,6 +89,7 @@ class Source:
     passed: PassedOver = field(default_factory=PassedOver)
     stores: tuple[str, ...] = ()
     own_structs: bool = False
+    partial: frozenset[str] = frozenset()
 
     #: The schema of files that differ, if they do (see ``read.parquet``).
     united: ClassVar[Any] = None
