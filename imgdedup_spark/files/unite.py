@@ -132,13 +132,20 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
     return {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind, kind)
 
 
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns of a united schema: widened, and null where it has none."""
+def conform(table: pa.Table, schema: pa.Schema, values: Mapping[str, str | None]) -> pa.Table:
+    """The table with the columns of a united schema: widened, and null where it has none.
+
+    Args:
+        values: what the file's folders say, of columns that no file has.
+    """
     lower = {name.lower(): name for name in table.column_names}
     columns = []
     for field in schema:
         name = field.name if field.name in table.column_names else lower.get(field.name.lower())
-        column = pa.nulls(table.num_rows, field.type) if name is None else table[name]
+        if name is None:
+            column = pa.repeat(pa.scalar(values.get(field.name), field.type), table.num_rows)
+        else:
+            column = table[name]
         columns.append(column if column.type.equals(field.type) else column.cast(field.type))
     return pa.table(columns, schema=schema)
 
@@ -196,13 +203,17 @@ def plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))
 
 
-def plain_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Batches of a file as those of a united schema of plain types."""
+def plain_batches(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, values: Mapping[str, str | None]
+) -> Iterator[pa.RecordBatch]:
+    """Batches of a file as those of a united schema of plain types; ``values`` as for ``conform``."""
     for batch in batches:
         lower = {name.lower(): name for name in batch.schema.names}
         columns = []
         for field in schema:
             name = field.name if field.name in batch.schema.names else lower.get(field.name.lower())
-            column = pa.nulls(len(batch), field.type) if name is None else plain(batch.column(name), field.type)
-            columns.append(column)
+            if name is None:
+                columns.append(pa.repeat(pa.scalar(values.get(field.name), field.type), len(batch)))
+            else:
+                columns.append(plain(batch.column(name), field.type))
         yield pa.RecordBatch.from_arrays(columns, schema=schema)

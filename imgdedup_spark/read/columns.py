@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -169,3 +169,14 @@ def as_numbers(column: Column, kind: DataType) -> Column:
         return vector_to_array(column)
     is_float = isinstance(kind, ArrayType) and isinstance(kind.elementType, FloatType)
     return column if is_float else column.cast("array<double>")
+
+
+def check_unique(prints: DataFrame, id_col: str | None) -> None:
+    """Raises:
+    UserError: an ``id`` names no row or several.
+    """
+    bad = prints.groupBy("id").count().where("id is null or count > 1").limit(1).collect()
+    if bad:
+        value, rows = bad[0]["id"], bad[0]["count"]
+        what = "is null in some rows" if value is None else f"has the value {value!r} in {rows} rows"
+        raise UserError(f"--id-col {id_col}: an id must name one row, and it {what}")

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -20,12 +19,13 @@ from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files.json_rows import ANY, Columns, Fields
 from imgdedup_spark.files.listing import Listed, PassedOver
 from imgdedup_spark.files.shares import grouped
+from imgdedup_spark.files.uris import folder_values
 from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of
-from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.columns import check_unique, col
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import of_listing
-from imgdedup_spark.read.source import BAD, PLACE, FileState, check_unique
+from imgdedup_spark.read.source import BAD, PLACE, FileState
 from imgdedup_spark.spark.settings import case_matters, parallelism, partition_bytes
 from imgdedup_spark.spark.units import rows_of_units
 
@@ -42,8 +42,6 @@ _LOOKED = pa.schema(
         ("problem", pa.string()),
     ]
 )
-# What Hadoop calls a folder of no value.
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Part(NamedTuple):
@@ -77,14 +75,12 @@ class RowFiles(FileSource):
         made: the columns that are made of the rows' fields.
         units: the parts that one task reads.
         listed: states of the files.
-        keys: of folders named ``key=value`` that add columns.
     """
 
     rows: Rows = no_rows
     made: Columns = Columns({}, {})  # noqa: RUF009 - nothing changes it
     units: Units = ()
     listed: tuple[FileState, ...] = ()
-    keys: tuple[str, ...] = ()
 
     def is_any(self, name: str) -> bool:
         """Whether a column's values have no type in common, and those that are not strings are JSON."""
@@ -229,7 +225,7 @@ def _frame(spark: SparkSession, units: Units, rows: Rows, made: Columns, keys: S
 
     def read(unit: tuple[Part, ...]) -> Iterator[pa.RecordBatch]:
         for part in unit:
-            row, values = part.row, _values_of(part.uri, keys)
+            row, values = part.row, folder_values(part.uri, keys)
             for batch in rows(part):
                 yield _batch(batch, part._replace(row=row), made, values)
                 row += len(batch)
@@ -252,10 +248,3 @@ def _batch(rows: Sequence[Row], part: Part, made: Columns, values: Mapping[str, 
     place = file_place(part.input, part.uri, part.start, part.length, range(part.row, part.row + count))
     names = [*made.kinds, *values, BAD, PLACE]
     return pa.RecordBatch.from_arrays([*arrays, pa.array(bad, pa.string()), place], names)
-
-
-def _values_of(uri: str, keys: Sequence[str]) -> dict[str, str | None]:
-    """What a file's folders named ``key=value`` say, as written; None where they say nothing."""
-    found = dict(part.split("=", 1) for part in uri.split("/")[:-1] if "=" in part)
-    values = {key: found.get(key, _NO_VALUE) for key in keys}
-    return {key: None if value == _NO_VALUE else unquote(value) for key, value in values.items()}

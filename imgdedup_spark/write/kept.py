@@ -92,6 +92,7 @@ class CopyFiles:
     folder: str
     emitted: tuple[str, ...]
     united: pa.Schema | None = None
+    keys: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -126,7 +127,7 @@ class CopyFiles:
         )
         try:
             if self.kind == "parquet":
-                rows = copy_parquet(shares, dropped, out, more or None, self.united)
+                rows = copy_parquet(shares, dropped, out, more or None, self.united, self.keys)
             elif self.kind == "webdataset":
                 rows = copy_tar(shares, dropped, out)
             elif self.kind == "list":
@@ -150,7 +151,7 @@ def write_shards(found: Found, output: Output) -> None:
     storage.write_text(output.part("kept", NAMES), json.dumps(sorted(names)) + "\n")
     last = max((number for number, _ in shares.values()), default=-1)
     groups = [[shares.get(uri, (last + 1 + place, Share(uri, 0, 0)))] for place, uri in enumerate(files)]
-    done = _copied(found, groups, (), CopyFiles("webdataset", output.part("kept"), (), None, tuple(names)))
+    done = _copied(found, groups, (), CopyFiles("webdataset", output.part("kept"), (), names=tuple(names)))
     problems = [one["problem"] for one in done if one["problem"]]
     written = sum(one["rows"] for one in done)
     if problems or written != found.kept_count:
@@ -179,7 +180,7 @@ def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[
     files = list(grouped(shares, lambda one: one[1].length, target))
     written = 0
     if files:
-        work = CopyFiles(kind, output.part("kept"), emitted, found.source.united)
+        work = CopyFiles(kind, output.part("kept"), emitted, found.source.united, found.source.keys)
         done = _copied(found, files, emitted, work)
         problems = [one["problem"] for one in done if one["problem"]]
         if problems and (found.source.united or kind == "list"):

@@ -137,6 +137,24 @@ def test_values_of_folders_stay_as_written(run, tmp_path):
     assert [row["shard"] for row in run(tmp_path / "in", *PIXELS).kept] == ["own 00012", "own 00013"]
 
 
+def test_folders_whose_keys_differ(run, tmp_path):
+    """Rows above folders, folders of other keys, one that says nothing, and shards of other columns in them."""
+    rows = {
+        "": {},
+        "x=01": {},
+        "x=__HIVE_DEFAULT_PARTITION__": {"n": [7]},
+        "y=a%20b/sub": {"view": pa.array(["v"], pa.string_view())},
+    }
+    for number, (folder, more) in enumerate(rows.items()):
+        (tmp_path / "in" / folder).mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"image": images(number), **more}), tmp_path / "in" / folder / "a.parquet")
+    found = kept(run(tmp_path / "in", *PIXELS)).drop(["image"]).to_pylist()
+    nothing = {"n": None, "view": None, "x": None, "y": None}
+    assert sorted(found, key=repr) == sorted(
+        [nothing, {**nothing, "x": "01"}, {**nothing, "n": 7}, {**nothing, "view": "v", "y": "a b"}], key=repr
+    )
+
+
 def test_other_files_are_counted(run, tmp_path):
     folder = write(tmp_path / "in", {"image": images(1, 2, 1)})
     (folder / "README.md").write_text("# mine")
