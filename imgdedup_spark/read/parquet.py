@@ -126,7 +126,7 @@ def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence
     names = (one.name for files in listing.files for one in files if keys)
     if len({tuple(part.partition("=")[:2] for part in name.split("/")[:-1]) for name in names}) > 1:
         return False
-    hidden = any(_ODD.search(one.name) for files in listing.files for one in files)
+    hidden = any(_ODD.search(storage.split_uri(one.uri)[2]) for files in listing.files for one in files)
     # Spark knows its own columns of that name by no other.
     hidden = hidden or "_metadata" in (name.lower() for name in first.names)
     same = all(schema.equals(first) for schema in schemas)

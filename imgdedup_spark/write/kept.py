@@ -30,6 +30,7 @@ from imgdedup_spark.read.order import ROW_BITS
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.settings import picture_settings
 from imgdedup_spark.spark.units import rows_of_units
+from imgdedup_spark.spark.written import read_back
 from imgdedup_spark.write import small, tables
 from imgdedup_spark.write.output import Output
 from imgdedup_spark.write.parts import NAMES
@@ -260,5 +261,5 @@ def _by_spark(found: Found, output: Output, kind: str) -> int:
             writer.parquet(output.part("kept"))
         else:
             writer.option("ignoreNullFields", "false").json(output.part("kept"))
-    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json")
-    return back.load(storage.escaped(output.part("kept"))).count()
+    back = "parquet" if kind == "parquet" else "json"
+    return read_back(spark, rows.schema, output.part("kept"), kind=back).count()
