@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -20,10 +21,10 @@ from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.pipeline import place_rows
-from imgdedup_spark.read.open import check_output_format, read_source
+from imgdedup_spark.read.open import KINDS, check_output_format, read_source
 from imgdedup_spark.read.source import Source, on_same_file_system
-from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.settings import small_shuffles
+from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
@@ -42,9 +43,9 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock = Clock()
-    serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
+        stores = open_stores(spark, _places(config))
         source = _read(spark, config)
         check_places(config, source)
         addition = _begin(config, source)
@@ -52,11 +53,16 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     with output.open(overwrite=config.overwrite, options=_signature(config), data=data) as output:
         if output.finished is not None:
             return output.finished
-        return _run_into(source, config, output, _resumed(addition, config, output), clock)
+        return _run_into(source, config, output, _resumed(addition, config, output), clock, stores)
 
 
 def _run_into(
-    source: Source, config: JobConfig, output: Output, addition: Addition | None, clock: Clock
+    source: Source,
+    config: JobConfig,
+    output: Output,
+    addition: Addition | None,
+    clock: Clock,
+    stores: dict[str, str],
 ) -> dict[str, Any]:
     work = FolderWorkspace(output.path(STAGING))
     adding = addition if not config.dry_run else None
@@ -65,7 +71,7 @@ def _run_into(
     past = Past(against, config.input_format, addition.past if addition else None)
     found = find_in_stages(source, config.dedup, work, clock, past, store)
     with clock.stage("write") as entry, small_shuffles(source.frame.sparkSession, found.rows_in):
-        summary = write_output(found, output, clock, config)
+        summary = write_output(found, output, clock, config) | {"storage": stores}
         entry["rows"] = summary["rows_kept"]
     if adding is not None:
         output.check()
@@ -101,9 +107,9 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock = Clock()
-    serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
+        open_stores(spark, _places(config))
         source = _read(spark, config)
         check_places(config, source)
         addition = _begin(config, source)
@@ -121,6 +127,16 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     finally:
         work.close()
     return {"rows_in": found.rows_in, "rows_added": added, "run_id": addition.run}
+
+
+def _places(config: JobConfig) -> Iterator[tuple[str, str]]:
+    """All that a run may open on a store, each behind its option."""
+    if config.input_format in (None, *KINDS):  # else a table may have a name
+        yield from (("--input", path) for path in config.input)
+    yield from (("--against", path) for path in config.against)
+    yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store if not prefix.endswith("://"))
+    single = {"--output": config.output, "--index": config.index, "--image-root": config.dedup.image_root}
+    yield from ((option, path) for option, path in single.items() if path)
 
 
 def _read(spark: SparkSession, config: JobConfig) -> Source:

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import DataType, NullType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.hash.faults import PictureHasher
 from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.prints import MEASURED, other_columns
@@ -39,7 +40,9 @@ def hash_pictures(
     isolated = Isolated(hasher, config.image_timeout)
     work = HashPictures(isolated, picture_reader(source, config), columns, kind.typeName() == "binary", column)
     fields = [one for one in frame.schema.fields if one.name != "image"]
-    return frame.mapInArrow(work, StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED]))
+    return frame.mapInArrow(
+        Carried(work), StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED])
+    )
 
 
 def picture_reader(source: Source, config: DedupConfig) -> PictureReader:

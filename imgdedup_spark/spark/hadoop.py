@@ -33,6 +33,19 @@ def opened_by_spark(root: str) -> fs.FileSystem | None:
         return None
 
 
+def why_not_by_spark(uri: str) -> str:
+    """What is in the way when Spark opens what a plain URI names, there or not; empty if nothing is."""
+    root = uri[: uri.index(":")] + "://" + storage.split_uri(uri)[1]
+    try:
+        handler = _HadoopHandler(root)
+        with handler.at(storage.split_uri(uri)[2]) as (hadoop, java):
+            if hadoop.exists(java):
+                hadoop.listStatus(java)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 class _HadoopHandler(fs.FileSystemHandler):
     """The operations that ``files.storage`` needs, by ``org.apache.hadoop.fs.FileSystem``."""
 

@@ -19,6 +19,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from imgdedup_spark.errors import CopyMismatch, JobError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.files.json_lines import copy_json_lines
 from imgdedup_spark.files.parquet import copy_parquet, write_empty_parquet
 from imgdedup_spark.files.shares import Share, grouped
@@ -161,7 +162,9 @@ def _copied(
     if emitted:
         rows = F.sort_array(F.collect_list(F.struct("order", *emitted))).alias("extra")
         tasks = tasks.join(_of_files(tables.emitted(found), files).groupBy("file").agg(rows), "file", "left")
-    return tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
+    return (
+        tasks.repartitionByRange(len(files), "file").mapInArrow(Carried(work), "rows bigint, problem string").collect()
+    )
 
 
 def _within(gone: np.ndarray, shares: Sequence[dict[str, Any]]) -> np.ndarray:
