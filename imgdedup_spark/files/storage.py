@@ -52,7 +52,7 @@ def open_fs(uri: str) -> tuple[fs.FileSystem, str]:
     scheme, authority, path = split_uri(uri)
     if scheme == "file":
         return _local(), path
-    opened, root = _remote(scheme, authority, way_to(scheme, authority))
+    opened, root = _remote(scheme, authority)
     return opened, root.rstrip("/") + (path.rstrip("/") or ("" if root.strip("/") else "/"))
 
 
@@ -80,9 +80,13 @@ def _local() -> fs.FileSystem:
     return fs.LocalFileSystem()
 
 
-@lru_cache(maxsize=64)
-def _remote(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem, str]:
+def _remote(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     """The file system of one bucket or host, and the path of its root in it."""
+    return _opened(scheme, authority, way_to(scheme, authority))
+
+
+@lru_cache(maxsize=64)
+def _opened(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem, str]:
     try:
         return _without_spark(scheme, authority, way)
     except UserError:
