@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
 export SPARK_LOCAL_IP ?= 127.0.0.1
-# Two sessions side by side: one plans while the other computes. Each has a JVM of up to 2 GB.
+# Two sessions side by side (of Connect with a server each): one plans while the other computes. Each has a JVM of up to 2 GB.
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -52,7 +52,7 @@ test: setup  ## the test suite, on the newest PySpark 4
 	$(BIN)/python $(PYTEST)
 
 test-connect: setup  ## the Spark tests again, through Spark Connect
-	IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest -m spark  # one server has the port
+	IMGDEDUP_TEST_SPARK=connect $(BIN)/python $(PYTEST) -m spark
 
 test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 3.5
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python $(PYTEST) -m spark

@@ -58,6 +58,17 @@ def view(seed: int, number: int, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))
 
 
+def photographs_in(seed: int, number: int) -> frozenset[str]:
+    """The photographs that a view shows, by name; the two of the motorcycle are one. It draws as ``view`` does."""
+    random = np.random.default_rng([seed, number])
+    found = []
+    for _ in range(2):
+        found.append(_FILES[random.integers(len(_FILES))].split("_")[0])
+        random.random(3)
+        random.integers(4)
+    return frozenset(found)
+
+
 def _window(random: np.random.Generator, width: int, height: int) -> Image.Image:
     photographs = _photographs()
     photograph = photographs[random.integers(len(photographs))]

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.wording import in_words_of_python
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.hash.small import MOST_BYTES, MOST_ROWS
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.index.manifest import Index
@@ -21,6 +23,7 @@ from imgdedup_spark.keep.found import Found
 from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec, validate
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
 from imgdedup_spark.read.frames import frame_source
+from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.spark.roots import read_roots
 from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
@@ -29,6 +32,9 @@ from imgdedup_spark.write import tables
 from imgdedup_spark.write.additions import begin
 from imgdedup_spark.write.apart import check_call
 from imgdedup_spark.write.summary import summarize
+
+#: Of an embedding of 1,024 numbers.
+_VECTOR_BYTES = 4096
 
 
 class DedupResult:
@@ -52,8 +58,8 @@ class DedupResult:
 
     @property
     def duplicates(self) -> DataFrame:
-        """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped. With ``stages``
-        ``stage`` and ``via_id`` too."""
+        """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped. With views
+        ``view`` and ``kept_view`` too, with ``stages`` ``stage`` and ``via_id``."""
         return tables.duplicates(self._found)
 
     @property
@@ -77,6 +83,12 @@ class DedupResult:
         """What summary.json holds."""
         return summarize(self._found, self._clock.stages)
 
+    def _repr_html_(self) -> str:
+        """The counts, for a notebook. Of what it would take a Spark job to count there is nothing."""
+        from imgdedup_spark.report.brief import brief
+
+        return "<p>DedupResult, closed</p>" if self._result is None else brief(self._result)
+
     def report(self, path: str | None = None) -> str:
         """The report as one page of HTML that needs nothing else (``--report``); some hundred pictures are read again
         for it.
@@ -87,10 +99,10 @@ class DedupResult:
         Raises:
             UserError: the file cannot be written.
         """
-        from imgdedup_spark.report.make import make_report, to_arrow
+        from imgdedup_spark.report.make import make_report
         from imgdedup_spark.report.outcome import Outcome
 
-        duplicates, hashes, errors = map(to_arrow, (self.duplicates, self.hashes, self.errors))
+        duplicates, hashes, errors = map(to_driver, (self.duplicates, self.hashes, self.errors))
         page = make_report(self._found, Outcome.of(duplicates, hashes, errors, self.summary()))
         if path is not None:
             storage.write_text(path, page)
@@ -145,12 +157,12 @@ def deduplicate(
     check_call(df, staging, index, against)
     clock = Clock()
     addition = None
-    work: Workspace = SessionWorkspace() if staging is None else FolderWorkspace(staging)
+    work = _workspace(df, config, staging, index, against)
     try:
         if index is not None:
             addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
         past = Past([(path, path) for path in against], index=addition.past if addition else None)
-        found = find_in_stages(frame_source(df, config.id_col, work.stage), config, work, clock, past)
+        found = find_in_stages(frame_source(df, config.id_col, work.freeze), config, work, clock, past)
         if addition is not None:
             addition.add(found, work.stage)
     except BaseException:
@@ -168,6 +180,16 @@ def _places(
     yield from (("allow_store", prefix) for prefix in config.allow_store if not prefix.endswith("://"))
     single = {"staging": staging, "index": index, "image_root": config.image_root}
     yield from ((argument, path) for argument, path in single.items() if path)
+
+
+def _workspace(
+    df: DataFrame, config: DedupConfig, staging: str | None, index: str | None, against: Sequence[str]
+) -> Workspace:
+    if staging is not None:
+        return FolderWorkspace(staging)
+    # Platforms that speak Spark Connect may refuse to persist, and the prints of a few rows need it not.
+    most = MOST_BYTES // _VECTOR_BYTES if config.is_embedding else MOST_ROWS
+    return SessionWorkspace(held=is_remote() and index is None and not against and df.count() <= most)
 
 
 @in_words_of_python()

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from imgdedup_spark import __version__
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.hash.store import PRINTS, PrintStore
@@ -28,7 +29,7 @@ from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
-from imgdedup_spark.write.apart import check_places, data_signature
+from imgdedup_spark.write.apart import check_places, data_signature, is_same_run
 from imgdedup_spark.write.everything import write_output
 from imgdedup_spark.write.output import STAGING, Output
 
@@ -49,7 +50,8 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         source = _read(spark, config)
         check_places(config, source)
         addition = _begin(config, source)
-        output, data = Output(on_same_file_system(config.output, source)), data_signature(config, source)
+        folder, data = on_same_file_system(config.output, source), data_signature(config, source)
+        output = Output(folder, own=lambda summary: is_same_run(summary, config, source))
     with output.open(overwrite=config.overwrite, options=_signature(config), data=data) as output:
         if output.finished is not None:
             return output.finished
@@ -70,6 +72,8 @@ def _run_into(
     against = [(path, on_same_file_system(path, source)) for path in config.against]
     past = Past(against, config.input_format, addition.past if addition else None)
     found = find_in_stages(source, config.dedup, work, clock, past, store)
+    if config.strict and found.unknown:
+        raise UserError(f"--strict: --never names ids that are no row's: {', '.join(map(repr, found.unknown[:3]))}")
     with clock.stage("write") as entry, small_shuffles(source.frame.sparkSession, found.rows_in):
         summary = write_output(found, output, clock, config) | {"storage": stores}
         entry["rows"] = summary["rows_kept"]
@@ -143,6 +147,13 @@ def _read(spark: SparkSession, config: JobConfig) -> Source:
     how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
     source = read_source(spark, config.input, config.input_format, **how)
     check_output_format(source, config.output_format)
+    if source.native == "list" and config.dedup.emit_hashes and config.output_format is None:
+        raise UserError("--emit-hashes: a list has no columns; say --output-format jsonl or parquet")
+    if source.native == "webdataset":
+        if config.dedup.emit_hashes:
+            raise UserError("--emit-hashes: tar shards are copied as they are; the hashes are in hashes/")
+        if config.dedup.image_root is not None:
+            raise UserError("--image-root: pictures in tar shards are named by no path; leave it out")
     return source
 
 

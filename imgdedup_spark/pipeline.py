@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -11,7 +12,9 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
+from imgdedup_spark.hash.apart import apart
 from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.stage import Hashed, Rest, hash_rows, prints_of
@@ -20,11 +23,14 @@ from imgdedup_spark.index.references import NOTHING, Past, References, gather
 from imgdedup_spark.keep.at_once import AtOnce, Earlier, decide_at_once
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
+from imgdedup_spark.keep.never import NeverMatched
 from imgdedup_spark.keep.rank import ranked
+from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.match.decided import Decided
 from imgdedup_spark.read.columns import named_columns
 from imgdedup_spark.read.source import ORDER, Placed, Source, or_nulls
+from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
 
@@ -50,23 +56,31 @@ def find_duplicates(
     source = or_nulls(source, named_columns(config))
     prints_of(config).check(source.schema)
     source.check_ids(config.id_col)
+    never = NeverMatched.of(config, past)
     references = recall(source, config, work, clock, past)
     hashed = look(source, prints_of(config), work, clock, store=store, references=references)
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):
         with clock.stage("match") as entry:
             placed, table = _place(source, hashed, config.id_col, work)
-            decided_here = None if table is None else _at_once(table, hashed.prints, references)
+            excluded = None if never is None else never.exclusions(placed.prints, table, references)
+            unknown = [] if never is None or excluded is None else never.unknown(excluded)
+            decided_here = None if table is None else _at_once(table, hashed.prints, references, excluded)
+            if decided_here is None and config.view_names:
+                raise UserError(_too_many(config, hashed.rows))
             if decided_here is not None:
                 entry["rows"] = len(decided_here.rows)
             else:
                 rows = ranked(hashed.prints.keyed(placed.prints), config, work.stage)
-                decided = decide(rows, hashed.prints, work.stage, references)
+                if excluded is not None:
+                    rows = apart(rows, excluded.rows, ORDER)
+                decided = decide(rows, hashed.prints, work.stage, references, excluded)
                 entry["rows"] = decided.count
         with clock.stage("keep") as entry:
             if decided_here is not None:
                 entry["rows"] = len(decided_here.dropped)
-                return _found_at_once(placed, hashed, config, references, decided_here, work)
+                found = _found_at_once(placed, hashed, config, references, decided_here, work)
+                return replace(found, never=never and never.given, unknown=unknown)
             dropped = work.stage("dropped", dropped_rows(rows, decided, hashed.prints, references))
             entry["rows"] = count = dropped.count()
     return Found(
@@ -80,6 +94,8 @@ def find_duplicates(
         decided.plan,
         references,
         highest_of(rows, decided),
+        never=never and never.given,
+        unknown=unknown,
     )
 
 
@@ -115,16 +131,27 @@ def _place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) 
             return found.placed, found.table
     placed = source.placed(hashed.frame, hashed.counts, id_col, work.stage)
     few = isinstance(hashed.prints, Hashes) and hashed.rows <= small.MOST_ROWS
-    return placed, small.collect(placed.prints) if few else None
+    return placed, to_driver(placed.prints) if few else None
 
 
-def _at_once(table: pa.Table, prints: Prints, references: References | None) -> AtOnce | None:
+def _too_many(config: DedupConfig, rows: int) -> str:
+    if rows > small.MOST_ROWS:
+        why = f"up to {small.MOST_ROWS:,} rows can be compared (IMGDEDUP_DRIVER_ROWS), and there are {rows:,}"
+    else:
+        why = f"--keep {config.keep!r} sorts by what only Spark can sort"
+    return f"--views: {why}; say --views whole, and no --invariant, to compare whole pictures alone"
+
+
+def _at_once(
+    table: pa.Table, prints: Prints, references: References | None, excluded: Exclusions | None
+) -> AtOnce | None:
     assert isinstance(prints, Hashes)
     if references is None:
-        return decide_at_once(table, prints, None)
+        return decide_at_once(table, prints, None, excluded or Exclusions())
     if len(table) + references.rows > small.MOST_ROWS:
         return None
-    return decide_at_once(table, prints, Earlier(small.collect(references.frame), references.index_base))
+    earlier = Earlier(to_driver(references.frame), references.index_base)
+    return decide_at_once(table, prints, earlier, excluded or Exclusions())
 
 
 def _found_at_once(

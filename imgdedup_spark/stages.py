@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import replace
 
 from pyspark.sql import DataFrame
@@ -17,6 +18,8 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.config.presets import spelled_out
+from imgdedup_spark.hash.apart import apart
 from imgdedup_spark.hash.prints import Prints, tally
 from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.hash.stage import Rest, prints_of
@@ -24,6 +27,7 @@ from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.index.references import NOTHING, Past
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
+from imgdedup_spark.keep.never import NeverMatched
 from imgdedup_spark.keep.rank import ranked
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.pipeline import find_duplicates, highest_of, look
@@ -31,6 +35,8 @@ from imgdedup_spark.read.source import ORDER, Source, where_columns
 from imgdedup_spark.spark.joins import join_few
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
+
+log = logging.getLogger("imgdedup")
 
 
 def find_in_stages(
@@ -42,6 +48,7 @@ def find_in_stages(
     store: PrintStore | None = None,
 ) -> Found:
     """``pipeline.find_duplicates``, for a run of one stage (its arguments, its errors) or of several."""
+    tell(config)
     if not config.stages:
         return find_duplicates(source, config, work, clock, past, store)
     names, steps = config.step_names, [prints_of(step) for step in config.steps]
@@ -52,12 +59,33 @@ def find_in_stages(
     found = find_duplicates(source, steps[0].config, work, clock, past, store)
     dropped = found.dropped.withColumn("stage", F.lit(1)).withColumn("via_order", F.lit(None).cast("bigint"))
     found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan}, at_once=None)
+    never = NeverMatched.of(config, NOTHING)
     for number, step in enumerate(steps[1:], 2):
-        found = _next(found, step, number, work, clock, store)
+        found = _next(found, step, number, work, clock, store, never)
     return found
 
 
-def _next(found: Found, step: Prints, number: int, work: Workspace, clock: Clock, store: PrintStore | None) -> Found:
+def tell(config: DedupConfig) -> None:
+    """Logs what presets stand for; of a run by default what another one would find."""
+    for step in config.steps:
+        if step.preset:
+            log.info("--preset %s: %s", step.preset, spelled_out(step.preset, step))
+    if config.finds_equal_phashes:
+        log.info(
+            "only pictures of equal pHashes are duplicates; --preset balanced would find edited copies, too: %s",
+            spelled_out("balanced", DedupConfig(preset="balanced")),
+        )
+
+
+def _next(
+    found: Found,
+    step: Prints,
+    number: int,
+    work: Workspace,
+    clock: Clock,
+    store: PrintStore | None,
+    never: NeverMatched | None,
+) -> Found:
     placed = replace(found.placed, prints=work.cut(found.prints))
     found = replace(found, placed=placed, dropped=work.cut(found.dropped))
     rest = _rest(found, work)
@@ -67,7 +95,11 @@ def _next(found: Found, step: Prints, number: int, work: Workspace, clock: Clock
         with clock.stage(f"match {number}") as entry:
             prints = placed.renumbered(hashed.frame)
             rows = ranked(hashed.prints.keyed(prints), step.config, work.stage)
-            decided = decide(rows, hashed.prints, work.stage)
+            excluded = None
+            if never is not None:
+                excluded = never.moved(found.prints, found.dropped).exclusions(found.prints, None, None)
+                rows = apart(rows, excluded.rows, ORDER)
+            decided = decide(rows, hashed.prints, work.stage, None, excluded)
             entry["rows"] = decided.count
         with clock.stage(f"keep {number}") as entry:
             new = work.stage("dropped", dropped_rows(rows, decided, hashed.prints))

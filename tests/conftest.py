@@ -28,20 +28,36 @@ MODE = os.environ.get("IMGDEDUP_TEST_SPARK", "classic")
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[object]:
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.appName("tests")
-    builder = builder.remote("local[2]") if MODE == "connect" else builder.master("local[2]")
-    session = (
-        builder.config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.driver.memory", "2g")
-        .getOrCreate()
-    )
+    options = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.driver.memory": "2g",
+    }
+    session = connect_session(options) if MODE == "connect" else classic_session(options)
     yield session
     session.stop()
+
+
+def classic_session(options: dict[str, str]) -> Any:
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.appName("tests").master("local[2]").config(map=options).getOrCreate()
+
+
+def connect_session(options: dict[str, str]) -> Any:
+    """What ``remote("local[2]")`` gives, with a port of its own: sessions run side by side."""
+    import socket
+
+    from pyspark.sql.connect.session import SparkSession
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    SparkSession._start_connect_server("local[2]", {**options, "spark.connect.grpc.binding.port": str(port)})
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # makes pyspark.sql.functions those of Connect
+    return SparkSession.builder.appName("tests").remote(f"sc://localhost:{port}").config(map=options).getOrCreate()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from imgdedup_spark.kernels import hashes
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 
 ROOT = Path(__file__).parents[1]
-BRIGHTNESS, IN_METHODS, LISTS, IN_KINDS = re.findall(
+BRIGHTNESS, IN_METHODS, URIS, IN_KINDS = re.findall(
     r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL
 )
 
@@ -37,19 +38,18 @@ def test_a_hash_method(monkeypatch, photos):
 def test_a_kind_of_source(monkeypatch, run, photos, tmp_path):
     from imgdedup_spark.read import open as kinds
 
-    made = module(monkeypatch, "imgdedup_spark.read.path_lists", LISTS)
+    made = module(monkeypatch, "imgdedup_spark.read.data_uris", URIS)
     monkeypatch.setattr(kinds, "KINDS", dict(kinds.KINDS))
     exec(IN_KINDS, {**vars(made), "KINDS": kinds.KINDS, "Kind": kinds.Kind})
-    for letter in "AB":
-        (tmp_path / f"{letter}.jpg").write_bytes(photos[letter])
-    (tmp_path / "all.lst").write_text("A.jpg\nB.jpg\nA.jpg\n")
-    result = run(tmp_path / "all.lst")
-    assert result.dropped == {"all.lst#2": "all.lst#0"}
-    assert [row["image"] for row in result.kept] == ["A.jpg", "B.jpg"]
+    lines = {letter: f"data:;base64,{base64.b64encode(photos[letter]).decode()}" for letter in "AB"}
+    (tmp_path / "all.uris").write_text("\n".join(lines[letter] for letter in "ABA"))
+    result = run(tmp_path / "all.uris")
+    assert result.dropped == {"all.uris#2": "all.uris#0"}
+    assert [row["image"] for row in result.kept] == [lines["A"], lines["B"]]
 
 
 def test_every_file_that_is_named_is_there():
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     for name in re.findall(r"`([\w/]+\.py)`", text):
-        if name not in ("brightness.py", "read/path_lists.py"):
+        if name not in ("brightness.py", "read/data_uris.py"):
             assert (ROOT / "imgdedup_spark" / name).exists() or (ROOT / name).exists(), name

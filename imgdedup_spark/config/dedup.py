@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from imgdedup_spark.config.options import flag
+from imgdedup_spark.config.presets import with_preset
 from imgdedup_spark.config.sections import (
     EMBEDDING,
     EmbeddingOptions,
@@ -18,20 +20,29 @@ from imgdedup_spark.config.sections import (
 )
 from imgdedup_spark.config.values import check_threshold
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec
 
 #: What ``keep`` may sort by besides the row's own columns.
 KEEP_SIZES = ("width", "height", "pixels", "bytes")
 #: Options that only hashes, or only embeddings, do something with.
-ONLY_HASHES = ("hash_size", "threshold", "verify", "hash_col")
+ONLY_HASHES = ("preset", "hash_size", "threshold", "verify", "views", "invariant", "hash_col")
 ONLY_EMBEDDINGS = tuple(item.name for item in dataclasses.fields(EmbeddingOptions))
 #: What one entry of ``stages`` may say; all other options hold for the whole run.
 STAGE_OPTIONS = ("method", *ONLY_HASHES, *ONLY_EMBEDDINGS)
 
 
+class _Filled(type):
+    """Classes whose instances are made of what is given and, for the rest, of the preset that is named."""
+
+    def __call__(cls, **given: Any) -> Any:
+        return super().__call__(**with_preset(given))
+
+
 # Python puts the fields of the last base first: read from right to left, this is the order of the flow.
 @dataclass(frozen=True, kw_only=True)
-class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, HashOptions, InputOptions):
+class DedupConfig(
+    EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, HashOptions, InputOptions, metaclass=_Filled
+):
     """How duplicates are found and which row of a group stays; see the README's table of options."""
 
     #: Ways to find duplicates one after another, each among what the one before has kept: mappings of
@@ -48,6 +59,11 @@ class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, Ha
         return self.steps[-1].method == EMBEDDING
 
     @property
+    def finds_equal_phashes(self) -> bool:
+        """Whether nothing was said of how pictures are compared."""
+        return not (self.stages or self.hash_col or self.changed(STAGE_OPTIONS))
+
+    @property
     def reads_images(self) -> bool:
         """Whether any picture is looked at; not where ready hashes or embeddings take their place."""
         return any(not (one.hash_col or one.embedding_col) for one in self.steps)
@@ -57,7 +73,7 @@ class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, Ha
         """The run's stages, each as the options of a run of its own; most runs have one."""
         if not self.stages:
             return (self,)
-        return tuple(replace(self, stages=(), **one) for one in self.stages)
+        return tuple(replace(self, stages=(), **with_preset(one)) for one in self.stages)
 
     @property
     def step_names(self) -> tuple[str, ...]:
@@ -89,10 +105,28 @@ class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, Ha
         alien = self.changed(ONLY_EMBEDDINGS)
         if alien:
             raise UserError(f"{alien[0]} is for embeddings: add --method {EMBEDDING}, or leave it out")
+        if self.hash_col and self.preset:
+            raise UserError("--preset computes hashes from the image, and --hash-col reads no image: leave one out")
         if self.hash_col and self.verify:
             raise UserError(
                 "--verify computes a second hash from the image, and --hash-col reads no image: leave one out"
             )
+        if self.view_names:
+            self._check_views()
+
+    def _check_views(self) -> None:
+        name = self._views_option
+        if self.hash_col:
+            raise UserError(f"{name} looks at the image anew, and --hash-col reads no image: leave one out")
+        for spec in self.specs:
+            if spec.method in METHODS and not spec.has_views:
+                raise UserError(f"{name}: {spec.method} has no views; choose a hash of a grid, such as phash")
+
+    @property
+    def _views_option(self) -> str:
+        """What asks for views, as an option."""
+        name = "invariant" if self.views in ((), ("whole",)) else "views"
+        return f"{flag(name)} {' '.join(getattr(self, name))}"
 
     def _check_embeddings(self) -> None:
         if self.frames == "all":
@@ -105,7 +139,7 @@ class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, Ha
             )
 
     def _check_stages(self) -> None:
-        alien = self.changed(STAGE_OPTIONS)
+        alien = ["--preset"] if self.preset else self.changed(STAGE_OPTIONS)
         if alien:
             raise UserError(f"{alien[0]} stands beside `stages`: put it into the stage that it is for")
         if self.on_error == "drop":
@@ -122,15 +156,25 @@ class DedupConfig(EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, Ha
                 step.check()
             except UserError as error:
                 raise UserError(f"stage {number}: {error}") from None
+            if step.view_names:
+                raise UserError(
+                    f"stage {number}: {step._views_option} does not go with `stages`, which compare whole pictures "
+                    "alone: say `views: [whole]` there, and no `invariant`"
+                )
             if step.method == EMBEDDING and number < len(self.stages):
                 raise UserError(f"stage {number}: embeddings cost most, so that they are the last stage or none")
 
     def check_references(self, index: str | None, against: Sequence[str]) -> None:
         """Raises:
-        UserError: the run is one of stages, which know nothing of earlier rows.
+        UserError: the run is one of stages, which know nothing of earlier rows, or compares views.
         """
         if self.stages and (index or against):
             raise UserError(
                 f"{'--index' if index else '--against'} does not go with `stages`: give each stage a run of its "
                 "own (with an index of its own), the next one on the kept/ of the one before"
+            )
+        if self.view_names and (index or against):
+            raise UserError(
+                f"{'--index' if index else '--against'} does not go with {self._views_option}, for it knows whole "
+                "pictures alone: say --views whole, and no --invariant, to compare those"
             )

@@ -20,6 +20,7 @@ from imgdedup_spark.errors import UserError
 #: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
 NOT_FOR_FINGERPRINTS = (
     "output", "output_format", "report", "metrics", "overwrite", "show_num", "emit_hashes", "against", "similarity",
+    "never",
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ class JobInput(Section):
     )
     input_format: str | None = option(
         None,
-        "`parquet`, `jsonl`, `csv`, `images`, or a Spark data source (default: by file ending)",
+        "`parquet`, `jsonl`, `csv`, `list`, `images`, `webdataset` (tar) or any Spark data source (default: by ending)",
         metavar="FORMAT",
     )
     count_hard_links: bool = option(
@@ -52,7 +53,9 @@ class JobOutput(Section):
 
     output: str = option("", "folder for the result; refuses a non-empty one unless --overwrite", metavar="DIR")
     output_format: str | None = option(
-        None, "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images)", choices=("parquet", "jsonl")
+        None,
+        "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images); tar shards stay `webdataset`",
+        choices=("parquet", "jsonl", "webdataset"),
     )
     dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
     #: Off: it reads some hundred pictures again.

@@ -8,14 +8,16 @@ import math
 from dataclasses import dataclass
 
 from imgdedup_spark.config.options import Section, option
+from imgdedup_spark.config.presets import MISSING, PRESETS
 from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
-from imgdedup_spark.kernels.hashes import Decode, HashSpec
+from imgdedup_spark.kernels.hashes import Decode, HashSpec, view_codes
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, FRAMES, Frames, Reading
 from imgdedup_spark.kernels.pictures.reader import DEFAULT_MAX_BYTES
 from imgdedup_spark.kernels.pictures.values import ground_color
 
+VIEWS = ("trimmed", "center", "turned", "whole")
 TEXT_RULES = ("lowercase", "ignore_non_character")
 #: The method that is no hash: images are compared by the cosine of their embeddings.
 EMBEDDING = "clip"
@@ -111,11 +113,21 @@ class HashOptions(Section):
 class MatchOptions(Section):
     """How near two hashes are in rows that match."""
 
+    #: None: what a run without any option finds is what it always was, pictures of equal hashes.
+    preset: str | None = option(
+        None, "a measured combination of hashes and thresholds; options given beside it win",
+        choices=(*PRESETS, *MISSING),
+    )  # fmt: skip
     #: How many bits still make a copy depends on the method and the pictures: who wants more than equal ones says so.
     threshold: int = option(0, "0: equal hashes; T: rows within T bits are near-duplicates", metavar="T")
     verify: tuple[str, ...] = option(
         (), "a near-duplicate must also be within T bits under this second hash; repeatable", action="append",
         metavar="METHOD:SIZE:T",
+    )  # fmt: skip
+    views: tuple[str, ...] = option(
+        (), "other views of each picture that may match, too: without its borders, its center, mirrored and turned; "
+        "`whole`: none, whatever a preset says",
+        nargs="+", choices=VIEWS, metavar="KIND",
     )  # fmt: skip
     invariant: tuple[str, ...] = option(
         (), "mirrored or turned copies count as duplicates", nargs="+", choices=("flip", "rotate"), metavar="KIND"
@@ -129,16 +141,30 @@ class MatchOptions(Section):
     def verifies(self) -> tuple[VerifySpec, ...]:
         return tuple(VerifySpec.parse(text) for text in self.verify)
 
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """The views besides the whole that are hashed (of ``view_codes.VIEWS``)."""
+        wanted = {*self.views, *self.invariant}
+        turns = {
+            "flip": ("flip", "flip_180"),  # left to right, and upside down
+            "rotate": ("rotate_90", "rotate_180", "rotate_270"),
+        }
+        if "turned" in wanted or wanted.issuperset(turns):
+            wanted |= set(view_codes.VIEWS) - set(view_codes.CROPS)
+        else:
+            wanted |= {name for kind in turns if kind in wanted for name in turns[kind]}
+        return tuple(name for name in view_codes.VIEWS[1:] if name in wanted)
+
     def check(self) -> None:
         super().check()
+        if self.preset in MISSING:
+            raise UserError(f"--preset {self.preset} is not available yet: {MISSING[self.preset]}")
         if self.threshold < 0:
             raise UserError(f"--threshold: a threshold is 0 or more bits, not {self.threshold}")
         if self.verifies and not self.threshold:
             raise UserError("--verify refines near-duplicates: it needs --threshold above 0")
-        if self.invariant:
-            raise UserError("--invariant is not available yet; leave it out")
-        if self.never is not None:
-            raise UserError("--never is not available yet; leave it out")
+        if "whole" in self.views and len(self.views) > 1:
+            raise UserError("--views whole stands for no other views: leave it out, or the others")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,34 +1,25 @@
 """The rows of JSON files as they are written, and copies of those that are kept, byte for byte and without Spark.
 
-A file is lines, or one array whose elements are its rows. Which lines are in a share follows Hadoop
-(``LineRecordReader``): a line that begins at the very start of a share is the one's before it, lines of white space are
-no rows, and a compressed file is one share, as is one that holds an array.
+A file is lines, or one array whose elements are its rows. Lines of white space are no rows, and a file that holds an
+array is one share.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from imgdedup_spark.errors import CopyMismatch, UserError
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.shares import Share, kept_masks
+from imgdedup_spark.files.shares import Share
+from imgdedup_spark.files.text_lines import BYTE_ORDER_MARK, SPACE, copy_lines, ended, lines_of
 
-# Bytes read or written at once.
-_BLOCK_BYTES = 1 << 20
-# What Hadoop decompresses by file ending, and pyarrow's names for it. None: formats that only Hadoop reads.
-_CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".deflate": None, ".snappy": None, ".lzo": None}
-_JSON_SPACE = b" \t\r\n"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LINES = re.compile(rb"[^\r\n]*(?:\r?\n|\r|$)")
 _NO_SPACE = re.compile(r"[^ \t\r\n]")
 _DECODER = json.JSONDecoder()
 
@@ -48,28 +39,12 @@ def copy_json_lines(
         UserError: a row has a field of the name of one in ``extra``.
         OSError: a file cannot be read or does not decompress: Hadoop's .lz4, for one, is not everybody else's.
     """
-    kept = kept_masks(shares, dropped)
-    rows = int(sum(mask.sum() for mask in kept))
-    if rows:
-        with storage.open_output(out_uri) as stream, pa.BufferedOutputStream(stream, _BLOCK_BYTES) as output:
-            for index, (share, mask) in enumerate(zip(shares, kept, strict=True)):
-                for line in _kept_lines(share, mask, None if extra is None else extra[index].to_pylist()):
-                    output.write(line)
-    return rows
-
-
-def _kept_lines(share: Share, kept: np.ndarray, extra: list[dict[str, Any]] | None) -> Iterator[bytes]:
-    if not kept.any():
-        return
-    wanted = kept.tolist()
-    row = -1
-    for row, line in enumerate(row_texts(share)):
-        if row == share.rows:
-            break
-        if wanted[row]:
-            yield line if extra is None else _with_fields(line, extra[row])
-    if row + 1 != share.rows:
-        raise CopyMismatch(f"{share.uri}: not the {share.rows} rows from byte {share.start} that were read")
+    if extra is None:
+        return copy_lines(shares, dropped, out_uri, row_texts)
+    fields = [one.to_pylist() for one in extra]
+    return copy_lines(
+        shares, dropped, out_uri, row_texts, lambda index, row, line: _with_fields(line, fields[index][row])
+    )
 
 
 def row_texts(share: Share) -> Iterator[bytes]:
@@ -79,27 +54,17 @@ def row_texts(share: Share) -> Iterator[bytes]:
         CopyMismatch: the file is compressed, and the share not all of it.
         OSError: it cannot be read, or does not decompress.
     """
-    lines = _lines(share)
+    lines = lines_of(share)
     first = next(lines, None)
     if first is not None:
-        is_array = not share.start and first.lstrip(_JSON_SPACE).startswith(b"[")
+        is_array = not share.start and first.lstrip(SPACE).startswith(b"[")
         lines = _elements(first + b"".join(lines)) if is_array else chain([first], lines)
-    yield from (line if line.endswith(b"\n") else line + b"\n" for line in lines)
+    yield from map(ended, lines)
 
 
 def holds_array(uri: str) -> bool:
     """Whether the rows of a file that is not compressed are the elements of one array."""
-    return storage.read_head(uri).removeprefix(_BYTE_ORDER_MARK).lstrip(_JSON_SPACE).startswith(b"[")
-
-
-def can_split(uri: str) -> bool:
-    """Whether workers can read parts of a file."""
-    return PurePosixPath(uri).suffix not in _CODECS
-
-
-def can_read(uri: str) -> bool:
-    """Whether workers can read a file at all. Hadoop's own .lz4 is not everybody else's."""
-    return PurePosixPath(uri).suffix not in _CODECS.keys() - {".gz", ".bz2", ".zst"}
+    return storage.read_head(uri).removeprefix(BYTE_ORDER_MARK).lstrip(SPACE).startswith(b"[")
 
 
 def _elements(data: bytes) -> Iterator[bytes]:
@@ -126,42 +91,13 @@ def _after_space(text: str, start: int) -> int:
     return found.start() if found else len(text)
 
 
-def _lines(share: Share) -> Iterator[bytes]:
-    """The share's lines that are not empty."""
-    opened, path = storage.open_fs(share.uri)
-    ending = PurePosixPath(path).suffix
-    end: float = share.start + share.length
-    if ending not in _CODECS:
-        stream = opened.open_input_file(path)
-        stream.seek(share.start)
-    elif _CODECS[ending] is None or share.start > 0 or end < opened.get_file_info(path).size:
-        raise CopyMismatch(f"{share.uri}: compressed in a way that only Hadoop reads")
-    else:
-        stream, end = opened.open_input_stream(path, compression=_CODECS[ending]), float("inf")
-    begin = share.start
-    with io.BufferedReader(stream, _BLOCK_BYTES) as lines:
-        for line in lines:
-            if begin > end:
-                return
-            if begin == 0 or begin > share.start:
-                # The mark belongs to the file, not to its first line.
-                yield from _split(line.removeprefix(_BYTE_ORDER_MARK) if begin == 0 else line)
-            begin += len(line)
-
-
-def _split(line: bytes) -> Iterator[bytes]:
-    """Those that are not empty; to Hadoop a carriage return alone ends a line, too."""
-    lines = _LINES.findall(line) if b"\r" in line else [line]
-    return (one for one in lines if one.strip(_JSON_SPACE))
-
-
 def _with_fields(line: bytes, fields: dict[str, Any]) -> bytes:
     """A line with fields put at the end of its object, which is otherwise left as it is written.
 
     A line that is no object has no fields to Spark either and stays as it is. Raises UserError if the object
     has one of the fields already.
     """
-    text = line.rstrip(_JSON_SPACE)
+    text = line.rstrip(SPACE)
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):

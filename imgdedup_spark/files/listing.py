@@ -51,9 +51,9 @@ class PassedOver:
 
     reasons: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, reason: str, name: str) -> None:
+    def add(self, reason: str, name: str, count: int = 1) -> None:
         entry = self.reasons.setdefault(reason, {"count": 0, "examples": []})
-        entry["count"] += 1
+        entry["count"] += count
         if len(entry["examples"]) < EXAMPLES:
             # A name may hold bytes that are no UTF-8; what is printed and written may not.
             entry["examples"].append(name.encode("utf-8", "backslashreplace").decode())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,23 +24,52 @@ def read_never(path: str, option: str = "--never") -> pa.Table:
     return read_by_hand(path, f"{option} {path}", _FORM, ("a", "b")).select(["a", "b"])
 
 
-def order_pairs(
-    pairs: pa.Table, ids: pa.Array, orders: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """``(m, 2)`` numbers of rows that are never matched with each other, the smaller one first, ascending and each pair
-    once; and the ids of the file that no row has.
+@dataclass(frozen=True)
+class Never:
+    """Ids by number: ``names[i]`` has number ``i + 1``.
 
-    Args:
-        pairs: as ``read_never`` returns them.
-        ids: (n,) strings, of all rows or of those that are looked for (``named``).
-        orders: (n,) the rows' numbers.
+    Attributes:
+        names: (k,) every id that a pair names, once.
+        pairs: (m, 2) numbers of ids that are never matched with each other.
     """
-    a, b = (pc.fill_null(pc.index_in(pairs[name].combine_chunks(), ids), -1).to_numpy() for name in ("a", "b"))
-    both = (a >= 0) & (b >= 0) & (a != b)
-    found = np.sort(np.stack([orders[a[both]], orders[b[both]]], axis=1), axis=1)
-    return np.unique(found, axis=0), _named(pairs).filter(pc.invert(pc.is_in(_named(pairs), ids))).to_pylist()
+
+    names: pa.Array
+    pairs: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, tables: Sequence[pa.Table]) -> Never:
+        """Of pairs as ``read_never`` returns them. An id with itself is no pair."""
+        pairs = pa.concat_tables(tables)
+        chunks = [chunk for name in ("a", "b") for chunk in pairs[name].chunks]
+        names = pa.chunked_array(chunks, pa.string()).unique()
+        numbers = np.stack([_numbers(pairs[name], names) for name in ("a", "b")], axis=1).reshape(-1, 2)
+        return cls(names, numbers[numbers[:, 0] != numbers[:, 1]])
+
+    def numbers(self, ids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """(n,) the numbers of rows with these ids; 0 for an id that is in no pair."""
+        if pa.types.is_binary(ids.type) or pa.types.is_large_binary(ids.type):
+            # As the report shows them.
+            text = pa.chunked_array([pa.array([one and one.hex() for one in ids.to_pylist()], pa.string())])
+            return _numbers(text, self.names)
+        return _numbers(ids.cast(pa.string()), self.names)
+
+    def moved(self, keepers: Mapping[str, str]) -> Never:
+        """The same pairs with rows in the place of others: what must not match the one must not match the other.
+
+        Args:
+            keepers: id → the id that takes its place.
+        """
+        names = [keepers.get(one, one) for one in self.names.to_pylist()]
+        found = [[names[number - 1] for number in column] for column in self.pairs.T.tolist()]
+        return Never.of([pa.table({"a": pa.array(found[0], pa.string()), "b": pa.array(found[1], pa.string())})])
+
+    def unknown(self, known: Collection[int], among: pa.Table) -> list[str]:
+        """The ids of a table of pairs whose numbers no row has."""
+        mine = Never.of([among]).names
+        numbers = _numbers(mine, self.names)
+        return mine.filter(pa.array(~np.isin(numbers, list(known)))).to_pylist()
 
 
-def _named(pairs: pa.Table) -> pa.Array:
-    """Every id that the pairs name, once."""
-    return pa.chunked_array([*pairs["a"].chunks, *pairs["b"].chunks], pa.string()).unique()
+def _numbers(ids: pa.Array | pa.ChunkedArray, names: pa.Array) -> npt.NDArray[np.int64]:
+    found = pc.fill_null(pc.index_in(ids, value_set=names), -1)
+    return np.asarray(found, dtype=np.int64) + 1

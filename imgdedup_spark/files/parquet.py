@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.errors import CopyMismatch
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.parquet_batches import BoundedFile
 from imgdedup_spark.files.parquet_schema import leaves_of, with_extra, writer_options
 from imgdedup_spark.files.shares import Share, grouped, kept_masks
 from imgdedup_spark.files.unite import conform
@@ -106,18 +107,17 @@ def _open_input(uri: str) -> pa.NativeFile:
     return opened.open_input_file(path)
 
 
-def _open(uri: str) -> pq.ParquetFile:
+def _open(uri: str) -> BoundedFile:
     stream = _open_input(uri)
     metadata = pq.read_metadata(stream)
     largest = max((size for *_, size in row_groups(metadata)), default=0)
     buffer_bytes = 0 if largest <= _WHOLE_GROUP_BYTES else 1 + _WHOLE_GROUP_BYTES // metadata.num_columns
-    # Loading ahead would be the whole row group. Spark's INT96 is of microseconds, over all years.
-    options = {"pre_buffer": False, "buffer_size": buffer_bytes, "coerce_int96_timestamp_unit": "us"}
-    return pq.ParquetFile(stream, metadata=metadata, **options)
+    # Spark's INT96 is of microseconds, over all years.
+    return BoundedFile(stream, metadata=metadata, buffer_size=buffer_bytes, coerce_int96_timestamp_unit="us")
 
 
 def _kept_tables(
-    work: Sequence[tuple[Share, np.ndarray, pa.Table]], like: pq.ParquetFile, schema: pa.Schema | None
+    work: Sequence[tuple[Share, np.ndarray, pa.Table]], like: BoundedFile, schema: pa.Schema | None
 ) -> Iterator[pa.Table]:
     """The kept rows of all shares, in tables of bounded size, brought to a schema if one is given. Shares of one file
     open it once."""
@@ -141,12 +141,11 @@ def _kept_tables(
                     yield table if schema is None else conform(table, schema)
 
 
-def _kept_batches(file: pq.ParquetFile, group: int, kept: np.ndarray, extra: pa.Table) -> Iterator[pa.Table]:
+def _kept_batches(file: BoundedFile, group: int, kept: np.ndarray, extra: pa.Table) -> Iterator[pa.Table]:
     """The kept rows of a row group; ``kept`` and ``extra`` begin at its first row."""
     about, row = file.metadata.row_group(group), 0
     rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES * about.num_rows // max(1, about.total_byte_size)))
-    # Other tasks have the other cores.
-    for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
+    for batch in file.bounded_batches(group, rows):
         table = pa.Table.from_batches([batch])
         for name in extra.column_names:
             table = table.append_column(name, extra[name].slice(row, len(batch)))

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.errors import JobError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.parquet_batches import BoundedFile
 
 # Decoded bytes read at once: some hundred small pictures, or a few large ones.
 _BATCH_BYTES = 8 << 20
@@ -105,10 +106,9 @@ class _Stretch:
             on_disk = sum(leaf.total_compressed_size for leaf in mine)
             size = sum(leaf.total_uncompressed_size for leaf in mine)
             rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * about.num_rows // max(1, size)))
-            file = pq.ParquetFile(
+            file = BoundedFile(
                 self._stream,
                 metadata=self._metadata,
-                pre_buffer=False,
                 buffer_size=_BUFFER_BYTES if on_disk > _WHOLE_BYTES else 0,
             )
             first = int(self._first_rows[group])
@@ -116,7 +116,6 @@ class _Stretch:
                 # A file older than the column: Spark reads nulls.
                 yield first, pa.nulls(about.num_rows, pa.binary())
                 continue
-            # Other tasks have the other cores.
-            for batch in file.iter_batches(rows, row_groups=[group], columns=[self._column], use_threads=False):
+            for batch in file.bounded_batches(group, rows, [self._column]):
                 yield first, batch.column(0)
                 first += batch.num_rows

@@ -30,11 +30,13 @@ class Hashes(Prints):
         return ("imagehash", *(f"verify{i}" for i in range(len(self.config.specs) - 1)))
 
     def make(self, source: Source) -> DataFrame:
-        hasher = Hasher(self.config.specs, self.config.decode, self.config.max_pixels, self.config.reading)
-        return hash_pictures(source, self.config, hasher, self.columns, StringType())
+        config, views = self.config, self.config.view_names
+        hasher = Hasher(config.specs, config.decode, config.max_pixels, config.reading, views)
+        digits = [one for one in self.digits() if one is not None] if views else None
+        return hash_pictures(source, config, hasher, self.columns, StringType(), digits)
 
     def signature(self) -> list[Any]:
-        return [(one.method, one.size) for one in self.config.specs]
+        return [*((one.method, one.size) for one in self.config.specs), *self.config.view_names]
 
     def index_spec(self) -> dict[str, Any]:
         return {
@@ -73,7 +75,7 @@ class Hashes(Prints):
         return sum(part.bytes for part in self.parts(images))
 
     def is_near(self) -> bool:
-        return self.config.threshold > 0
+        return self.config.threshold > 0 or bool(self.config.view_names)
 
     def outcome(self, is_same: Column) -> dict[str, Column]:
         return {

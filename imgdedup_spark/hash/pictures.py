@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
-from pyspark.sql.types import DataType, NullType, StructField, StructType
+from pyspark.sql.types import ArrayType, BinaryType, DataType, NullType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.files.access import Carried
@@ -20,12 +20,18 @@ from imgdedup_spark.read.source import Source
 
 
 def hash_pictures(
-    source: Source, config: DedupConfig, hasher: PictureHasher, columns: Sequence[str], kind: DataType
+    source: Source,
+    config: DedupConfig,
+    hasher: PictureHasher,
+    columns: Sequence[str],
+    kind: DataType,
+    views: Sequence[int] | None = None,
 ) -> DataFrame:
     """One print for each row of the source (lazy).
 
     Args:
         hasher: makes ``columns`` of type ``kind`` (strings or binary) of each picture.
+        views: hexadecimal digits of each column, if the hasher makes views, too.
 
     Raises:
         UserError: the image column is missing or of a wrong type.
@@ -38,16 +44,16 @@ def hash_pictures(
     column = source.column_reader(image)
     frame = source.frame.select(*other_columns(source, config), *([] if column else [pictures.alias("image")]))
     isolated = Isolated(hasher, config.image_timeout)
-    work = HashPictures(isolated, picture_reader(source, config), columns, kind.typeName() == "binary", column)
+    work = HashPictures(isolated, picture_reader(source, config), columns, kind.typeName() == "binary", column, views)
     fields = [one for one in frame.schema.fields if one.name != "image"]
-    return frame.mapInArrow(
-        Carried(work), StructType([*fields, *[StructField(name, kind) for name in columns], *MEASURED])
-    )
+    made = [StructField(name, kind) for name in columns]
+    if views is not None:
+        made.append(StructField("views", ArrayType(BinaryType())))
+    return frame.mapInArrow(Carried(work), StructType([*fields, *made, *MEASURED]))
 
 
 def picture_reader(source: Source, config: DedupConfig) -> PictureReader:
     """What reads the source's pictures in the workers, under the rules of the options."""
     roots = (config.image_root,) if config.image_root else tuple(root.folder for root in source.roots)
-    return PictureReader(
-        PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores)), config.max_bytes
-    )
+    rules = PathRules(roots, config.image_root is not None, (*config.allow_store, *source.stores))
+    return PictureReader(rules, config.max_bytes, own_structs=source.own_structs)

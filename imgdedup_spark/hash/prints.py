@@ -5,6 +5,7 @@ Columns of a print besides the row's place and id:
 - ``imagehash``: lower-case hex, the pictures' hashes one after another; null where a picture is unreadable
 - ``vector``: in the place of hashes, if rows are compared by embeddings (see ``vectors``); ``imagehash`` is null then
 - ``verify0``, ``verify1``, …: the same for each ``--verify``
+- ``views``: in a run that compares views, those besides the whole, as ``kernels.hashes.view_codes`` has them
 - ``images``: how many pictures the row has
 - ``texthash``: MD5 of the normalised text, hex; null without a text
 - ``width``, ``height``: of the row's first picture, upright, in pixels

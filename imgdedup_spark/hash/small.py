@@ -14,8 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from imgdedup_spark.errors import MOMENTARY, UserError
 from imgdedup_spark.files import storage
@@ -62,17 +60,6 @@ class Gathered:
     def whole(self) -> pa.Table | None:
         """All of them as one; None if there was nothing, or too much."""
         return pa.concat_tables(self._tables) if self._tables else None
-
-
-def collect(frame: DataFrame) -> pa.Table:
-    """A frame as Spark brings it to the driver."""
-    if hasattr(frame, "toArrow"):
-        return frame.toArrow()
-    # PySpark 3.5 has the same under names of its own.
-    if hasattr(frame, "_collect_as_arrow"):
-        batches = frame._collect_as_arrow()
-        return pa.Table.from_batches(batches) if batches else to_arrow_schema(frame.schema).empty_table()
-    return frame.sparkSession.client.to_table(frame._plan.to_proto(frame.sparkSession.client))[0]
 
 
 def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from imgdedup_spark.hash.prints import Prints, Tally, tally
 from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
-from imgdedup_spark.spark.settings import parallelism, picture_settings
+from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings
 from imgdedup_spark.spark.workspace import Stage
 
 #: A group of stored prints is about so many splits for each core: seldom enough that cores wait for the last split of
@@ -191,14 +191,7 @@ def _lasting(source: Source, files: Sequence[File], counts: Sequence[Mapping[str
 
 def _split(spark: SparkSession, files: Sequence[File]) -> list[list[File]]:
     """Consecutive files in groups of bounded size."""
-    most = WAVES * _bytes(str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m")))
+    most = WAVES * partition_bytes(spark)
     if sum(file[3] for file in files) > most:
         most *= parallelism(spark)
     return list(grouped(files, lambda file: file[3], most))
-
-
-def _bytes(setting: str) -> int:
-    """A size as Spark writes it: ``134217728``, ``134217728b``, ``128m``, ``128MB``."""
-    text = setting.strip().lower().removesuffix("b")
-    power = "kmgt".find(text[-1:]) + 1 if text[-1:] else 0
-    return int(text[:-1]) << (10 * power) if power else int(text)

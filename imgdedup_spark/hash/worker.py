@@ -13,6 +13,7 @@ from imgdedup_spark.errors import ImageError
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.hash.faults import PictureHasher, hash_or_stop
 from imgdedup_spark.hash.problems import ERROR, WARNING
+from imgdedup_spark.kernels.hashes import view_codes
 from imgdedup_spark.kernels.pictures.facts import Facts
 from imgdedup_spark.kernels.pictures.reader import PictureReader, Pictures
 from imgdedup_spark.read.source import PLACE
@@ -31,6 +32,7 @@ class HashPictures:
         names: of the columns of hashes that the hasher makes.
         binary: whether those are bytes; else strings.
         column: reads pictures by ``PLACE``, if the batches have no images.
+        views: hexadecimal digits of each of the hashes, if the hasher makes views, too.
     """
 
     def __init__(
@@ -40,16 +42,17 @@ class HashPictures:
         names: Sequence[str] = ("imagehash",),
         binary: bool = False,
         column: ColumnReader | None = None,
+        views: Sequence[int] | None = None,
     ) -> None:
         self.hasher, self.reader, self.column = hasher, reader, column
-        self.names, self.binary = tuple(names), binary
+        self.names, self.binary, self.views = tuple(names), binary, views
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield self.hash(batch)
 
     def hash(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = Rows(batch.num_rows, self.names, self.binary)
+        rows = Rows(batch.num_rows, self.names, self.binary, self.views)
         inputs = None
         if PLACE in batch.schema.names and len(self.reader.rules.roots) > 1:
             inputs = np.asarray(batch.column(PLACE).field("input"))
@@ -65,8 +68,9 @@ class HashPictures:
 class Rows:
     """Gathers the pictures of a batch into its rows."""
 
-    def __init__(self, count: int, names: Sequence[str], binary: bool) -> None:
-        self.names, self.binary = names, binary
+    def __init__(self, count: int, names: Sequence[str], binary: bool, digits: Sequence[int] | None = None) -> None:
+        self.names, self.binary, self.digits = names, binary, digits
+        self.views: list[list[view_codes.Hashes]] = [[] for _ in range(count)]  # beside the hashes
         self.hashes: list[list[list[Any]]] = [[[] for _ in range(count)] for _ in names]
         self.images = np.zeros(count, np.int32)
         self.width = np.zeros(count, np.int32)
@@ -95,8 +99,10 @@ class Rows:
             for warning in warnings:
                 self.complain(row[readable[i]], pictures.position[readable[i]], warning, WARNING)
         rows = row[readable]
-        for one, flat, *found in zip(rows, facts.flat, *prints.hashes, strict=True):
+        seen = prints.views if self.digits is not None else [{}] * len(rows)
+        for one, flat, views, *found in zip(rows, facts.flat, seen, *prints.hashes, strict=True):
             if None not in found:
+                self.views[one].append(views)
                 for gathered, value in zip(self.hashes, found, strict=True):
                     gathered[one].append(value)
                 self.flat[one].append(flat)
@@ -127,6 +133,8 @@ class Rows:
         for name, gathered in zip(self.names, self.hashes, strict=True):
             rows = zip(self.failed, gathered, strict=True)
             made[name] = pa.array([None if failed else nothing.join(parts) for failed, parts in rows], kind)
+        if self.digits is not None:
+            made["views"] = pa.array(self._views(), pa.list_(pa.binary()))
         none = self.width == 0
         made["images"] = pa.array(self.images)
         made["width"] = pa.array(self.width, mask=none)
@@ -139,6 +147,15 @@ class Rows:
         made["further"] = pa.array(self.further)
         made["errors"] = pa.array(self.errors, pa.list_(_ERROR))
         return made
+
+    def _views(self) -> Iterator[list[bytes]]:
+        """Of each row the entries of its views; none of one that is unreadable or flat."""
+        assert self.digits is not None
+        for failed, flat, views, wholes in zip(
+            self.failed, self.flat, self.views, zip(*self.hashes, strict=True), strict=True
+        ):
+            parts = [] if failed or any(flat) else list(zip(views, zip(*wholes, strict=True), strict=True))
+            yield view_codes.entries(parts, self.digits)
 
 
 def _flat_key(flat: list[str | None], hashes: tuple[list[Any], ...]) -> str | None:

@@ -3,6 +3,7 @@
     DIR/manifests/00000012.json          the state: the highest number counts, and only the folders it names
     DIR/data/run=<id>/<token>/*.parquet  what one run added
     DIR/packed/<token>/*.parquet         the hashes of that once more, for quick comparison (see packed)
+    DIR/never/<token>/pairs.parquet      the pairs of ids that the run never matched (--never)
 
 A run writes its rows into a folder of its own and then commits by creating the manifest of the next number. That
 number can be created once only: of two runs at a time the second fails, and nothing that the state names is ever
@@ -30,10 +31,10 @@ FORMAT = 1
 MANIFESTS_KEPT = 5
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 #: How deep the folders lie that one attempt writes, named by its token.
-_UNIT_DEPTH = {"data": 3, "packed": 2, "fingerprints": 2, "_staging": 2}
+_UNIT_DEPTH = {"data": 3, "packed": 2, "never": 2, "fingerprints": 2, "_staging": 2}
 #: What runs write before the first manifest: all of it in folders with names that nobody else gives.
 _LEAVINGS = re.compile(
-    r"(data/run=[^/]*/[0-9a-f]{32}/|(packed|fingerprints|_staging)/[0-9a-f]{32}[/.]|(fingerprints|manifests)/\.).*",
+    r"(data/run=[^/]*/[0-9a-f]{32}/|(packed|never|fingerprints|_staging)/[0-9a-f]{32}[/.]|(fingerprints|manifests)/\.).*",
     re.DOTALL,
 )
 _NAME = re.compile(r"(\d{8,})\.json")
@@ -47,9 +48,10 @@ class Run:
         run: its id.
         folder: where its rows lie, relative to the index.
         rows: how many.
-        distinct: whether no two rows of all runs so marked have the same key.
+        distinct: whether no two rows of all runs so marked have the same key, but for some that are never matched.
         digits: fewest and most hex digits of its hashes, or numbers in an embedding; (0, 0) without rows.
         packed: where its hashes lie once more, packed, relative to the index; empty where they do not.
+        never: where pairs of ids lie that are never matched, relative to the index; empty for none.
     """
 
     run: str
@@ -58,10 +60,11 @@ class Run:
     distinct: bool
     digits: tuple[int, int] = (0, 0)
     packed: str = ""
+    never: str = ""
 
     @property
     def folders(self) -> list[str]:
-        return [folder for folder in (self.folder, self.packed) if folder]
+        return [folder for folder in (self.folder, self.packed, self.never) if folder]
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,19 @@ class Index:
     def packed_folder(self, token: str) -> str:
         return f"packed/{token}"
 
+    def never_folder(self, token: str) -> str:
+        return f"never/{token}"
+
+    def pairs(self, run: Run) -> str:
+        """The file of the pairs of a run that has some."""
+        return self.path(run.never, "pairs.parquet")
+
     def path(self, *names: str) -> str:
         return storage.join(self.folder, *names)
 
     def discard(self, run: str, token: str) -> None:
         """Deletes what an attempt has written that will not commit."""
-        for folder in (self.data_folder(run, token), self.packed_folder(token)):
+        for folder in (self.data_folder(run, token), self.packed_folder(token), self.never_folder(token)):
             storage.delete(self.path(folder))
 
     def commit(self, before: State, after: State) -> None:

@@ -12,17 +12,21 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.files.never import read_never
 from imgdedup_spark.files.uris import escaped
+from imgdedup_spark.hash.apart import NUMBER, apart
 from imgdedup_spark.hash.prints import Prints, lane, size_range
 from imgdedup_spark.hash.problems import has_errors
 from imgdedup_spark.hash.stage import hash_rows
 from imgdedup_spark.index.manifest import Index, Run, State, is_index
 from imgdedup_spark.index.packed import PACKED
 from imgdedup_spark.index.spec import check_spec, index_schema
+from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.read.open import read_source
 from imgdedup_spark.read.source import ORDER, Source
 from imgdedup_spark.spark.joins import BROADCAST_KEYS, join_few, keepers, number
@@ -54,12 +58,16 @@ class References:
     packed: DataFrame | None = None
     read: list[dict[str, Any]] = field(default_factory=list)
 
-    def keyed(self, kind: Prints) -> DataFrame:
-        """``key``, ``images`` and ``rank`` of the references; of those with the same key the first."""
+    def keyed(self, kind: Prints, excluded: Exclusions | None = None) -> DataFrame:
+        """``key``, ``images`` and ``rank`` of the references; of those with the same key the first. If rows are
+        excluded, also ``number``, and they have keys of their own."""
         keyed = self.frame.where(kind.has_key()).select("rank", lane().alias("images"), kind.key().alias("key"))
+        if excluded is not None:
+            keyed = apart(keyed, excluded.references, "rank")
         if self.distinct:
             return keyed
-        return keyed.groupBy("key", "images").agg(F.min("rank").alias("rank"))
+        more = [] if excluded is None else [NUMBER]
+        return keyed.groupBy("key", "images", *more).agg(F.min("rank").alias("rank"))
 
     def shuffled_rows(self, kind: Prints, rows: int) -> int:
         """How many of the references may go through a shuffle when so many rows are compared with them.
@@ -103,6 +111,13 @@ class Past:
 
 
 NOTHING = Past()
+
+
+def recorded_pairs(past: Past) -> list[pa.Table]:
+    """The pairs of ids that earlier runs never matched, as the indexes have them."""
+    indexes = [Index(folder) for _, folder in past.against if is_index(folder)]
+    known = [(index, index.read()) for index in indexes] + ([past.index] if past.index else [])
+    return [read_never(index.pairs(run)) for index, state in known for run in state.runs if run.never]
 
 
 def gather(spark: SparkSession, kind: Prints, stage: Stage, past: Past) -> References:

@@ -23,7 +23,8 @@ def dropped_rows(rows: DataFrame, decided: Decided, prints: Prints, references: 
     place = where_columns(rows)
     slim = rows.select(short(F.col("key")).alias("key"), RANK, *place)
     joined = join_few(slim, decided.frame, "key", decided.count).where("is_reference or rank != keeper")
-    outcome = prints.outcome((F.col("keeper") == F.col("first")) & ~F.col("is_reference"))
+    is_same = (F.col("keeper") == F.col("first")) & ~F.col("is_reference")
+    outcome = prints.outcome(F.col("is_same") if "is_same" in decided.frame.columns else is_same)
     dropped = joined.select(
         *place,
         "keeper",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from imgdedup_spark.config.dedup import DedupConfig
@@ -35,6 +36,8 @@ class Found:
         references: what was there before the run.
         highest: ``order`` and ``max_similarity``, if asked for.
         at_once: the same decisions in the driver, if the run was small enough.
+        never: ids, ``a`` and ``b``, that the options say are never matched; None if they do not.
+        unknown: those of them that are nobody's.
         vectors: ``order`` and ``vector``, where ``prints`` has no vectors of its own.
     """
 
@@ -50,6 +53,8 @@ class Found:
     highest: DataFrame | None = None
     vectors: DataFrame | None = None
     at_once: AtOnce | None = None
+    never: pa.Table | None = None
+    unknown: Sequence[str] = ()
 
     @property
     def source(self) -> Source:

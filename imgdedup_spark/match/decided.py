@@ -24,7 +24,9 @@ class Decided:
         frame: one row for each such key: ``key`` (``short``); ``first``, the rank of its earliest row; ``size``, how
             many rows have it; ``keeper``, the rank of the row that stands for it (its own ``first``, or a near row's);
             ``distance`` in bits, or 1 − cosine (null where there are no embeddings to compare: rows without images);
-            ``is_reference``, whether ``keeper`` is the rank of a row that was there before this run.
+            ``is_reference``, whether ``keeper`` is the rank of a row that was there before this run; if some rows never
+            match others, ``is_same``, whether the keeper is a row of the run with the same key: else its own group's
+            ``first`` alone can be that.
         count: its rows.
         plan: how near-duplicates were searched.
         highest: for embeddings, if asked for: ``first`` of each distinct key that was compared, and

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.hash.apart import NUMBER, shared_key
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.vectors import Vectors
 from imgdedup_spark.index.references import References
+from imgdedup_spark.kernels.barred import Exclusions, Numbers
 from imgdedup_spark.match.by_cosine import first_come as by_cosine
 from imgdedup_spark.match.by_hash import first_come as by_hash
+from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.spark.workspace import Stage
 
 #: ``first``, ``keeper``, ``is_reference``, ``distance`` and maybe ``max_similarity`` of every key; and a plan.
@@ -26,6 +30,7 @@ class HashSearch:
     prints: Prints
     stage: Stage
     references: References | None
+    excluded: Exclusions
 
     def __call__(self, keys: DataFrame, count: int, known: DataFrame | None, images: int) -> Answer:
         """Decides about distinct keys.
@@ -43,7 +48,15 @@ class HashSearch:
             if self.references.packed is not None:
                 packed = self.references.packed.where(F.col("images") == images)
         decisions, plan = by_hash.first_come(
-            items, count, self.prints.parts(images), stage=self.stage, references=earlier, known=rows, packed=packed
+            items,
+            count,
+            self.prints.parts(images),
+            stage=self.stage,
+            references=earlier,
+            known=rows,
+            packed=packed,
+            packed_numbers=self.excluded.references,
+            barred=self.excluded.barred,
         )
         return decisions.withColumnRenamed("rank", "first"), plan
 
@@ -58,6 +71,7 @@ class VectorSearch:
 
     prints: Prints
     stage: Stage
+    excluded: Exclusions
 
     def __call__(self, keys: DataFrame, count: int, known: DataFrame | None, images: int) -> Answer:
         """As ``HashSearch``."""
@@ -69,6 +83,7 @@ class VectorSearch:
             references=None if known is None else _items(known, self.prints, images),
             want_max=config.emit_hashes,
             images=images,
+            excluded=self._by_rank(keys),
         )
         more = ["max_similarity"] if config.emit_hashes else []
         found = decisions.select(
@@ -81,21 +96,35 @@ class VectorSearch:
         # Its decisions are planned from joins; they are read for the dropped rows and for max_similarity.
         return (self.stage("near_embeddings", found) if more else found), plan
 
+    def _by_rank(self, keys: DataFrame) -> Exclusions:
+        """What is excluded, with the keys' ranks."""
+        if NUMBER not in keys.columns:
+            return self.excluded
+        named = to_driver(keys.where(f"{NUMBER} > 0").select("rank", NUMBER)).sort_by("rank")
+        numbers = Numbers(*(np.asarray(named.column(name)) for name in ("rank", NUMBER)))
+        return replace(self.excluded, rows=numbers)
+
     def of_texts(self, equal: DataFrame) -> DataFrame:
         """As ``HashSearch``; nothing was compared, so that there is no distance."""
         return equal.withColumn("distance", F.lit(None).cast("int"))
 
 
-def search_of(prints: Prints, stage: Stage, references: References | None) -> HashSearch | VectorSearch:
+def search_of(
+    prints: Prints, stage: Stage, references: References | None, excluded: Exclusions | None
+) -> HashSearch | VectorSearch:
     """The search for prints of this kind."""
+    excluded = excluded or Exclusions()
     if isinstance(prints, Vectors):
-        return VectorSearch(prints, stage)
-    return HashSearch(prints, stage, references)
+        return VectorSearch(prints, stage, excluded)
+    return HashSearch(prints, stage, references, excluded)
 
 
 def _items(rows: DataFrame, prints: Prints, images: int) -> DataFrame:
     """What a search takes: ``rank``, the key without the text (``Prints.item``), and as ``context`` what must be equal
-    besides, if anything must: the text."""
-    key, length = F.col("key"), prints.key_bytes(images)
+    besides, if anything must: the text; and ``number``, if some rows have one."""
+    has_numbers = NUMBER in rows.columns
+    key, length = shared_key() if has_numbers else F.col("key"), prints.key_bytes(images)
     context = [F.substring(key, length + 1, 1 << 20).alias("context")] if prints.config.text_col else []
-    return rows.select("rank", F.substring(key, 1, length).alias(prints.item), *context)
+    return rows.select(
+        "rank", F.substring(key, 1, length).alias(prints.item), *context, *([NUMBER] if has_numbers else [])
+    )

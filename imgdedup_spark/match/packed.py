@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
 from imgdedup_spark.kernels.hamming.first_come import first_come_rule
 from imgdedup_spark.kernels.hamming.table import Part, earliest_neighbours
 from imgdedup_spark.match.by_hash.plan import SAMPLE_HASHES, NearOptions, make_matcher
@@ -25,11 +26,13 @@ class Packed:
     """Attributes:
     keeper: (n,) row number of who stands for each, its own if it is kept.
     distances: (n,) bits to it.
+    views: (n, 2) numbers of the views that are so near, its own and the keeper's; None where wholes are compared.
     """
 
     keeper: npt.NDArray[np.int64]
     distances: npt.NDArray[np.int32]
     plan: dict[str, Any]
+    views: npt.NDArray[np.uint8] | None = None
 
 
 def first_come(
@@ -38,13 +41,18 @@ def first_come(
     parts: Sequence[Part],
     references: int,
     options: NearOptions = _DEFAULTS,
+    *,
+    numbers: npt.NDArray[np.int64] | None = None,
+    barred: Barred = NOT_BARRED,
 ) -> Packed | None:
     """Who stays, in keep order; None if that is too much work for one core.
 
     Args:
-        codes: (n, code bytes), distinct with their contexts; the references come first.
+        codes: (n, code bytes), distinct with their contexts and numbers; the references come first.
         contexts: (n, CONTEXT_BYTES) that must be equal, if anything must.
         references: how many are kept once and for all; what is between them does not matter.
+        numbers: (n,) as ``barred`` knows them; 0 for those in no pair.
+        barred: pairs that never match.
     """
     count = len(codes) - references
     own = codes[references:]
@@ -52,13 +60,13 @@ def first_come(
     rows = np.arange(len(codes), dtype=np.int32)
     if not count:
         return Packed(rows.astype(np.int64), np.zeros(len(rows), np.int32), {})
-    matcher = make_matcher(sample, parts, contexts is not None, count, references, options)
+    matcher = make_matcher(sample, parts, contexts is not None, count, references, options, barred)
     seconds = matcher.plan.search_seconds(count)
     if references:
         seconds += matcher.plan.lookup_seconds(references, count)
     if seconds > MOST_SECONDS:
         return None
-    table = matcher.pack(codes, contexts)
+    table = matcher.pack(codes, contexts, numbers)
     keeper = rows.astype(np.int64)
     open_ = rows[references:]
     if references:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.read.source import FileState
 
+#: A part of a file, which begins with the input's number and the file's plain URI.
+_Part = TypeVar("_Part", bound=tuple[Any, ...])
 #: ``PLACE`` of rows in files.
 FILE_PLACE = StructType(
     [
@@ -46,3 +50,10 @@ def file_place(index: int, uri: str, start: int, length: int, rows: Sequence[int
     ]
     arrays = [pa.repeat(value, len(rows)) for value in same]
     return pa.StructArray.from_arrays([*arrays, pa.array(rows, pa.int64())], FILE_PLACE.names)
+
+
+def units_of(units: Sequence[tuple[_Part, ...]], files: Sequence[FileState]) -> tuple[tuple[_Part, ...], ...]:
+    """The units of work with the parts of these files alone; units of which nothing is left are gone."""
+    wanted = {(one.input, storage.from_spark(one.uri)) for one in files}
+    some = (tuple(part for part in unit if part[:2] in wanted) for unit in units)
+    return tuple(unit for unit in some if unit)

@@ -69,6 +69,8 @@ class FileSource(Source):
 
     count_by: ClassVar[tuple[str, ...]] = ("input", "file", "start", "length")
     divisible: ClassVar[bool] = True
+    #: Whether rows have a key in their file (``ID``), which ids have in the place of the row's number.
+    keyed: ClassVar[bool] = False
     #: Whether workers can copy rows as they are into files of the same kind.
     copied: ClassVar[bool] = False
 
@@ -167,7 +169,7 @@ class FileSource(Source):
         row = place["row"] - F.col("__p_base")
         made = [(F.shiftleft(F.col("__p_ordinal"), ROW_BITS) + row).alias(order)]
         if row_id is not None:
-            made.append(F.concat("__p_name", F.lit("#"), row).alias(row_id))
+            made.append(F.concat("__p_name", F.lit("#"), F.col(row_id) if self.keyed else row).alias(row_id))
         return joined.select(*[col(name) for name in frame.columns if name not in (PLACE, row_id)], *made)
 
     @property
@@ -234,9 +236,9 @@ class PlacedInFiles(Placed):
         """As ``Placed.left``. The rows' ``ID`` is their ``order`` here, which some of them alone would not tell."""
         source = self.source if part is None else part
         again = "__imgdedup_place_again"
-        frame = self.without(out, count, source.frame.withColumn(again, F.col(PLACE)))
+        frame = self.without(out, count, source.frame.drop(ID).withColumn(again, F.col(PLACE)))
         frame = frame.withColumnRenamed(again, PLACE).withColumnRenamed(ROW, "__imgdedup_id")
-        return Source(frame, source.columns, roots=source.roots)
+        return Source(frame, source.columns, roots=source.roots, own_structs=source.own_structs)
 
     def renumbered(self, prints: DataFrame) -> DataFrame:
         return prints.drop(PLACE).withColumnRenamed("id", ORDER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pyspark.errors import AnalysisException
@@ -13,17 +13,16 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.files import storage
 from imgdedup_spark.read.source import ID, PLACE, Source
-from imgdedup_spark.spark.workspace import Stage
 
 
-def frame_source(frame: DataFrame, id_col: str | None, stage: Stage) -> Source:
+def frame_source(frame: DataFrame, id_col: str | None, freeze: Callable[[DataFrame], DataFrame]) -> Source:
     """A DataFrame of the caller's.
 
     Its rows have no order of their own. Rows straight from Parquet files are ordered as in the files, others by
     ``id_col``; without either they are numbered once.
 
     Args:
-        stage: freezes a DataFrame.
+        freeze: makes a DataFrame's rows the same at every reading.
     """
     files = frame.inputFiles()
     source = Source(frame, tuple(frame.columns), stores=_stores(files))
@@ -40,7 +39,7 @@ def frame_source(frame: DataFrame, id_col: str | None, stage: Stage) -> Source:
     if id_col is not None:
         return source
     # Frozen because the numbers must be the same at every reading, and nothing else makes them so.
-    return replace(source, frame=stage("numbered", frame.withColumn(ID, F.monotonically_increasing_id())))
+    return replace(source, frame=freeze(frame.withColumn(ID, F.monotonically_increasing_id())))
 
 
 def _repeats(frame: DataFrame) -> bool:

@@ -14,10 +14,11 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.json_lines import can_read, can_split, holds_array, row_texts
+from imgdedup_spark.files.json_lines import holds_array, row_texts
 from imgdedup_spark.files.json_rows import parse_row
 from imgdedup_spark.files.listing import Listed, ending_of
 from imgdedup_spark.files.shares import Share, grouped
+from imgdedup_spark.files.text_lines import can_read, can_split
 from imgdedup_spark.read.by_workers import workers_open
 from imgdedup_spark.read.columns import col
 from imgdedup_spark.read.files import FileSource

@@ -37,7 +37,12 @@ def number_rows(prints: pa.Table, place: str, parts: Sequence[FilePart], *, abso
     table = table.append_column(ORDER, pa.array(order))
     if with_ids:
         names = pa.array([one.name for one in found], pa.string()).take(pa.array(inverse))
-        table = table.append_column("id", pc.binary_join_element_wise(names, pa.array(numbers).cast(pa.string()), "#"))
+        # A row that has a key in its file has it in its id.
+        keys = pa.array(numbers).cast(pa.string())
+        if "id" in table.column_names:
+            keys = table.column("id").combine_chunks()
+            table = table.drop_columns(["id"])
+        table = table.append_column("id", pc.binary_join_element_wise(names, keys, "#"))
     return table
 
 

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files.listing import Listed, ending_of, is_utf8
 from imgdedup_spark.files.metadata import is_metadata
-from imgdedup_spark.read import csv_files, folders, json_lines, parquet
+from imgdedup_spark.read import csv_files, folders, json_lines, parquet, path_lists, tar_shards
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.read.tables import open_by_name
@@ -38,6 +38,8 @@ KINDS = {
     "parquet": Kind(parquet.ENDINGS, parquet.open_parquet, parquet.is_parquet),
     "jsonl": Kind(json_lines.ENDINGS, json_lines.open_json_lines, json_lines.is_json_lines),
     "csv": Kind(csv_files.ENDINGS, csv_files.open_csv, csv_files.is_csv),
+    "webdataset": Kind(tar_shards.ENDINGS, tar_shards.open_shards, tar_shards.is_shard),
+    "list": Kind(path_lists.ENDINGS, path_lists.open_lists, path_lists.is_list),
     "images": Kind(folders.ENDINGS, folders.open_folders, folders.is_picture),
 }
 
@@ -91,6 +93,8 @@ def _kind_of(listing: Listing) -> str:
         here.remove("jsonl")
     if len(here) > 1 and "csv" in here:
         here.remove("csv")
+    if "list" in here and not _names_lists(listing):
+        here.remove("list")
     if len(here) == 1:
         return here[0]
     where = f"--input {' '.join(listing.inputs)}"
@@ -104,10 +108,20 @@ def _kind_of(listing: Listing) -> str:
     raise UserError(f"{where}: cannot tell the format from {shown}; say it with --input-format")
 
 
+def _names_lists(listing: Listing) -> bool:
+    """Whether every input names lists of paths and no other file: below folders, text files are notes."""
+    named = all(root.read != root.folder for root in listing.roots)
+    return named and all(path_lists.is_list(one) for files in listing.files for one in files)
+
+
 def check_output_format(source: Source, output_format: str | None) -> None:
     """Raises:
-    UserError: a column has a type that only Arrow knows, and the rows are to be written as something else.
+    UserError: a column has a type that only Arrow knows, and the rows are to be written as something else; or of tar
+        shards and something else one is to be written as the other.
     """
+    shards = tar_shards.TarShards.native
+    if output_format not in (None, source.native) and shards in (output_format, source.native):
+        raise UserError(f"--output-format {output_format}: tar shards are written from tar shards, and as such alone")
     lost = [one for one in source.united or () if one.name not in source.columns]
     if lost and output_format not in (None, source.native):
         raise UserError(

@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed
+from imgdedup_spark.files.parquet_batches import BoundedFile
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.files.unite import Footer, check_names, plain_batches, plain_type, read_footers, unite
@@ -171,10 +172,9 @@ def _reading(schema: pa.Schema) -> Callable[[tuple[int, str, int, Any]], Iterato
         opened, path = storage.open_fs(uri)
         total = sum(rows for _, rows in groups)
         with opened.open_input_file(path) as stream:
-            file = pq.ParquetFile(stream, pre_buffer=False)
-            # Other tasks have the other cores.
-            batches = file.iter_batches(PICTURE_BATCH_ROWS, [number for number, _ in groups], use_threads=False)
-            for batch in plain_batches(batches, schema):
+            file = BoundedFile(stream)
+            batches = (file.bounded_batches(number, PICTURE_BATCH_ROWS) for number, _ in groups)
+            for batch in plain_batches(chain.from_iterable(batches), schema):
                 count = len(batch)
                 place = file_place(index, uri, row, total, range(row, row + count))
                 row += count

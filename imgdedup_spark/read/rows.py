@@ -17,11 +17,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError, first_line
-from imgdedup_spark.files import storage
 from imgdedup_spark.files.json_rows import ANY, Columns, Fields
-from imgdedup_spark.files.listing import Listed
+from imgdedup_spark.files.listing import Listed, PassedOver
 from imgdedup_spark.files.shares import grouped
-from imgdedup_spark.read.by_workers import FILE_PLACE, file_place
+from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of
 from imgdedup_spark.read.columns import col
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
@@ -38,6 +37,7 @@ _LOOKED = pa.schema(
         ("rows", pa.int64()),
         ("kinds", pa.binary()),
         ("together", pa.list_(pa.list_(pa.string()))),
+        ("blank", pa.int64()),
         ("bad", pa.string()),
         ("problem", pa.string()),
     ]
@@ -94,9 +94,7 @@ class RowFiles(FileSource):
         return list(self.listed)
 
     def only(self, files: Sequence[FileState]) -> RowFiles:
-        wanted = {(one.input, storage.from_spark(one.uri)) for one in files}
-        some = (tuple(part for part in unit if part[:2] in wanted) for unit in self.units)
-        units = tuple(unit for unit in some if unit)
+        units = units_of(self.units, files)
         return replace(self, units=units, frame=_frame(self._spark, units, self.rows, self.made, self.keys))
 
     def scan(self, index: int, uris: Any) -> DataFrame:
@@ -108,29 +106,44 @@ class RowFiles(FileSource):
             check_unique(ids.where(F.col(BAD).isNull()).select(col(id_col).alias("id")), id_col)
 
 
-def open_rows(spark: SparkSession, listing: Listing, split: Callable[[Listed], bool], rows: Rows) -> dict[str, Any]:
+def open_rows(
+    spark: SparkSession,
+    listing: Listing,
+    split: Callable[[Listed], bool],
+    rows: Rows,
+    *,
+    made: Columns | None = None,
+    weight: int = 1,
+    blanks: Callable[[Part], int] = lambda part: 0,
+) -> dict[str, Any]:
     """The attributes of a ``RowFiles``.
 
     Args:
         split: whether parts of a file can be read by themselves.
         rows: reads a part, in the workers.
+        made: the columns, if they are known; folders then add none.
+        weight: bytes that a task has to do with for each byte of the files.
+        blanks: how many lines of a part are passed over.
 
     Raises:
         UserError: a file cannot be read, or names do not go together.
     """
-    total = sum(one.size for files in listing.files for one in files)
+    total = weight * sum(one.size for files in listing.files for one in files)
     target = min(partition_bytes(spark), max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
+    step = max(1, target // weight)
     parts = [
         part
         for index, files in enumerate(listing.files)
         for one in files
-        for part in _parts(index, one, target if one.size > target and split(one) else max(1, one.size))
+        for part in _parts(index, one, step if one.size > step and split(one) else max(1, one.size))
     ]
-    units = tuple(tuple(some) for some in grouped(parts, lambda part: part.length + FILE_COST, target))
-    counts, fields = _look(spark, units, rows)
-    made = fields.columns(by_case=case_matters(spark))
-    taken = {name.lower() for name in made.kinds}
-    keys = tuple(key for key in listing.keys if key.lower() not in taken)
+    units = tuple(tuple(some) for some in grouped(parts, lambda part: part.length * weight + FILE_COST, target))
+    counts, fields = _look(spark, units, rows, blanks, listing.passed)
+    keys: tuple[str, ...] = ()
+    if made is None:
+        made = fields.columns(by_case=case_matters(spark))
+        taken = {name.lower() for name in made.kinds}
+        keys = tuple(key for key in listing.keys if key.lower() not in taken)
     numbered = tuple(_numbered(units, counts))
     return {
         **of_listing(listing, keys),
@@ -163,7 +176,9 @@ def _numbered(units: Units, counts: Mapping[Part, int]) -> Iterator[tuple[Part, 
             yield tuple(some)
 
 
-def _look(spark: SparkSession, units: Units, rows: Rows) -> tuple[dict[Part, int], Fields]:
+def _look(
+    spark: SparkSession, units: Units, rows: Rows, blanks: Callable[[Part], int], passed: PassedOver
+) -> tuple[dict[Part, int], Fields]:
     """How many rows each part has, and what fields.
 
     Raises:
@@ -172,19 +187,20 @@ def _look(spark: SparkSession, units: Units, rows: Rows) -> tuple[dict[Part, int
 
     def look(unit: tuple[Part, ...]) -> Iterator[pa.RecordBatch]:
         for part in unit:
-            count, fields, wrong, problem = 0, Fields(), None, None
+            count, fields, blank, wrong, problem = 0, Fields(), 0, None, None
             try:
                 for batch in rows(part):
                     bad = (f"row {count + number}: {one}" for number, (_, one) in enumerate(batch) if one)
                     wrong = wrong or next(bad, None)
                     count += len(batch)
                     fields.add([row for row, _ in batch])
+                blank = blanks(part)
             except UserError as error:
                 problem = str(error)
             except (OSError, EOFError) as error:
                 problem = f"{part.uri} cannot be read: {first_line(error)}"
             kinds = pa.schema(list(fields.kinds.items())).serialize().to_pybytes()
-            answer = [[count], [kinds], [sorted(fields.together)], [wrong], [problem]]
+            answer = [[count], [kinds], [sorted(fields.together)], [blank], [wrong], [problem]]
             yield pa.RecordBatch.from_arrays(list(map(pa.array, answer, _LOOKED.types)), schema=_LOOKED)
 
     counts, fields, bad = {}, Fields(), ""
@@ -193,6 +209,8 @@ def _look(spark: SparkSession, units: Units, rows: Rows) -> tuple[dict[Part, int
         if one["problem"]:
             raise UserError(f"--input {one['problem']}")
         counts[part] = one["rows"]
+        if one["blank"]:
+            passed.add("blank_line", part.uri, one["blank"])
         bad = bad or (f"{part.uri} {one['bad']}" if one["bad"] else "")
         schema = pa.ipc.read_schema(pa.py_buffer(one["kinds"]))
         fields.join(Fields({item.name: item.type for item in schema}, {(a, b) for a, b in one["together"]}))

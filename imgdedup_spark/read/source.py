@@ -77,6 +77,7 @@ class Source:
         roots: where each input lies.
         passed: what lies in the inputs and is not read.
         stores: what the rows may name pictures on beside the file systems of the roots (``PathRules.stores``).
+        own_structs: whether structs in columns of pictures are made here and not the data's (``forms.entries_of``).
     """
 
     frame: DataFrame
@@ -86,6 +87,7 @@ class Source:
     roots: tuple[Root, ...] = (Root("", ""),)
     passed: PassedOver = field(default_factory=PassedOver)
     stores: tuple[str, ...] = ()
+    own_structs: bool = False
 
     #: The schema of files that differ, if they do (see ``read.parquet``).
     united: ClassVar[Any] = None
@@ -231,7 +233,8 @@ class Placed:
     def left(self, out: DataFrame, count: int, part: Source | None = None) -> Source:
         """A source of the rows (of ``part``, or all) whose ``order`` is not in ``out``; ``renumbered`` knows them."""
         source = self.source
-        return Source(self.without(out, count), source.columns, roots=source.roots, stores=source.stores)
+        rows = self.without(out, count)
+        return Source(rows, source.columns, roots=source.roots, stores=source.stores, own_structs=source.own_structs)
 
     def renumbered(self, prints: DataFrame) -> DataFrame:
         """Prints of what was ``left``, with the ``order`` that the rows have here, and without ``id``."""

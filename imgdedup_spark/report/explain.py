@@ -126,6 +126,8 @@ def _why(
         reason, told = duplicate["reason"], distance_text(duplicate["distance"], duplicate.get("similarity"))
         limit = f" (the limit is {_limit(outcome)})" if not config.get("stages") else ""
         yield _REASONS[reason].format(kept_id=duplicate["kept_id"], distance=told, limit=limit)
+        if {duplicate.get("view"), duplicate.get("kept_view")} - {None, "whole"}:
+            yield f"so near is its view `{duplicate['view']}` to `{duplicate['kept_view']}` of that one"
         if duplicate.get("via_id"):
             yield f"it was compared with {duplicate['via_id']}, for which {duplicate['kept_id']} stays in the end"
     for one in errors:
@@ -141,7 +143,8 @@ def _why(
         if all(outcome.hashes.column(name)[row].as_py() is None for name in hashes):
             yield "it has no picture to compare"
         else:
-            yield f"no row that stays and comes before it is within {_limit(outcome)}"
+            views = " in any of the views" if config.get("views") or config.get("invariant") else ""
+            yield f"no row that stays and comes before it is within {_limit(outcome)}{views}"
 
 
 def _limit(outcome: Outcome) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-from pyspark.sql import DataFrame
-from pyspark.sql.pandas.types import to_arrow_schema
-
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.report.choose import choose
 from imgdedup_spark.report.outcome import Outcome
@@ -21,8 +17,3 @@ def make_report(found: Found, outcome: Outcome) -> str:
     """
     chosen = choose(outcome)
     return report_page(outcome, read_thumbnails(found, chosen.ids), chosen)
-
-
-def to_arrow(frame: DataFrame) -> pa.Table:
-    """The rows of a small DataFrame (``DataFrame.toArrow`` came with Spark 4)."""
-    return pa.Table.from_pandas(frame.toPandas(), to_arrow_schema(frame.schema), preserve_index=False)

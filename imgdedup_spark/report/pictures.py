@@ -70,7 +70,8 @@ def _find(config: Mapping[str, Any], ids: Sequence[str]) -> Iterator[_Found]:
             named[head + file.name] = folder, file
     for one in ids:
         name, _, row = one.rpartition("#")
-        if name in named and row.isdigit():
+        # A sample's number in its shard is not in its id.
+        if name in named and row.isdigit() and ending_of(name) not in ("tar", "tgz"):
             yield _Found(one, *named[name], int(row))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.utils import is_remote
 from pyspark.util import inheritable_thread_target
 
+from imgdedup_spark.errors import first_line
+
+log = logging.getLogger("imgdedup")
+#: Settings that this process was not allowed to set.
+_refused: set[str] = set()
 #: Rows in one Arrow batch of pictures. Spark's default of 10,000 is gigabytes of them, and moves 3.5 times
 #: slower; below about 64 the cost of a batch itself begins to show.
 PICTURE_BATCH_ROWS = 64
@@ -25,25 +31,42 @@ ROWS_A_REDUCER = 100_000
 @contextlib.contextmanager
 def settings(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
     """Sets Spark SQL settings for the body and puts back what was there. Unknown ones are set all the same:
-    an older Spark ignores them."""
-    before = {name: spark.conf.get(name, None) for name in values}
+    an older Spark ignores them. One that the platform refuses is an optimisation missed, and is told once."""
+    before = {}
     for name, value in values.items():
-        spark.conf.set(name, value)
+        try:
+            old = spark.conf.get(name, None)
+            spark.conf.set(name, value)
+        except Exception as error:  # each platform refuses in its own way
+            if name not in _refused:
+                _refused.add(name)
+                log.info("%s is left as it is: %s", name, first_line(error))
+        else:
+            before[name] = old
     try:
         yield
     finally:
         for name, old in before.items():
-            if old is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, old)
+            with contextlib.suppress(Exception):
+                if old is None:
+                    spark.conf.unset(name)
+                else:
+                    spark.conf.set(name, old)
+
+
+def setting(spark: SparkSession, name: str, default: str) -> str:
+    """A setting of Spark's; the default where it is not set, or the platform does not tell."""
+    try:
+        return str(spark.conf.get(name, default))
+    except Exception:
+        return default
 
 
 def small_shuffles(spark: SparkSession, rows: int) -> contextlib.AbstractContextManager[None]:
     """Never more shuffle partitions than the rows are worth: 200 of them, Spark's default, cost a small run
     seconds, and hundreds of bytes a row for the headers of all but empty blocks."""
     name = "spark.sql.shuffle.partitions"
-    before = str(spark.conf.get(name, "200"))
+    before = setting(spark, name, "200")
     if not before.isdigit():
         # Databricks has `auto`, and knows better.
         return contextlib.nullcontext()
@@ -63,13 +86,16 @@ def parallelism(spark: SparkSession) -> int:
 
 def case_matters(spark: SparkSession) -> bool:
     """Whether names of columns that differ by case alone are different."""
-    return spark.conf.get("spark.sql.caseSensitive", "false") == "true"
+    return setting(spark, "spark.sql.caseSensitive", "false") == "true"
 
 
 def partition_bytes(spark: SparkSession) -> int:
-    """The most that one task reads of files, ``spark.sql.files.maxPartitionBytes``."""
-    most = str(spark.conf.get("spark.sql.files.maxPartitionBytes", "128m")).lower().removesuffix("b")
-    return int(most) if most.isdigit() else 128 << 20
+    """The most that one task reads of files, ``spark.sql.files.maxPartitionBytes``: ``134217728``, ``134217728b``,
+    ``128m`` or ``128MB``."""
+    text = setting(spark, "spark.sql.files.maxPartitionBytes", "128m").strip().lower().removesuffix("b")
+    power = "kmgt".find(text[-1:]) + 1 if text[-1:] else 0
+    number = text[:-1] if power else text
+    return int(number) << (10 * power) if number.isdigit() else 128 << 20
 
 
 def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:

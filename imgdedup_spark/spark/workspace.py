@@ -1,4 +1,4 @@
-"""Where intermediate tables are frozen: written and read back, or persisted where there is no folder to write to.
+"""Where intermediate tables are frozen: written and read back, or kept in the session if no folder is given.
 
 Reading back cuts the lineage: what follows is planned from a small Parquet table of known size, nothing is
 computed twice, and nothing needs `persist`, which some serverless platforms refuse.
@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyspark
-from pyspark.errors import PySparkNotImplementedError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.utils import is_remote
 
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.sharing import delete_empty
+from imgdedup_spark.spark.local import from_driver, to_driver
 
 Stage = Callable[[str, DataFrame], DataFrame]
 
 
 class Workspace(Protocol):
     """Freezes tables by name."""
+
+    def freeze(self, frame: DataFrame) -> DataFrame:
+        """A DataFrame of the caller's, pictures and all, whose rows are to be the same at every reading."""
 
     def stage(self, name: str, frame: DataFrame) -> DataFrame: ...
 
@@ -39,6 +43,8 @@ class Workspace(Protocol):
     def close(self) -> None: ...
 
 
+#: Rows of a table that the driver takes and gives back: some megabytes, even of vectors.
+CUT_ROWS = 20_000
 #: Readers of Spark's pass over names that begin so: the folder may lie beside data.
 _PREFIX = "_imgdedup-"
 
@@ -57,6 +63,9 @@ class FolderWorkspace:
         self.folder = storage.join(parent, _PREFIX + uuid.uuid4().hex)
         self._used: dict[str, int] = {}
 
+    def freeze(self, frame: DataFrame) -> DataFrame:
+        return self.stage("numbered", frame)
+
     def stage(self, name: str, frame: DataFrame) -> DataFrame:
         count = self._used[name] = self._used.get(name, 0) + 1
         path = storage.join(self.folder, name if count == 1 else f"{name}-{count}")
@@ -65,7 +74,7 @@ class FolderWorkspace:
 
     def local(self, spark: SparkSession, name: str, table: pa.Table) -> DataFrame:
         if is_remote():  # whose disk may be another
-            return _in_session(spark, table)
+            return from_driver(spark, table)
         path = storage.join(self.folder, f"{name}-{uuid.uuid4().hex}")
         with storage.open_output(storage.join(path, "part-00000.parquet")) as stream:
             pq.write_table(table, stream)
@@ -81,29 +90,49 @@ class FolderWorkspace:
 
 
 class SessionWorkspace:
-    """Freezes tables in the session's own storage. Persisted because a DataFrame of the caller's may be
-    expensive, and sorted numbers must not be made twice; ``close`` lets go of them."""
+    """Freezes tables in the session's own storage. What is small is cut loose from what made it; the rest is persisted,
+    for a DataFrame of the caller's may be expensive, and sorted numbers must not be made twice. ``close`` lets go of
+    them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, held: bool = False) -> None:
+        """Args:
+        held: whether every table that is staged may come to the driver, so that nothing needs to be persisted.
+        """
+        self._held, self._long = held, False
         self._frames: list[DataFrame] = []
         self._cut: list[DataFrame] = []
 
+    def freeze(self, frame: DataFrame) -> DataFrame:
+        self._frames.append(_persisted(frame))
+        self._frames[-1].count()
+        return self._frames[-1]
+
     def stage(self, name: str, frame: DataFrame) -> DataFrame:
-        kept = frame.persist()
-        kept.count()
+        if self._held:
+            return from_driver(frame.sparkSession, to_driver(frame), frame.schema)
+        kept = _persisted(frame)
+        if kept.count() <= CUT_ROWS:
+            # What is persisted keeps the plan that made it, and a few rows are read faster than that is planned.
+            with suppress(PySparkException, pa.ArrowException, TypeError, ValueError):
+                cut = from_driver(frame.sparkSession, to_driver(kept), frame.schema)
+                kept.unpersist()
+                return cut
+        self._long = True
         self._frames.append(kept)
         return kept
 
     def local(self, spark: SparkSession, name: str, table: pa.Table) -> DataFrame:
-        return _in_session(spark, table)
+        return from_driver(spark, table)
 
     def cut(self, frame: DataFrame) -> DataFrame:
-        # What is persisted keeps the plan that made it, with those of all that it was made from, each as often as it
-        # was used: after two rounds of joins Spark runs out of memory writing it down.
+        if not self._long:
+            return frame
+        # What is persisted keeps the plans of all that it was made from, each as often as it was used: after two rounds
+        # of joins Spark runs out of memory writing it down.
         try:
             self._cut.append(frame.localCheckpoint())
-        except PySparkNotImplementedError:
-            raise UserError("stages: this Spark Connect needs a folder for intermediate tables: give staging") from None
+        except PySparkException as error:
+            raise _needs_folder(error) from None
         return self._cut[-1]
 
     def close(self) -> None:
@@ -117,8 +146,18 @@ class SessionWorkspace:
         self._cut.clear()
 
 
-def _in_session(spark: SparkSession, table: pa.Table) -> DataFrame:
-    schema = from_arrow_schema(table.schema)
-    if pyspark.__version__.startswith("3."):
-        return spark.createDataFrame([tuple(row.values()) for row in table.to_pylist()], schema)
-    return spark.createDataFrame(table, schema)
+def _persisted(frame: DataFrame) -> DataFrame:
+    """Raises:
+    UserError: the platform refuses.
+    """
+    try:
+        return frame.persist()
+    except PySparkException as error:
+        raise _needs_folder(error) from None
+
+
+def _needs_folder(error: Exception) -> UserError:
+    return UserError(
+        f"staging: tables cannot be kept in this Spark session ({first_line(error)}); give a folder that all executors "
+        "reach, as staging"
+    )

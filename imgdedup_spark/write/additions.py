@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import JobError
+from imgdedup_spark.files import storage
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.index.manifest import Index, Run, State
 from imgdedup_spark.index.packed import ROW_GROUPS, pack
@@ -87,7 +89,13 @@ class Addition:
             packed = self.index.packed_folder(self.token)
             blocks = pack(numbered, kind).withColumn("run", F.lit(self.run))
             blocks.write.options(**ROW_GROUPS).mode("overwrite").parquet(self.index.path(packed))
-        return Run(self.run, self.folder, count, distinct, digits, packed)
+        added = Run(self.run, self.folder, count, distinct, digits, packed)
+        if found.never is None:
+            return added
+        added = replace(added, never=self.index.never_folder(self.token))
+        with storage.open_output(self.index.pairs(added)) as stream:
+            pq.write_table(found.never, stream)
+        return added
 
     def commit(self, added: Run, found: Found) -> None:
         """Raises:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
+from typing import Any
 
 from pyspark.sql import DataFrame
 
@@ -30,6 +31,8 @@ def check_places(config: JobConfig, source: Source) -> None:
     against = [one for path in config.against for one in _read("--against", on_same_file_system(path, source))]
     # Pictures and models may lie above what is written, as everything does in the folder of a project.
     spared = [Place.of("--model", path) for path in _models(config.dedup)]
+    if config.dedup.never is not None:
+        spared.append(Place.of("--never", config.dedup.never))
     if config.dedup.image_root is not None:
         spared.append(place("--image-root", config.dedup.image_root))
     index = [place("--index", config.index)] if config.index is not None else []
@@ -101,9 +104,22 @@ def _models(config: DedupConfig) -> list[str]:
     return [step.model for step in config.steps if storage.is_local(step.model) and storage.exists(step.model)]
 
 
+def is_same_run(summary: Mapping[str, Any], config: JobConfig, source: Source) -> bool:
+    """Whether a finished run had this one's ``--run-id`` in the same index: this run replaces what that one wrote. Not
+    so a dry run, which replaces nothing in the index, and not what somebody has reviewed."""
+    if config.run_id is None or config.run_id != summary.get("run_id") or config.dry_run or summary.get("reviewed"):
+        return False
+    index = summary.get("config", {}).get("index")
+    if config.index is None or not isinstance(index, str):
+        return False
+    here, there = (Place.of("--index", on_same_file_system(path, source)) for path in (config.index, index))
+    return (here.store, here.path) == (there.store, there.path)
+
+
 def data_signature(config: JobConfig, source: Source) -> str:
     """Of all files that are read, by name, size and time; empty where that cannot be known."""
     more = [*(on_same_file_system(path, source) for path in config.against), *_models(config.dedup)]
+    more += [config.dedup.never] if config.dedup.never is not None else []
     try:
         if not source.states or not all(map(storage.exists, more)):
             return ""

@@ -6,6 +6,7 @@ what Spark does not model (a file's own metadata, the spelling of a JSON number)
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,18 +24,25 @@ from imgdedup_spark.files.access import Carried
 from imgdedup_spark.files.json_lines import copy_json_lines
 from imgdedup_spark.files.parquet import copy_parquet, write_empty_parquet
 from imgdedup_spark.files.shares import Share, grouped
+from imgdedup_spark.files.tar_samples import copy_tar
+from imgdedup_spark.files.text_lines import copy_lines, ended, lines_of
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.order import ROW_BITS
+from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.settings import picture_settings
 from imgdedup_spark.spark.units import rows_of_units
 from imgdedup_spark.write import small, tables
 from imgdedup_spark.write.output import Output
+from imgdedup_spark.write.parts import NAMES
 
 log = logging.getLogger("imgdedup")
 #: A file of kept/ holds the kept rows of about this many bytes of input: large enough for any reader, …
 FILE_BYTES = 128 << 20
 #: … and less where there is little, so that all cores have something to write.
 LEAST_FILE_BYTES, FEWEST_FILES = 16 << 20, 8
+# Of files that are not called as their kind.
+_ENDINGS = {"list": "txt"}
+_BY_WORKERS = "the workers write it, and cannot open the output's file system"
 
 
 def write_kept(found: Found, output: Output, output_format: str | None) -> None:
@@ -47,14 +55,19 @@ def write_kept(found: Found, output: Output, output_format: str | None) -> None:
         JobError: another number of rows came out; the input changed under the job.
     """
     kind = output_format or found.source.native
+    if kind == "webdataset":
+        write_shards(found, output)
+        return
     shares = found.placed.shares(kind)
     written = None
     if shares is not None and _workers_can_copy(shares, output.folder):
         written = _by_copying(found, output, kind, shares)
+    if written is None and kind == "list":
+        raise JobError(f"kept/ cannot be written as a list: {_BY_WORKERS}; say --output-format jsonl")
     if written is None and found.source.columns:
         written = _by_spark(found, output, kind)
-    if not written and kind == "jsonl":
-        storage.write_text(output.part("kept", "part-00000.jsonl"), "")
+    if not written and kind in ("jsonl", "list"):
+        storage.write_text(output.part("kept", f"part-00000.{_ENDINGS.get(kind, kind)}"), "")
     if (written or 0) != found.kept_count:
         raise JobError(
             f"kept/ has {written} rows and should have {found.kept_count}: did the input change during the run?"
@@ -80,6 +93,7 @@ class CopyFiles:
     folder: str
     emitted: tuple[str, ...]
     united: pa.Schema | None = None
+    names: tuple[str, ...] = ()
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -107,15 +121,52 @@ class CopyFiles:
             if extra is not None:
                 start = int(np.searchsorted(extra.column("order").to_numpy(), low))
                 more.append(extra.slice(start, rows).select(self.emitted))
-        out = storage.join(self.folder, f"part-{task['file']:05d}.{self.kind}")
+        number = task["file"]
+        out = storage.join(
+            self.folder, self.names[number] if self.names else f"part-{number:05d}.{_ENDINGS.get(self.kind, self.kind)}"
+        )
         try:
             if self.kind == "parquet":
                 rows = copy_parquet(shares, dropped, out, more or None, self.united)
+            elif self.kind == "webdataset":
+                rows = copy_tar(shares, dropped, out)
+            elif self.kind == "list":
+                rows = copy_lines(shares, dropped, out, lambda share: map(ended, lines_of(share)))
             else:
                 rows = copy_json_lines(shares, dropped, out, more or None)
             return {"rows": rows, "problem": None}
         except (CopyMismatch, UserError, OSError) as error:
             return {"rows": 0, "problem": str(error)}
+
+
+def write_shards(found: Found, output: Output) -> None:
+    """Writes ``kept/`` as tar shards of the input's names, those without a sample too.
+
+    Raises:
+        JobError: a shard cannot be copied; the input changed under the job.
+    """
+    shares = {(share.uri): (number, share) for number, share in found.placed.shares("webdataset") or ()}
+    files = [storage.from_spark(one.uri) for one in found.source.states]
+    names = shard_names(found.source)
+    storage.write_text(output.part("kept", NAMES), json.dumps(sorted(names)) + "\n")
+    last = max((number for number, _ in shares.values()), default=-1)
+    groups = [[shares.get(uri, (last + 1 + place, Share(uri, 0, 0)))] for place, uri in enumerate(files)]
+    done = _copied(found, groups, (), CopyFiles("webdataset", output.part("kept"), (), None, tuple(names)))
+    problems = [one["problem"] for one in done if one["problem"]]
+    written = sum(one["rows"] for one in done)
+    if problems or written != found.kept_count:
+        what = problems[0] if problems else f"{written} rows came out and not {found.kept_count}"
+        raise JobError(f"kept/ cannot be written: {what}; did the input change during the run?")
+
+
+def shard_names(source: Source) -> list[str]:
+    """A name below ``kept/`` for each of the files; where two inputs have the same, below a folder of the input's
+    number."""
+    files = [(one.input, storage.absolute(storage.from_spark(one.uri))) for one in source.states]
+    short = [uri.removeprefix(source.roots[number].folder.rstrip("/") + "/") for number, uri in files]
+    if len(set(short)) == len(short):
+        return short
+    return [f"{number}/{name}" for (number, _), name in zip(files, short, strict=True)]
 
 
 def _fields(emitted: Sequence[str]) -> list[tuple[str, pa.DataType]]:
@@ -132,7 +183,7 @@ def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[
         work = CopyFiles(kind, output.part("kept"), emitted, found.source.united)
         done = _copied(found, files, emitted, work)
         problems = [one["problem"] for one in done if one["problem"]]
-        if problems and found.source.united:
+        if problems and (found.source.united or kind == "list"):
             raise JobError(f"kept/ cannot be written: {problems[0]}")
         if problems:
             log.warning("kept/ is written by Spark, because %s", problems[0])

@@ -8,7 +8,7 @@ finished, only if the data are the same too. One run at a time works there (``lo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,6 +41,7 @@ class Output:
         fresh: whether there was nothing of an earlier attempt at the same run.
         memory: what an attempt notes for the one that takes its place.
         finished: the summary, if an earlier attempt had done everything but to say so.
+        own: whether a whole output of this summary is this run's own, and needs no ``overwrite`` to be replaced.
     """
 
     folder: str
@@ -49,6 +50,7 @@ class Output:
     fresh: bool = True
     memory: dict[str, Any] | None = None
     finished: dict[str, Any] | None = None
+    own: Callable[[dict[str, Any]], bool] = lambda summary: False
 
     def path(self, *names: str) -> str:
         return storage.join(self.folder, *names)
@@ -91,10 +93,15 @@ class Output:
         if storage.is_file(self.folder):
             raise UserError(f"--output {self.folder}: it is a file; name a folder")
         names = storage.list_names(self.folder)
-        if names and STAGING not in names and not overwrite:
+        if names and STAGING not in names and not overwrite and not self._is_own():
             self._refuse()
         if names:
             check_own(self.folder, names, begun=self._read(_RUN) is not None)
+
+    def _is_own(self) -> bool:
+        """Whether a finished run of the same name has written what is there."""
+        summary = read_note(self.path(SUMMARY))
+        return summary is not None and self.own(summary)
 
     def _refuse(self) -> None:
         raise UserError(f"--output {self.folder}: not empty; choose another folder or add --overwrite")
@@ -113,7 +120,7 @@ class Output:
                 summary = read_note(self.path(SUMMARY))
                 self._clear_staging()
                 return replace(self, fresh=False, finished=summary)
-        if same is None and not overwrite and not self._is_vacant():
+        if same is None and not overwrite and not self._is_own() and not self._is_vacant():
             self._refuse()
         if not whole:
             for part in PARTS:

@@ -13,9 +13,11 @@ from imgdedup_spark.files import storage
 SUMMARY = "summary.json"
 #: Everything a run writes. --overwrite deletes these and nothing else; the summary first.
 PARTS = (SUMMARY, "kept", "duplicates", "pairs", "errors", "hashes", "report.html")
+#: In ``kept/``: the names of its files, where those are the input's.
+NAMES = "_names.json"
 #: What Spark, the writers of tables and our own writers put into a folder: data, notes, checksums, drafts.
 _OWN = re.compile(
-    r"part-.*|[0-9]+\.tar|metadata|data|_(SUCCESS|temporary|metadata|common_metadata|delta_log)|_(started|committed)_.*"
+    r"part-.*|_names\.json|metadata|data|_(SUCCESS|temporary|metadata|common_metadata|delta_log)|_(started|committed)_.*"
     r"|\.(part-|_|[0-9a-f]{32}\.tmp|spark-staging).*"
 )
 
@@ -44,12 +46,27 @@ def check_own(folder: str, names: Collection[str], *, begun: bool) -> None:
         )
     for part in parts:
         if "." not in part:
-            for name in storage.list_names(storage.join(folder, part)):
-                if not _OWN.fullmatch(name):
+            where = storage.join(folder, part)
+            known = _named(storage.join(where, NAMES))
+            # Below folders, too, where files have the input's names.
+            found = [one for one, *_ in storage.list_states(where)] if known else storage.list_names(where)
+            for name in found:
+                if name not in known and not _OWN.fullmatch(name.rpartition("/")[2]):
                     raise UserError(
                         f"--output {folder}: {part}/{name} in it was not written by a run; move it away, or choose "
                         "another folder"
                     )
+
+
+def _named(uri: str) -> frozenset[str]:
+    """The names in a list of a run's own; none without one."""
+    if not storage.exists(uri):
+        return frozenset()
+    try:
+        found = json.loads(storage.read_text(uri))
+    except ValueError:
+        return frozenset()
+    return frozenset(one for one in found if isinstance(one, str)) if isinstance(found, list) else frozenset()
 
 
 def read_note(uri: str) -> dict[str, Any] | None:

@@ -22,8 +22,9 @@ def duplicates(found: AtOnce) -> pa.Table:
     orders = found.prints.column(ORDER)
     at = {name: pc.index_in(found.dropped.column(name), value_set=orders) for name in (ORDER, _KEPT)}
     named = pa.table({"id": ids.take(at[ORDER]), "kept_id": ids.take(at[_KEPT])})
-    for name in ("distance", "similarity", "reason"):
-        named = named.append_column(name, found.dropped.column(name))
+    for name in ("distance", "similarity", "reason", "view", "kept_view"):
+        if name in found.dropped.column_names:
+            named = named.append_column(name, found.dropped.column(name))
     return named
 
 
@@ -57,6 +58,24 @@ def groups(found: AtOnce) -> dict[str, int]:
     sizes = found.dropped.group_by(_KEPT).aggregate([(ORDER, "count")]).filter(pc.field(_KEPT).is_valid())
     largest = pc.max(sizes.column(f"{ORDER}_count")).as_py()
     return {"groups": len(sizes), "largest_group": (largest or 0) + 1 if len(sizes) else 0}
+
+
+def pairs(found: AtOnce, count: int) -> pa.Table:
+    """The pairs of ``tables.pairs``: ``kept_order``, ``order``, ``distance``, ``reason``, ``group_size``."""
+    named = found.dropped.filter(pc.is_valid(found.dropped.column(_KEPT)))
+    sizes = named.group_by(_KEPT).aggregate([(ORDER, "count"), (ORDER, "min")])
+    sizes = sizes.sort_by([(f"{ORDER}_count", "descending"), (_KEPT, "ascending")]).slice(0, count)
+    orders = sizes.column(f"{ORDER}_min").combine_chunks()
+    rows = named.take(pc.index_in(orders, value_set=named.column(ORDER)))
+    size = pc.add(sizes.column(f"{ORDER}_count"), 1)
+    return rows.select([_KEPT, ORDER, "distance", "reason"]).append_column("group_size", size)
+
+
+def named(found: AtOnce, orders: pa.Array) -> pa.Table:
+    """``id`` and ``hash`` of these rows."""
+    at = pc.index_in(orders, value_set=found.prints.column(ORDER))
+    every = hashes(found).select(["id", "imagehash"]).rename_columns(["id", "hash"])
+    return every.take(at)
 
 
 def counts(found: AtOnce, column: str) -> dict[Any, int]:

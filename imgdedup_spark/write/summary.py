@@ -33,6 +33,7 @@ def summarize(found: Found, stages: Mapping[str, Any]) -> dict[str, Any]:
         "distances": _distances(found),
         **_inputs(found),
         **_known(found),
+        **({} if found.never is None else {"never": {"pairs": len(found.never), "unknown_ids": len(found.unknown)}}),
         "passed_over": found.source.passed.reasons,
         "plan": found.plan,
         "stages": dict(stages),

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, StringType, StructType
+from pyspark.sql.types import ArrayType, DataType, DoubleType, LongType, StringType, StructField, StructType
 
+from imgdedup_spark.keep.at_once import AtOnce
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.columns import col, image_column
 from imgdedup_spark.read.source import ORDER, ROW
 from imgdedup_spark.spark.joins import join_few, keepers
+from imgdedup_spark.spark.local import from_driver
+from imgdedup_spark.write import small
 
 #: What ``emit_hashes`` may add to the rows kept.
 EMITTED_TYPES = {"imagehash": pa.string(), "texthash": pa.string(), "max_similarity": pa.float64()}
 
 
 def duplicates(found: Found) -> DataFrame:
-    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; of a run in stages also ``stage`` and ``via_id``,
-    the row that ``distance`` is to if a later stage has dropped that one for ``kept_id``."""
+    """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; where views were compared also ``view`` and
+    ``kept_view``; of a run in stages also ``stage`` and ``via_id``, the row that ``distance`` is to if a later stage
+    has dropped that one for ``kept_id``."""
     ids = found.prints.select(ORDER, "id")
     kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
     few = found.groups.join(kept, "kept_order")
     dropped = found.dropped.join(ids, ORDER)
     joined = join_few(dropped, few, "kept_order", found.group_count)
-    columns = ("id", "kept_id", "distance", "similarity", "reason")
+    more = ("view", "kept_view") if found.config.view_names else ()
+    columns = ("id", "kept_id", "distance", "similarity", "reason", *more)
     if found.config.stages:
         return _with_via(joined, ids).select(*columns, "stage", "via_id")
     if found.references is None:
@@ -73,6 +80,8 @@ def pairs(found: Found, count: int) -> DataFrame:
     Columns: ``kept`` and ``dropped`` (structs of ``id``, ``hash``, ``text``, ``path``), ``distance``,
     ``reason``, ``group_size``. The dropped row is the group's first in input order.
     """
+    if found.at_once is not None and not found.config.stages:
+        return _pairs_at_once(found, found.at_once, count)
     largest = found.groups.orderBy(F.desc("size"), "kept_order").limit(count)
     largest = largest.select("kept_order", (F.col("size") + 1).alias("group_size"))
     # Every group has rows that were compared with the very row that is kept.
@@ -92,9 +101,7 @@ def pairs(found: Found, count: int) -> DataFrame:
 
 def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
     """``order`` and a struct of what pairs/ shows of a row: a second, narrow reading of a few rows."""
-    frame, config = found.placed.rows(), found.config
-    text = col(config.text_col).cast("string") if config.text_col else F.lit(None).cast("string")
-    rows = frame.select(F.col(ROW).alias(ORDER), text.alias("text"), _paths(found).alias("path"))
+    rows = found.placed.rows().select(F.col(ROW).alias(ORDER), *_texts(found))
     hashes_too = found.prints.select(ORDER, "id", imagehash().alias("hash"))
     # A broadcast of a few numbers, so that neither reading is shuffled.
     wanted = F.broadcast(wanted.distinct())
@@ -102,25 +109,57 @@ def _shown_rows(found: Found, wanted: DataFrame) -> DataFrame:
     return joined.select(ORDER, F.struct("id", "hash", "text", "path").alias("row"))
 
 
-def _paths(found: Found) -> Column:
-    """The row's own file, if it is one, else the paths that its image column holds, if it holds any."""
+def _pairs_at_once(found: Found, decided: AtOnce, count: int) -> DataFrame:
+    """``pairs`` of decisions in the driver. The source is read again for texts and paths alone, as far as there are."""
+    spark, chosen = found.prints.sparkSession, small.pairs(decided, count)
+    sides = {"kept": chosen.column("kept_order").combine_chunks(), "dropped": chosen.column(ORDER).combine_chunks()}
+    texts: dict[int, Any] = {}
+    if len(chosen) and any(one is not None for one in (found.config.text_col, _paths(found))):
+        wanted = sorted({order for side in sides.values() for order in side.to_pylist()})
+        rows = found.placed.rows().where(F.col(ROW).isin(wanted))
+        texts = {row[0]: row[1:] for row in rows.select(ROW, *_texts(found)).collect()}
+    table = chosen.select(["distance", "reason", "group_size"])
+    for name, orders in sides.items():
+        parts = small.named(decided, orders).combine_chunks()
+        for number, part in enumerate(("text", "path")):
+            values = [texts.get(order, (None, None))[number] for order in orders.to_pylist()]
+            parts = parts.append_column(part, pa.array(values, pa.string()))
+        table = table.append_column(name, parts.to_struct_array())
+    side = StructType(
+        [found.prints.schema["id"], *(StructField(one, StringType()) for one in ("hash", "text", "path"))]
+    )
+    schema = StructType(
+        [StructField("kept", side), StructField("dropped", side), StructField("distance", DoubleType()),
+         StructField("reason", StringType()), StructField("group_size", LongType())]
+    )  # fmt: skip
+    return from_driver(spark, table.select(schema.names), schema)
+
+
+def _texts(found: Found) -> list[Column]:
+    """``text`` and ``path``, null where there is none."""
+    none = F.lit(None).cast("string")
+    text, path = col(found.config.text_col).cast("string") if found.config.text_col else None, _paths(found)
+    return [(none if text is None else text).alias("text"), (none if path is None else path).alias("path")]
+
+
+def _paths(found: Found) -> Column | None:
+    """The row's own file, if it is one, else the paths that its image column holds; None if it holds none."""
     own = found.source.shown_path()
     if own is not None:
         return own
     name = image_column(found.source.schema, found.config)
-    none = F.lit(None).cast("string")
     if name is None:
-        return none
+        return None
     kind, column = found.source.schema[name].dataType, col(name)
     if isinstance(kind, ArrayType):
         if isinstance(kind.elementType, StringType):
             return F.concat_ws(", ", F.transform(column, _short))
         if isinstance(kind.elementType, StructType) and "path" in kind.elementType.fieldNames():
             return F.concat_ws(", ", column["path"])
-        return none
+        return None
     if isinstance(kind, StructType) and "path" in kind.fieldNames():
         return column["path"].cast("string")
-    return _short(column) if isinstance(kind, StringType) else none
+    return _short(column) if isinstance(kind, StringType) else None
 
 
 def _short(path: Column) -> Column:

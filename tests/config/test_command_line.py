@@ -41,7 +41,7 @@ def test_help_in_the_order_of_the_flow(help_of):
     assert list(found) == ["input", "hash", "match", "keep", "output", "index", "embeddings", "logs"]
     assert [name for names in found.values() for name in names] == list(OPTIONS)
     assert found["keep"] == ["keep"] and found["index"] == ["index", "against", "run_id"]
-    assert found["match"] == ["threshold", "verify", "invariant", "never"]
+    assert found["match"] == ["preset", "threshold", "verify", "views", "invariant", "never"]
 
 
 def test_the_help_of_fingerprint_has_what_it_takes(help_of):
@@ -79,7 +79,7 @@ MAKE = ["--input", "in", "--index", "seen"]
 
 VALUES = {
     "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8",
-    "metrics": "m.prom",
+    "metrics": "m.prom", "never": "pairs.csv",
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from imgdedup_spark.config.command_line import read_options
 from imgdedup_spark.config.declared import OPTIONS
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.job import JobConfig
-from imgdedup_spark.errors import UserError
 
 #: Fields that are no options of the command line.
 OTHERS = {"dedup", "stages", "ready_bits", "dimensions"}
@@ -45,8 +44,11 @@ SAMPLES = {
     "background": ("#00ff7f", {}),
     "frames": ("all", {}),
     "tolerant": (False, {}),
+    "preset": ("strict", {}),
     "threshold": (8, {}),
     "verify": (("phash:16:31", "dhash:8:9"), {"threshold": 8}),
+    "views": (("center", "turned"), {}),
+    "invariant": (("flip",), {}),
     "keep": ("`a,b` desc, first", {}),
     "output": ("elsewhere", {}),
     "output_format": ("parquet", {}),
@@ -66,11 +68,8 @@ SAMPLES = {
     "quiet": (True, {}),
     "log_format": ("json", {}),
     "metrics": ("imgdedup.prom", {}),
+    "never": ("pairs.csv", {}),
 }
-
-
-#: Options that are refused whatever they say.
-REFUSED = {"invariant": ("flip",), "never": "pairs.csv"}
 
 
 def by_flags(values):
@@ -110,7 +109,7 @@ def by_python(values):
 
 def test_every_field_is_an_option_and_has_a_sample():
     fields = {item.name for item in (*dataclasses.fields(JobConfig), *dataclasses.fields(DedupConfig))}
-    assert fields - OTHERS == set(OPTIONS) == SAMPLES.keys() | REFUSED.keys()
+    assert fields - OTHERS == set(OPTIONS) == SAMPLES.keys()
     assert all(option.how["help"] for option in OPTIONS.values())
 
 
@@ -122,14 +121,6 @@ def test_all_doors_agree(name, tmp_path):
     assert by_flags(values) == by_yaml(values, tmp_path) == config
     home = config if hasattr(config, name) else config.dedup
     assert getattr(home, name) == value != OPTIONS[name].default
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_all_doors_refuse(name, tmp_path):
-    values = {**PATHS, name: REFUSED[name]}
-    for door in (by_flags, by_python, lambda values: by_yaml(values, tmp_path)):
-        with pytest.raises(UserError, match="not available yet"):
-            door(values)
 
 
 def test_a_flag_wins_over_the_file(tmp_path):

@@ -36,7 +36,7 @@ from imgdedup_spark.errors import UserError
         (MatchOptions(verify=["phash"], threshold=3), "METHOD:SIZE:T"),
         (MatchOptions(verify=["phash:16:999"], threshold=3), "256 bits"),
         (MatchOptions(verify="phash:16:31"), "needs --threshold above 0"),
-        (MatchOptions(invariant=["flip"]), "not available yet"),
+        (MatchOptions(views=["whole", "center"]), "--views whole stands for no other views"),
         (MatchOptions(invariant=["fold"]), "--invariant is one of flip, rotate"),
         (KeepOptions(keep="first, n"), "nothing can come after it"),
         (OutputOptions(show_num=-1), "--show-num is 0 or more, not -1"),
@@ -46,7 +46,7 @@ from imgdedup_spark.errors import UserError
         (EmbeddingOptions(device="tpu"), "--device is one of auto, cpu, cuda"),
         (EmbeddingOptions(embedding_col="v", model="m"), "--model runs a model"),
         (JobInput(), "--input is required"),
-        (JobOutput(output_format="csv"), "--output-format is one of parquet, jsonl, not 'csv'"),
+        (JobOutput(output_format="csv"), "--output-format is one of parquet, jsonl, webdataset, not 'csv'"),
         (JobIndex(run_id="a"), "needs --index"),
         (JobIndex(index="seen", run_id=""), "at least one character"),
     ],
@@ -131,7 +131,8 @@ def test_one_value_or_a_list_for_what_may_be_several():
 
 def test_options_of_stages():
     assert ONLY_EMBEDDINGS == ("similarity", "model", "embedding_col", "batch_size", "device")
-    assert {"method", "hash_size", "threshold", "verify", "hash_col", *ONLY_EMBEDDINGS} == set(STAGE_OPTIONS)
+    mine = {"method", "preset", "hash_size", "threshold", "verify", "views", "invariant", "hash_col"}
+    assert {*mine, *ONLY_EMBEDDINGS} == set(STAGE_OPTIONS)
     steps = DedupConfig(keep="n", stages=[{"method": "dhash", "verify": ["phash:16:31"]}, {"method": "clip"}]).steps
     assert [(one.method, one.verify, one.keep, one.is_embedding) for one in steps] == [
         ("dhash", ("phash:16:31",), "n", False),

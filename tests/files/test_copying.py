@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgdedup_spark.errors import CopyMismatch, UserError
-from imgdedup_spark.files import json_lines, parquet, storage
+from imgdedup_spark.files import parquet, storage, text_lines
 from imgdedup_spark.files.json_lines import copy_json_lines
 from imgdedup_spark.files.parquet import copy_parquet, row_groups, write_empty_parquet
 from imgdedup_spark.files.shares import Share, grouped
@@ -302,7 +302,7 @@ ODD_LINES = (
 @pytest.mark.parametrize("block", [1, 3, 7, 64, 10**6])
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 11, 30, 1000])
 def test_lines_go_through_byte_for_byte_whatever_the_split(tmp_path, out, monkeypatch, size, block):
-    monkeypatch.setattr(json_lines, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(text_lines, "_BLOCK_BYTES", block)
     shares, lines = json_shares(ODD_LINES, tmp_path / "a b%20é#.jsonl", size)
     lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
     assert copy_json_lines(shares, [NONE] * len(shares), out) == len(lines)

@@ -1,12 +1,11 @@
 import json
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files.never import order_pairs, read_never
+from imgdedup_spark.files.never import Never, read_never
 
 PAIRS = [{"a": "007", "b": 'q"u,o\nted'}, {"a": "x#1", "b": ""}]
 
@@ -60,11 +59,22 @@ def test_another_file_is_a_mistake_in_one_line(name, text, said, tmp_path):
     assert str(error.value).startswith(f"--never {path}: ") and "\n" not in str(error.value)
 
 
-def test_pairs_become_numbers_of_rows():
-    pairs = pa.table({"a": ["x", "z", "y", "x", "x", "q"], "b": ["z", "x", "x", "gone", "x", "gone"]})
-    ids, orders = pa.array(["x", "y", "z"]), np.array([30, 10, 20])
-    found, unknown = order_pairs(pairs, ids, orders)
-    assert found.tolist() == [[10, 30], [20, 30]]
-    assert sorted(unknown) == ["gone", "q"]
-    none, _ = order_pairs(pairs.slice(0, 0), ids, orders)
-    assert none.shape == (0, 2)
+def test_ids_become_numbers():
+    pairs = pa.table({"a": ["x", "z", "x", "q"], "b": ["z", "x", "x", "gone"]})
+    never = Never.of([pairs, pa.table({"a": ["x"], "b": ["7"]})])
+    numbers = dict(
+        zip(["x", "7", "none", None], never.numbers(pa.chunked_array([["x", "7", "none", None]])), strict=True)
+    )
+    assert numbers["none"] == numbers[None] == 0 < numbers["x"] != numbers["7"] > 0
+    assert never.numbers(pa.chunked_array([[7]])).tolist() == [numbers["7"]]
+    assert {frozenset(never.names[int(one) - 1].as_py() for one in pair) for pair in never.pairs} == {
+        frozenset("xz"), frozenset(("q", "gone")), frozenset("x7")
+    }  # fmt: skip
+    assert Never.of([pa.table({"a": ["0aff"], "b": ["x"]})]).numbers(pa.chunked_array([[b"\x0a\xff"]])).tolist() == [1]
+    # Only the table's own ids are asked about.
+    assert sorted(never.unknown({int(numbers["x"])}, pairs)) == ["gone", "q", "z"]
+    moved = never.moved({"z": "y", "q": "gone"})
+    assert {frozenset(moved.names[int(one) - 1].as_py() for one in pair) for pair in moved.pairs} == {
+        frozenset("xy"), frozenset("x7")
+    }  # fmt: skip
+    assert Never.of([pairs.slice(0, 0)]).pairs.shape == (0, 2)

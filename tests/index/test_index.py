@@ -102,7 +102,10 @@ def test_a_corrected_input_replaces_what_the_run_had_added(run, tmp_path):
     run(write(tmp_path / "a.parquet", ["01", "02"], [1, 2]), *options, "--run-id", "a")
     run(write(tmp_path / "b.parquet", ["02", "03", "04"], [3, 4, 5]), *options, "--run-id", "b")
     assert indexed(tmp_path / "index") == {"1": "a", "2": "a", "4": "b", "5": "b"}
-    again = run(write(tmp_path / "b.parquet", ["01", "04", "05"], [3, 4, 5]), *options, "--run-id", "b")
+    corrected = write(tmp_path / "b.parquet", ["01", "04", "05"], [3, 4, 5])
+    with pytest.raises(UserError, match="not empty"):
+        run(corrected, *options, "--run-id", "b", output="out0")
+    again = run(corrected, *options, "--run-id", "b", output="out1")
     assert again.ids() == [4, 5] and again.dropped == {3: 1}
     assert indexed(tmp_path / "index") == {"1": "a", "2": "a", "4": "b", "5": "b"}
     folders = [one.name for one in (tmp_path / "index" / "data" / "run=b").iterdir()]

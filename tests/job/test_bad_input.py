@@ -58,7 +58,7 @@ def refused(spark, capsys):
         (["--method", "clip", "--embedding-col", "n", "--device", "cpu"], "--device"),
         (["--method", "clip", "--embedding-col", "n"], "found double"),
         (["--method", "clip", "--embedding-col", "v"], "`v`"),
-        (["--invariant", "flip"], "not available yet"),
+        (["--invariant", "flip", "--method", "md5"], "--invariant flip: md5 has no views"),
         (["--keep", "height up, first, n"], "--keep"),
         (["--keep", "first, n"], "--keep"),
         (["--keep", "beauty desc"], "`beauty`"),

@@ -16,7 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "killers"))
 import killers
 from killers import CODES, killer
 
-pytestmark = pytest.mark.spark
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.skipif(os.environ.get("IMGDEDUP_TEST_SPARK") == "connect", reason="starts its own session"),
+]
 KILLERS = Path(killers.__file__).parent
 
 

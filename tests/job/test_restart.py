@@ -287,17 +287,6 @@ def test_groups_of_files_are_as_one_reading(run, spark, tmp_path, kind, a_group_
     assert native.dropped == other.dropped and len(native.dropped) == 150
 
 
-def test_sizes_as_spark_writes_them():
-    assert [stage._bytes(one) for one in ("134217728", "134217728b", "128m", "128MB", "1g", "1k")] == [
-        1 << 27,
-        1 << 27,
-        1 << 27,
-        1 << 27,
-        1 << 30,
-        1 << 10,
-    ]
-
-
 @pytest.mark.parametrize("beside", [True, False])
 def test_what_a_killed_run_had_finished_is_taken_over_with_the_same_data_alone(
     run, three_files, tmp_path, monkeypatch, beside

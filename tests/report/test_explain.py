@@ -1,3 +1,6 @@
+import dataclasses
+
+import pyarrow as pa
 import pytest
 from outcomes import example, outcome
 
@@ -49,3 +52,15 @@ def test_rows_of_other_numbers_of_images_are_never_near():
 def test_what_a_terminal_would_obey_is_shown_instead():
     assert printable("a\x1b[31m\u202eb\nc") == "a\\x1b[31m\\u202eb\\nc"
     assert "\x1b" not in explain(outcome([("\x1b[2J", "00" * 8, 1, 1, 90)]), "\x1b[2J").text()
+
+
+def test_the_views_that_matched_are_named():
+    plain = example(views=["center"])
+    names = {"view": ["rotate_90", "whole"], "kept_view": ["whole", "whole"]}
+    duplicates = plain.duplicates
+    for name, column in names.items():
+        duplicates = duplicates.append_column(name, pa.array(column))
+    found = dataclasses.replace(plain, duplicates=duplicates)
+    assert "so near is its view `rotate_90` to `whole` of that one" in explain(found, "b").why
+    assert not any("view" in sentence for sentence in explain(found, "c").why)
+    assert "no row that stays and comes before it is within 8 bits in any of the views" in explain(found, "d").why

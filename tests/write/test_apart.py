@@ -9,7 +9,7 @@ import pytest
 from imgdedup_spark.config.command_line import read_options
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.read.source import Root
-from imgdedup_spark.write.apart import check_places
+from imgdedup_spark.write.apart import check_places, is_same_run
 
 
 def source(inputs):
@@ -118,3 +118,23 @@ def test_elsewhere(path, options, said):
     with pytest.raises(UserError, match="choose another folder") as error:
         check_places(read_options(["--input", path, *options]), found)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "index", "more", "same"),
+    [
+        (["--index", "seen2", "--run-id", "a"], "seen2", {}, True),
+        (["--index", "alias/kept", "--run-id", "a"], "./v1/kept/", {}, True),
+        (["--index", "seen2", "--run-id", "b"], "seen2", {}, False),
+        (["--index", "seen3", "--run-id", "a"], "seen2", {}, False),
+        (["--index", "seen2"], "seen2", {}, False),
+        (["--index", "seen2", "--run-id", "a"], None, {}, False),
+        (["--index", "seen2", "--run-id", "a", "--dry-run"], "seen2", {}, False),
+        (["--index", "seen2", "--run-id", "a"], "seen2", {"reviewed": True}, False),
+        (["--index", "seen2"], "seen2", {"run_id": None}, False),
+    ],
+)
+def test_whose_output_it_is(here, options, index, more, same):
+    config = read_options(["--input", "in", "--output", "out", *options])
+    summary = {"run_id": "a", "config": {"index": index}} | more
+    assert is_same_run(summary, config, source(["in"])) is same

@@ -15,9 +15,11 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
-def run(out, text, *, overwrite=False, options="o", data="d", finish=True):
-    """A run that writes ``text``; returns whether it had anything to do."""
-    with Output(str(out)).open(overwrite=overwrite, options=options, data=data) as output:
+def run(out, text, *, overwrite=False, options="o", data="d", finish=True, own="nobody's"):
+    """A run that writes ``text``, and may replace ``own``; returns whether it had anything to do."""
+    with Output(str(out), own=lambda summary: summary["rows_in"] == own).open(
+        overwrite=overwrite, options=options, data=data
+    ) as output:
         if output.finished is not None:
             return False
         for part in ("kept", "errors"):
@@ -51,6 +53,19 @@ def test_a_run_and_one_that_replaces_it(out):
         run(out, "2")
     assert run(out, "2", overwrite=True)
     assert files(out) == whole("2") | mine and not (out / "_staging").exists()
+
+
+def test_a_run_replaces_its_own_output(out):
+    """Also after its new attempt was killed, and was given other options."""
+    run(out, "1")
+    with pytest.raises(UserError, match="not empty"):
+        run(out, "2", options="p", own="0")
+    run(out, "2", options="p", own="1", finish=False)
+    assert files(out).items() >= whole("1").items()
+    with pytest.raises(UserError, match="not empty"):
+        run(out, "3", options="q", own="0")
+    assert run(out, "3", options="q", own="1")
+    assert files(out) == whole("3") and not (out / "_staging").exists()
 
 
 def test_one_run_at_a_time(out):

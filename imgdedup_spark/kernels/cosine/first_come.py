@@ -50,16 +50,18 @@ class Decisions:
     waiting: int
 
 
-def decide(pairs: Pairs, searched: Int64, search: Int64) -> Decisions:
+def decide(pairs: Pairs, searched: Int64, search: Int64, barred: Bool | None = None) -> Decisions:
     """Applies the first-come rule as far as the pairs allow. Items that occur as no pair's query are kept.
 
     Args:
         pairs: all pairs of all searches.
         searched, search: (s,) the items that were searched again, and the number of that search.
+        barred: (m,) pairs that do not count as matching.
     """
     order = np.lexsort((pairs.base, ~pairs.is_reference, pairs.query))
     query, base = pairs.query[order], pairs.base[order]
     is_reference, similarity = pairs.is_reference[order], pairs.similarity[order]
+    passed = np.zeros(len(query), np.bool_) if barred is None else barred[order]
 
     ranks, start = np.unique(query, return_index=True)
     stop = np.append(start[1:], len(query))
@@ -68,7 +70,7 @@ def decide(pairs: Pairs, searched: Int64, search: Int64) -> Decisions:
     found = np.minimum(place, max(len(ranks) - 1, 0))
     # An item that is nobody's later one has no earlier neighbour: it is kept.
     first = np.where(is_reference | (ranks[found] != base if len(ranks) else True), -1, found)
-    state, keeper = _first_come(start, stop, base, is_reference, first, known)
+    state, keeper = _first_come(start, stop, base, is_reference, first, known, passed)
 
     dropped = np.flatnonzero(state == _DROPPED)
     asks = np.flatnonzero(state == _ASKS)
@@ -99,9 +101,10 @@ def _known_up_to(pairs: Pairs, ranks: Int64, searched: Int64, search: Int64) -> 
 
 @compiled
 def _first_come(
-    start: Int64, stop: Int64, base: Int64, is_reference: Bool, first: Int64, known: Int64
+    start: Int64, stop: Int64, base: Int64, is_reference: Bool, first: Int64, known: Int64, passed: Bool
 ) -> tuple[Int64, Int64]:
-    """Goes through the queries by rank. ``first``: a base's place among the queries, or -1 for a kept one."""
+    """Goes through the queries by rank. ``first``: a base's place among the queries, or -1 for a kept one. Pairs that
+    are ``passed`` over do not match."""
     state = np.zeros(len(start), np.int64)
     keeper = np.zeros(len(start), np.int64)
     for q in range(len(start)):
@@ -109,6 +112,8 @@ def _first_come(
         for i in range(start[q], stop[q]):
             if not is_reference[i] and base[i] > known[q]:
                 break
+            if passed[i]:
+                continue
             other = _KEPT if first[i] < 0 else state[first[i]]
             if other == _DROPPED:
                 continue

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from imgdedup_spark.kernels.compiled import compiled as _compiled
+from imgdedup_spark.compiled import compiled as _compiled
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

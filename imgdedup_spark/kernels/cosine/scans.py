@@ -30,11 +30,13 @@ class Limits(NamedTuple):
         bound: the least product of a candidate.
         similarity: the least cosine.
         images: of each row (see ``least_cosine``).
+        spare: so many references may turn out not to count.
     """
 
     bound: float
     similarity: float
     images: int
+    spare: int
 
 
 class Found(NamedTuple):
@@ -90,8 +92,8 @@ def scan_matches(tile: Tile, base: Rows, queries: Rows, limits: Limits, found: F
             found_base[q, number[q]] = b
             found_similarity[q, number[q]] = similarity
             number[q] += 1
-            # A reference is always kept, so that a query close to one needs no further neighbour.
-            done[q] = number[q] == cap or base_is_reference[b]
+            # A reference is always kept, so that a query close to one that counts needs no further neighbour.
+            done[q] = number[q] == cap or (base_is_reference[b] and number[q] > limits.spare)
 
 
 @compiled

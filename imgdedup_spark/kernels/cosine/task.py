@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgdedup_spark.kernels.arrow import floats
+from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.cosine.first_come import Pairs, decide
 from imgdedup_spark.kernels.cosine.prefilter import Prefilter
 from imgdedup_spark.kernels.cosine.rows import Float32, Matches, Rows
@@ -50,6 +51,7 @@ class Search:
         want_max: also find each item's highest cosine.
         images: of each row (see :func:`match`).
         cap: neighbours to find for a row in one task; eight decide nearly every row in the first search.
+        spare: how many more, because so many may not count.
     """
 
     dims: int
@@ -58,6 +60,7 @@ class Search:
     want_max: bool
     images: int = 1
     cap: int = 8
+    spare: int = 0
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The function of ``mapInArrow``: columns task, segment, block, is_reference, rank, cursor, vector."""
@@ -91,6 +94,7 @@ class Search:
                     cap=self.cap,
                     want_max=self.want_max,
                     images=self.images,
+                    spare=self.spare,
                 )
 
 
@@ -107,15 +111,17 @@ def _as_batches(matches: Matches) -> Iterator[pa.RecordBatch]:
     yield batch(COMPARISONS, count * 0, count, count < 0, count * 0.0, count < 0)
 
 
-def decide_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def decide_partition(excluded: Exclusions, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     table = pa.Table.from_batches(list(batches) or [pa.RecordBatch.from_pylist([], _NUMBERED)])
     searched = table.filter(pc.equal(table["kind"], SEARCHED))
     table = table.filter(pc.equal(table["kind"], PAIR))
     names = ("query", "base", "is_reference", "similarity", "more", "search")
+    pairs = Pairs(*(table[name].to_numpy() for name in names))
     decisions = decide(
-        Pairs(*(table[name].to_numpy() for name in names)),
+        pairs,
         searched["query"].to_numpy(),
         searched["search"].to_numpy(),
+        excluded.of(pairs.query, pairs.base, pairs.is_reference),
     )
     dropped, asks = len(decisions.rank), len(decisions.asks)
     yield pa.RecordBatch.from_arrays(

@@ -32,6 +32,7 @@ def match(
     cap: int = 8,
     want_max: bool = False,
     images: int = 1,
+    spare: int = 0,
 ) -> Matches:
     """Finds for every query its earliest neighbours in the base, at most ``cap`` of them.
 
@@ -51,6 +52,7 @@ def match(
         cap: neighbours to return for each query. One is enough to know that it has any; with eight, almost every
             query is decided without a second search (see ``cosine.first_come``).
         want_max: also return each item's highest cosine with any other row, of the base and the queries alike.
+        spare: so many references may turn out not to count; less than ``cap``.
         images: of each row; their vectors, each of length 1 / sqrt(images), are one after another in the row's.
     """
     if prefilter is None or want_max:
@@ -62,7 +64,7 @@ def match(
     # (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1), and of the projection.
     bound = threshold - (width + 8) * 2.0**-24 - 2e-6
 
-    limits = Limits(bound, threshold, images)
+    limits = Limits(bound, threshold, images, spare)
 
     count = len(queries.rank)
     found = Found(

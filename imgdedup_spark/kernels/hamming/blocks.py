@@ -23,11 +23,12 @@ DECISION_BLOCK_SCHEMA = "ranks binary, keepers binary, is_reference binary, dist
 
 
 def batch_to_table(matcher: Matcher, batch: Any) -> tuple[Ranks, Words]:
-    """The ranks and the table of one Arrow batch with the columns rank, code and, with contexts, context digest."""
+    """The ranks and the table of one Arrow batch with the columns ``matcher.columns`` (contexts as digests)."""
     code_bytes = sum(part.bytes for part in matcher.parts)
     codes = fixed_bytes(batch.column("code"), code_bytes)
     contexts = fixed_bytes(batch.column("context"), CONTEXT_BYTES) if matcher.contexts else None
-    return batch.column("rank").to_numpy(zero_copy_only=False), matcher.pack(codes, contexts)
+    numbers = batch.column("number").to_numpy(zero_copy_only=False) if len(matcher.barred) else None
+    return batch.column("rank").to_numpy(zero_copy_only=False), matcher.pack(codes, contexts, numbers)
 
 
 def tables(matcher: Matcher, batches: Iterator[Any], most: int = BLOCK_HASHES) -> Iterator[tuple[Ranks, Words]]:

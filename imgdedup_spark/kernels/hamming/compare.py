@@ -14,7 +14,8 @@ import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.compiled import compiled
+from imgdedup_spark.kernels.barred import Barred
 from imgdedup_spark.kernels.hamming.bands import Words
 
 Rows = npt.NDArray[np.int32]
@@ -91,10 +92,12 @@ class Table(NamedTuple):
     Attributes:
         words: ``(n, width)`` uint64, one hash a row.
         spans: ``(parts, 4)``: a part's first word, end, threshold in bits, and whether it is reported.
+        barred: pairs that never match, of the numbers in the last word of each row; if there are none, it has none.
     """
 
     words: Words
     spans: Spans
+    barred: Barred
 
 
 # Compiled loops take the arrays out of such tuples first: taking one out counts references, which is atomic and slow.
@@ -107,16 +110,28 @@ def _different_bits(words: Words, spans: Spans, part: int, a: int, b: int) -> in
 
 
 @compiled
-def match(words: Words, spans: Spans, a: int, b: int) -> bool:
-    for part in range(spans.shape[0]):  # noqa: SIM110 (a generator is not compiled)
+def _is_barred(words: Words, barred: Barred, a: int, b: int) -> bool:
+    last = words.shape[1] - 1
+    one, other = np.int64(words[a, last]), np.int64(words[b, last])
+    # 0 is no number: nearly all rows are in no pair.
+    if one == 0 or other == 0:
+        return False
+    pair = (min(one, other) << 32) | max(one, other)
+    at = np.searchsorted(barred, pair)
+    return bool(at < barred.size and barred[at] == pair)
+
+
+@compiled
+def match(words: Words, spans: Spans, barred: Barred, a: int, b: int) -> bool:
+    for part in range(spans.shape[0]):
         if _different_bits(words, spans, part, a, b) > spans[part, 2]:
             return False
-    return True
+    return barred.size == 0 or not _is_barred(words, barred, a, b)
 
 
 @compiled
 def distances(table: Table, rows: Rows, others: Rows) -> Rows:
-    words, spans = table
+    words, spans, _ = table
     out = np.zeros(rows.size, dtype=np.int32)
     for i in range(rows.size):
         for part in range(spans.shape[0]):

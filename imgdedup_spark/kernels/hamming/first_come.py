@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
 from imgdedup_spark.kernels.hamming.compare import LANES, Rows, Table, filter_words, first_passing, match
 from imgdedup_spark.kernels.hamming.table import Matcher
@@ -20,7 +20,7 @@ from imgdedup_spark.kernels.hamming.table import Matcher
 Flags = npt.NDArray[np.bool_]
 KEPT = -1
 DROPPED_OUTSIDE = -2
-_OPEN = -3
+OPEN = -3
 # A block of b open rows costs about 0.01 b * b nanoseconds for the comparisons among themselves and one search among
 # the n kept rows, some 120 ns a row: sqrt(12,000 n) balances the two (10 million real hashes: 16 s instead of 28 s with
 # blocks a quarter of that). Smaller blocks would be all overhead.
@@ -36,9 +36,9 @@ def first_come_rule(matcher: Matcher, table: Words, best: Rows, block: int | Non
         best: ``(n,)`` the earliest neighbour of each row, or its own number.
         block: rows of a block, for tests.
     """
-    keeper = _first_sweep(best)
+    keeper = first_sweep(best)
     rows = np.arange(len(table), dtype=np.int32)
-    todo = np.flatnonzero(keeper == _OPEN).astype(np.int32)
+    todo = np.flatnonzero(keeper == OPEN).astype(np.int32)
     if len(todo):
         outside = np.zeros(len(todo), dtype=np.bool_)
         keeper[todo] = resolve(matcher, table, todo, keeper == rows, todo, outside, block)
@@ -68,7 +68,7 @@ def resolve(
         ``(m,)``: the keeper's row number, ``KEPT``, or ``DROPPED_OUTSIDE``.
     """
     if block is None:
-        block = max(_BLOCK_MIN, int((_BLOCK_FACTOR * len(table)) ** 0.5))
+        block = block_of(len(table))
     kept = kept.copy()
     best = np.zeros(len(table), dtype=np.int32)
     best[todo] = limits
@@ -78,13 +78,19 @@ def resolve(
         queries = todo[part]
         targets = np.flatnonzero(kept[: queries[-1]]).astype(np.int32)
         matcher.search(table, targets, queries, best)
-        compared = Table(table, matcher.spans)
+        compared = Table(table, matcher.spans, matcher.barred)
         result[part] = _walk_block(compared, queries, best, limits[part], outside[part], kept, matcher.filter_words)
     return result
 
 
+def block_of(rows: int) -> int:
+    """Open rows to go through at once, for a table of so many."""
+    return max(_BLOCK_MIN, int((_BLOCK_FACTOR * rows) ** 0.5))
+
+
 @compiled
-def _first_sweep(best: Rows) -> Rows:
+def first_sweep(best: Rows) -> Rows:
+    """Each row's keeper as far as the earliest neighbours tell, else ``OPEN``."""
     keeper = np.empty(best.size, dtype=np.int32)
     for row in range(best.size):
         earliest = best[row]
@@ -92,7 +98,7 @@ def _first_sweep(best: Rows) -> Rows:
         if earliest == row or keeper[earliest] == earliest:
             keeper[row] = earliest
         else:
-            keeper[row] = _OPEN
+            keeper[row] = OPEN
     return keeper
 
 
@@ -103,7 +109,7 @@ def _walk_block(table: Table, rows: Rows, best: Rows, limits: Rows, outside: Fla
     codes = np.empty((words, rows.size + LANES), dtype=np.uint64)
     kept_rows = np.empty(rows.size, dtype=np.int32)
     count = 0
-    table_words, spans = table
+    table_words, spans, barred = table
     threshold = spans[0, 2]
     x = np.zeros((4, 1), dtype=np.uint64)
     for i in range(rows.size):
@@ -114,7 +120,7 @@ def _walk_block(table: Table, rows: Rows, best: Rows, limits: Rows, outside: Fla
         code = filter_words(x, 0)
         s = first_passing(codes, 0, stop, code, threshold)
         while s >= 0:
-            if match(table_words, spans, kept_rows[s], row):
+            if match(table_words, spans, barred, kept_rows[s], row):
                 best[row] = kept_rows[s]
                 break
             s = first_passing(codes, s + 1, stop, code, threshold)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import Words
 from imgdedup_spark.kernels.hamming.compare import LANES, Rows, Table
 

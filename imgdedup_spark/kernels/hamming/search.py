@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.kernels.compiled import compiled
+from imgdedup_spark.compiled import compiled
 from imgdedup_spark.kernels.hamming.bands import MOVE_NS, PAIR_NS, QUERY_NS
 from imgdedup_spark.kernels.hamming.compare import Rows, Table, filter_words, first_passing, match
 from imgdedup_spark.kernels.hamming.runs import Levels, cut_by_band, fill, level, make_levels
@@ -117,7 +117,7 @@ def _compare_runs(search: _Search, depth: int, first: int, runs: int, following:
     Returns:
         The run to be cut, or ``runs`` if there is none.
     """
-    words, spans = search.table
+    words, spans, barred = search.table
     threshold = spans[0, 2]
     same, best = search.same, search.best
     target_codes, target_rows, target_ends = level(search.targets, depth)
@@ -149,7 +149,7 @@ def _compare_runs(search: _Search, depth: int, first: int, runs: int, following:
                 x = filter_words(query_codes, j)
                 s = first_passing(target_codes, t0, stop, x, threshold)
                 while s >= 0 and target_rows[s] < best[row]:
-                    if match(words, spans, target_rows[s], row):
+                    if match(words, spans, barred, target_rows[s], row):
                         best[row] = target_rows[s]
                         break
                     s = first_passing(target_codes, s + 1, stop, x, threshold)

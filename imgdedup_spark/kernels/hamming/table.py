@@ -2,18 +2,20 @@
 
 A *table* is ``(n, width)`` uint64, one hash a row, in keep order: a row's number says how early it comes. The bits
 of the part that makes the candidates come first, permuted so that its bands lie one after another; then the other
-parts, then the context. All functions here are plain NumPy and Numba: no Spark.
+parts, then the context, then, if some pairs never match, the row's number (see ``kernels.barred``). All functions here
+are plain NumPy and Numba: no Spark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
 from imgdedup_spark.kernels.hamming.bands import MAX_BAND_BITS, BandPlan, ProbePlan, Words
 from imgdedup_spark.kernels.hamming.bits import bit_counts, permute_bits
 from imgdedup_spark.kernels.hamming.compare import Rows, Table, distances
@@ -82,6 +84,7 @@ class Matcher:
         deepen: 1 by default; larger values make the search use longer keys on smaller sets (tests force them with
             it).
         probe: another way to find few rows among many, taken where it costs less; None for never.
+        barred: pairs of numbers that never match (see ``Table``); the rows have a word for theirs if there are any.
     """
 
     parts: tuple[Part, ...]
@@ -91,11 +94,18 @@ class Matcher:
     filter_words: int = 1
     deepen: float = 1.0
     probe: ProbePlan | None = None
+    barred: Barred = field(default_factory=lambda: NOT_BARRED)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a table is made of."""
+        return ("rank", "code", *(["context"] if self.contexts else []), *(["number"] if len(self.barred) else []))
 
     @cached_property
     def width(self) -> int:
         """Words of a row of the table."""
-        return sum(part.words for part in self.parts) + (CONTEXT_BYTES // 8 if self.contexts else 0)
+        more = (CONTEXT_BYTES // 8 if self.contexts else 0) + (1 if len(self.barred) else 0)
+        return sum(part.words for part in self.parts) + more
 
     @cached_property
     def spans(self) -> npt.NDArray[np.int64]:
@@ -122,12 +132,18 @@ class Matcher:
         cheaper = self.probe.seconds(targets, queries) < self.plan.lookup_seconds(targets, queries)
         return self.probe if cheaper else None
 
-    def pack(self, codes: npt.NDArray[np.uint8], contexts: npt.NDArray[np.uint8] | None = None) -> Words:
+    def pack(
+        self,
+        codes: npt.NDArray[np.uint8],
+        contexts: npt.NDArray[np.uint8] | None = None,
+        numbers: npt.NDArray[np.int64] | None = None,
+    ) -> Words:
         """The table of these codes: ``(n, width)``.
 
         Args:
             codes: ``(n, code bytes)`` uint8.
             contexts: ``(n, CONTEXT_BYTES)`` uint8, if the matcher has contexts.
+            numbers: ``(n,)`` as barred pairs know the rows, 0 for those in none, if the matcher has such pairs.
         """
         packed = pack_codes(codes, self.parts)
         columns = [permute_bits(packed[self.main], self.plan.order)]
@@ -135,6 +151,9 @@ class Matcher:
         if self.contexts:
             assert contexts is not None
             columns.append(np.ascontiguousarray(contexts).view(np.uint64))
+        if len(self.barred):
+            assert numbers is not None
+            columns.append(numbers.astype(np.uint64).reshape(-1, 1))
         return np.ascontiguousarray(np.concatenate(columns, axis=1))
 
     def search(
@@ -156,7 +175,7 @@ class Matcher:
             prefix: look only at keys that begin with these bands (at most ``plan.k`` of them).
         """
         same = targets is queries
-        compared = Table(table, self.spans)
+        compared = Table(table, self.spans, self.barred)
         probe = None if same or prefix else self._probes(len(targets), len(queries))
         if probe is not None:
             targets, queries = np.ascontiguousarray(targets), np.ascontiguousarray(queries)
@@ -171,14 +190,19 @@ class Matcher:
         """Rows that may have the same context, side by side: a 16-bit bucket of the context each."""
         if not self.contexts:
             return Groups(np.ascontiguousarray(rows), np.array([0, len(rows)]))
-        group = (_mixed_contexts(table[rows, -2], table[rows, -1]) >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
+        group = (self._mixed_contexts(table, rows) >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
         order = np.argsort(group, kind="stable")
         ends = np.searchsorted(group[order], np.arange((1 << MAX_BAND_BITS) + 1))
         return Groups(rows[order], ends.astype(np.int64))
 
+    def _mixed_contexts(self, table: Words, rows: Rows | slice = slice(None)) -> Words:
+        """A number for each row's context, of two words, whose high bits depend on all of both."""
+        first = self.spans[-1, 0]
+        return (table[rows, first + 1] ^ (table[rows, first] * MIX)) * MIX
+
     def buckets(self, table: Words, prefix: tuple[int, ...], groups: int) -> npt.NDArray[np.int64]:
         """The bucket, 0 to ``groups - 1``, of each row's context and values of these bands."""
-        mixed = _mixed_contexts(table[:, -2], table[:, -1]) if self.contexts else np.zeros(len(table), dtype=np.uint64)
+        mixed = self._mixed_contexts(table) if self.contexts else np.zeros(len(table), dtype=np.uint64)
         for band in prefix:
             word, shift, spills, width = (int(x) for x in self._bands[band])
             values = table[:, word] >> np.uint64(shift)
@@ -192,12 +216,7 @@ class Matcher:
 
     def distances(self, table: Words, rows: Rows, others: Rows) -> npt.NDArray[np.int32]:
         """The reported distance, in bits, between ``rows[i]`` and ``others[i]`` of the table."""
-        return distances(Table(table, self.spans), rows, others)
-
-
-def _mixed_contexts(first: Words, second: Words) -> Words:
-    """A number for each context of two words, whose high bits depend on all of both."""
-    return (second ^ (first * MIX)) * MIX
+        return distances(Table(table, self.spans, self.barred), rows, others)
 
 
 def _places(plan: BandPlan | ProbePlan) -> npt.NDArray[np.int64]:

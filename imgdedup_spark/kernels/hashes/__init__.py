@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,13 @@ from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, Grid, flat_key, qualities, sample
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
-from imgdedup_spark.kernels.pictures.facts import Facts
+from imgdedup_spark.kernels.pictures.facts import Facts, twins_of
 from imgdedup_spark.kernels.pictures.frames import Frame
 from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
 from imgdedup_spark.kernels.pictures.watch import in_hand
+
+if TYPE_CHECKING:
+    from imgdedup_spark.kernels.hashes.views import Seen, ViewHashes
 
 __all__ = ["METHODS", "Decode", "Fingerprints", "HashSpec", "Hasher", "validate"]
 Decode: TypeAlias = Literal["fast", "exact"]
@@ -38,12 +41,14 @@ class _Method:
         bits: N → bits of one picture's hash; None where the length varies from picture to picture.
         sized: whether the method has a size N.
         near: whether the Hamming distance between two hashes means something.
+        views: whether it is one of a grid, which other views of a picture have, too.
     """
 
     family: str
     bits: Callable[[int], int | None]
     sized: bool = True
     near: bool = True
+    views: bool = True
 
 
 def _square(size: int) -> int:
@@ -57,12 +62,12 @@ _METHODS = {
     "dhash_vertical": _Method("cells", _square),
     "ahash": _Method("cells", _square),
     "whash": _Method("wavelet", _square),
-    "colorhash": _Method("color", lambda size: 42, sized=False),
-    "crop_resistant": _Method("segments", lambda size: None, near=False),
+    "colorhash": _Method("color", lambda size: 42, sized=False, views=False),
+    "crop_resistant": _Method("segments", lambda size: None, near=False, views=False),
     "pdq": _Method("pdq", lambda size: 256, sized=False),
     "double_gradient": _Method("cells", lambda size: 2 * size * size),
-    "md5": _Method("digests", lambda size: 128, sized=False, near=False),
-    "pixels": _Method("digests", lambda size: 128, sized=False, near=False),
+    "md5": _Method("digests", lambda size: 128, sized=False, near=False, views=False),
+    "pixels": _Method("digests", lambda size: 128, sized=False, near=False, views=False),
 }
 METHODS: tuple[str, ...] = tuple(_METHODS)
 
@@ -95,6 +100,11 @@ class HashSpec:
         """Whether the Hamming distance between two hashes means something."""
         return _METHODS[self.method].near
 
+    @property
+    def has_views(self) -> bool:
+        """Whether it can be taken of other views of a picture, too."""
+        return _METHODS[self.method].views
+
 
 def validate(spec: HashSpec) -> None:
     """Raises UserError, one line that says what to change, unless ``spec`` can be computed."""
@@ -120,10 +130,13 @@ class Fingerprints:
         hashes: ``[spec][picture]``, lower-case hexadecimal digits, of several frames one after another; None where the
             picture could not be read.
         facts: what else was noticed.
+        views: hashes of views other than the whole by their names (``view_codes.VIEWS``), one a spec; none if none are
+            made.
     """
 
     hashes: list[list[str | None]]
     facts: Facts
+    views: list[dict[str, tuple[str, ...]]] = field(default_factory=list)
 
     @property
     def width(self) -> npt.NDArray[np.int32]:
@@ -148,9 +161,10 @@ class Hasher:
             reduced-scale decoding where the format allows it. ``md5`` and ``pixels`` are the same in both.
         max_pixels: larger pictures are refused (``too_large``) before they are decoded.
         reading: how files become pictures.
+        views: names of views to hash as well (``view_codes.VIEWS``, without the whole).
 
     Raises:
-        UserError: a spec that :func:`validate` refuses, or an unknown ``decode``.
+        UserError: a spec that :func:`validate` refuses or that has no views, or an unknown ``decode``.
     """
 
     def __init__(
@@ -159,20 +173,25 @@ class Hasher:
         decode: Decode = "fast",
         max_pixels: int = DEFAULT_MAX_PIXELS,
         reading: Reading = READING,
+        views: Sequence[str] = (),
     ) -> None:
         for spec in specs:
             validate(spec)
+            if views and not spec.has_views:
+                raise UserError(f"{spec.method} has no views: choose a hash of a grid, such as phash")
         if decode not in ("fast", "exact"):
             raise UserError(f"unknown decode {decode!r}: choose fast or exact")
         self.specs = tuple(specs)
         self.decode = decode
         self.max_pixels = max_pixels
         self.reading = reading
+        self.views = tuple(views)
         self._kernels: list[Kernel] | None = None
+        self._views: ViewHashes | None = None
 
-    def __reduce__(self) -> tuple[type[Hasher], tuple[Sequence[HashSpec], Decode, int, Reading]]:
+    def __reduce__(self) -> tuple[type[Hasher], tuple[Any, ...]]:
         # Kernels are made anew where they are used.
-        return Hasher, (self.specs, self.decode, self.max_pixels, self.reading)
+        return Hasher, (self.specs, self.decode, self.max_pixels, self.reading, self.views)
 
     def hash_batch(self, pictures: Sequence[Bytes]) -> Fingerprints:
         """Hashes files. Pictures are decoded one at a time, so that memory does not grow with the batch.
@@ -182,11 +201,16 @@ class Hasher:
         """
         if self._kernels is None:
             self._kernels = [_kernel(spec) for spec in self.specs]
+            if self.views:
+                from imgdedup_spark.kernels.hashes.views import ViewHashes
+
+                self._views = ViewHashes(self.views, self._kernels)
         facts = Facts.of(len(pictures))
         rows: list[int] = []  # of each frame of the first copies of readable pictures
         measured: list[list[Any]] = [[] for _ in self._kernels]
         grids: list[Grid] = []
-        twins = _twins(pictures)
+        seen: list[Seen] = []
+        twins = twins_of(pictures)
         with quiet():
             for row, data in enumerate(pictures):
                 if row in twins:
@@ -199,8 +223,9 @@ class Hasher:
                 except ImageError as error:
                     facts.fail(row, error)
                     continue
-                for measures, grid in frames:
+                for measures, grid, views in frames:
                     rows.append(row)
+                    seen += views
                     if grid is not None:
                         grids.append(grid)
                     for kept, measure in zip(measured, measures, strict=True):
@@ -209,16 +234,20 @@ class Hasher:
                 self._judge(pictures, rows, grids, facts)
 
         hashes: list[list[str | None]] = []
-        for kernel, kept in zip(self._kernels, measured, strict=True):
+        texts = [kernel.hashes(kept) for kernel, kept in zip(self._kernels, measured, strict=True)]
+        for found in texts:
             column: list[str | None] = [None] * len(pictures)
-            for row, text in zip(rows, kernel.hashes(kept) if kept else [], strict=True):
+            for row, text in zip(rows, found, strict=True):
                 column[row] = (column[row] or "") + text
             hashes.append(column)
+        others = [] if self._views is None else self._views.hashes(seen, texts, rows, len(pictures))
         for row, first in twins.items():
             facts.copy(row, first)
             for column in hashes:
                 column[row] = column[first]
-        return Fingerprints(hashes, facts)
+            if others:
+                others[row] = others[first]
+        return Fingerprints(hashes, facts, others)
 
     def _picture(self, data: Bytes) -> Picture:
         return Picture(data, self.max_pixels, self.decode == "fast", self.reading)
@@ -230,16 +259,21 @@ class Hasher:
         )
         return picture.sequence() if one_by_one else [picture]
 
-    def _measures(self, frame: Frame) -> tuple[list[Any], Grid | None]:
-        """What the kernels measure of a frame, and the grid that its quality is in; None if it is not decoded."""
+    def _measures(self, frame: Frame) -> tuple[list[Any], Grid | None, list[Seen]]:
+        """What the kernels measure of a frame, the grid that its quality is in (None if it is not decoded), and what
+        is seen of its views."""
         assert self._kernels is not None
         measures = [kernel.measure(frame) for kernel in self._kernels]
         if all(spec.method == "md5" for spec in self.specs):
-            return measures, None
+            return measures, None, []
+        grid = self._grid(measures, frame)
+        return measures, grid, [] if self._views is None else [self._views.measure(frame, measures, self._grid)]
+
+    def _grid(self, measures: Sequence[Any], frame: Frame) -> Grid:
         for measure, spec in zip(measures, self.specs, strict=True):
             if _METHODS[spec.method].family == "dct" and measure.shape == (SIDE, SIDE):
-                return measures, measure
-        return measures, sample(frame)
+                return measure
+        return sample(frame)
 
     def _judge(self, pictures: Sequence[Bytes], rows: Sequence[int], grids: Sequence[Grid], facts: Facts) -> None:
         """Adds the qualities, and the keys of flat pictures: those are few, or soon decoded, and are opened anew."""
@@ -250,22 +284,6 @@ class Hasher:
         for row in np.flatnonzero((facts.quality >= 0) & (facts.quality < FLOOR)).tolist():
             with in_hand(row):
                 facts.flat[row] = flat_key(self._picture(pictures[row]))
-
-
-def _twins(pictures: Sequence[Bytes]) -> dict[int, int]:
-    """Rows whose bytes equal an earlier row's → that row.
-
-    Files are looked up by their length and a few bytes from the middle and compared in full only if those
-    agree: under a microsecond for each file that has no copy.
-    """
-    first: dict[tuple[int, bytes], int] = {}
-    twins = {}
-    for row, data in enumerate(pictures):
-        middle = len(data) // 2
-        other = first.setdefault((len(data), bytes(data[middle : middle + 16])), row)
-        if other != row and data == pictures[other]:
-            twins[row] = other
-    return twins
 
 
 def _kernel(spec: HashSpec) -> Kernel:

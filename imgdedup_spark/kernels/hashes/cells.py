@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel, grid_hash
 from imgdedup_spark.kernels.hashes.grids import LEVEL, grid
+from imgdedup_spark.kernels.hashes.turns import TURNS, turned
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["ahash", "dhash", "dhash_vertical", "double_gradient"]
 Grids = npt.NDArray[np.uint16]  # (n, height, width)
@@ -20,25 +25,46 @@ def ahash(size: int) -> Kernel:
 
 def dhash(size: int) -> Kernel:
     """Differences along rows of an (N+1)xN grid (width x height)."""
-    return grid_hash(size + 1, size, _along)
+    return _gradient(size, lambda wide, tall: _along(wide), grid_hash(size + 1, size, _along))
 
 
 def dhash_vertical(size: int) -> Kernel:
     """Differences down the columns of an Nx(N+1) grid."""
-    return grid_hash(size, size + 1, _down)
+    return _gradient(size, lambda wide, tall: _down(tall), grid_hash(size, size + 1, _down))
 
 
 def double_gradient(size: int) -> Kernel:
     """The bits of ``dhash`` followed by those of ``dhash_vertical``."""
 
-    def bits(pairs: Grids) -> Bits:
-        along, down = pairs[:, 0].reshape(-1, size, size + 1), pairs[:, 1].reshape(-1, size + 1, size)
-        return np.stack([_along(along).reshape(len(pairs), -1), _down(down).reshape(len(pairs), -1)], axis=1)
+    def bits(wide: Grids, tall: Grids) -> Bits:
+        return np.concatenate([_along(wide).reshape(len(wide), -1), _down(tall).reshape(len(tall), -1)], axis=1)
 
-    # Both grids have the same number of cells: kept as two rows, then reshaped apart.
-    return Kernel(
-        lambda picture: np.stack([grid(picture, size + 1, size).ravel(), grid(picture, size, size + 1).ravel()]), bits
-    )
+    return _gradient(size, bits)
+
+
+def _gradient(size: int, bits: Callable[[Grids, Grids], Bits], plain: Kernel | None = None) -> Kernel:
+    """A hash of two grids, (N+1)xN and Nx(N+1), each of which is the other's once it is turned by 90 degrees.
+
+    Args:
+        plain: the hash of a picture that is not turned, where that needs one of them alone.
+    """
+
+    def measure(picture: Frame) -> Grids:
+        # Both have the same number of cells: kept as two rows.
+        return np.stack([grid(picture, size + 1, size).ravel(), grid(picture, size, size + 1).ravel()])
+
+    def apart(pairs: Grids) -> tuple[Grids, Grids]:
+        return pairs[:, 0].reshape(-1, size, size + 1), pairs[:, 1].reshape(-1, size + 1, size)
+
+    def turned_bits(pairs: Grids, turns: Sequence[str]) -> Iterable[Bits]:
+        wide, tall = apart(pairs)
+        for turn in map(TURNS.__getitem__, turns):
+            first, second = (tall, wide) if turn.transposed else (wide, tall)
+            yield bits(turned(first, turn), turned(second, turn))
+
+    if plain is not None:
+        return replace(plain, turned_bits=turned_bits, turned_measure=measure)
+    return Kernel(measure, lambda pairs: bits(*apart(pairs)), turned_bits)
 
 
 def _along(grids: Grids) -> Bits:

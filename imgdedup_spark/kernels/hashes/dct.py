@@ -7,11 +7,15 @@ pictures) are exactly zero here too, and bits do not depend on the batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import scipy.fftpack
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel, grid_hash
+from imgdedup_spark.kernels.hashes.grids import grid
+from imgdedup_spark.kernels.hashes.turns import TURNS, turned_frequencies
 
 __all__ = ["phash", "phash_simple"]
 _GRID_PER_BIT = 4  # imagehash's highfreq_factor: the lowest quarter of the grid's frequencies is used
@@ -20,12 +24,19 @@ _GRID_PER_BIT = 4  # imagehash's highfreq_factor: the lowest quarter of the grid
 def phash(size: int) -> Kernel:
     """The lowest NxN frequencies against their median."""
 
-    def bits(grids: npt.NDArray[np.uint16]) -> Bits:
-        rows = scipy.fftpack.dct(grids, axis=1)[:, :size]
-        low = scipy.fftpack.dct(rows, axis=2)[:, :, :size].reshape(len(grids), size * size)
-        return low > np.median(low, axis=1, keepdims=True)
+    def frequencies(grids: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+        return scipy.fftpack.dct(scipy.fftpack.dct(grids, axis=1)[:, :size], axis=2)[:, :, :size]
 
-    return grid_hash(_GRID_PER_BIT * size, _GRID_PER_BIT * size, bits)
+    def above(low: npt.NDArray[np.float64]) -> Bits:
+        flat = low.reshape(len(low), size * size)
+        return flat > np.median(flat, axis=1, keepdims=True)
+
+    def turned_bits(grids: npt.NDArray[np.uint16], turns: Sequence[str]) -> Iterable[Bits]:
+        low = frequencies(grids)
+        return (above(turned_frequencies(low, TURNS[name])) for name in turns)
+
+    side = _GRID_PER_BIT * size
+    return Kernel(lambda picture: grid(picture, side, side), lambda grids: above(frequencies(grids)), turned_bits)
 
 
 def phash_simple(size: int) -> Kernel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.kernels.hashes.grids import grid
+from imgdedup_spark.kernels.hashes.turns import TURNS, turned
 from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["Bits", "Kernel", "grid_hash", "to_hex"]
@@ -28,26 +29,49 @@ class Kernel:
             array of one shape, or the hash itself as text where batching does not pay.
         bits: (n, ...) measures of n pictures → (n, ...) bits of their hashes, the most significant one first; None
             where measures are text.
+        turned_bits: (n, ...) measures → bits of the hashes of the mirrored or turned pictures, for each of some turns;
+            None for hashes that cannot tell.
+        turned_measure: what ``turned_bits`` takes, where that is more than ``measure`` has.
     """
 
     measure: Callable[[Frame], Any]
     bits: Callable[[npt.NDArray[Any]], Bits] | None = None
+    turned_bits: Callable[[npt.NDArray[Any], Sequence[str]], Iterable[Bits]] | None = None
+    turned_measure: Callable[[Frame], Any] | None = None
 
     def hashes(self, measures: Sequence[Any]) -> list[str]:
         """The hashes of a batch, as lower-case hexadecimal digits."""
         if self.bits is None or not measures:
             return list(measures)
-        step = max(1, _VALUES_A_STEP // measures[0].size)
-        result = []
-        for start in range(0, len(measures), step):
-            bits = self.bits(np.stack(measures[start : start + step]))
-            result += to_hex(bits.reshape(len(bits), -1))
-        return result
+        return [text for part in _steps(measures) for text in to_hex(self.bits(part).reshape(len(part), -1))]
+
+    def turned_hashes(self, measures: Sequence[Any], turns: Sequence[str]) -> list[list[str]]:
+        """For each of the turns (names of ``TURNS``) the hashes of a batch.
+
+        Args:
+            measures: made by ``turned_measure``, or by ``measure`` where there is none.
+        """
+        assert self.turned_bits is not None
+        found: list[list[str]] = [[] for _ in turns]
+        for part in _steps(measures):
+            for texts, bits in zip(found, self.turned_bits(part, turns), strict=True):
+                texts += to_hex(bits.reshape(len(part), -1))
+        return found
+
+
+def _steps(measures: Sequence[Any]) -> Iterable[npt.NDArray[Any]]:
+    step = max(1, _VALUES_A_STEP // measures[0].size) if measures else 1
+    return (np.stack(measures[start : start + step]) for start in range(0, len(measures), step))
 
 
 def grid_hash(width: int, height: int, bits: Callable[[npt.NDArray[np.uint16]], Bits]) -> Kernel:
     """A hash of one grid (see ``grids``); ``bits`` is given (n, height, width) uint16."""
-    return Kernel(lambda picture: grid(picture, width, height), bits)
+
+    def turned_bits(grids: npt.NDArray[np.uint16], turns: Sequence[str]) -> Iterable[Bits]:
+        return (bits(turned(grids, TURNS[name])) for name in turns)
+
+    # One that is not square has another one's cells once it is turned.
+    return Kernel(lambda picture: grid(picture, width, height), bits, turned_bits if width == height else None)
 
 
 def to_hex(bits: Bits) -> list[str]:

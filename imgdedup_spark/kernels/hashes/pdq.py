@@ -11,6 +11,12 @@ from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["pdq"]
 _GRID = 64  # PDQ's own grid
+#: Which of the package's hashes of turned pictures is which. They are PDQ's own, of signs and transposes; some 14 of
+#: 256 bits are others in the hash of turned pixels, whose grid PDQ samples a little differently.
+_DIHEDRAL = {
+    **{"rotate_90": 3, "rotate_180": 2, "rotate_270": 1, "flip": 5},
+    **{"flip_90": 7, "flip_180": 4, "flip_270": 6},
+}
 
 
 def pdq() -> Kernel:
@@ -18,19 +24,25 @@ def pdq() -> Kernel:
 
     The former takes about 40 bytes of memory a pixel.
     """
-    return Kernel(_measure, lambda bits: bits)
+    return Kernel(
+        lambda picture: _compute(_pixels(picture)),
+        lambda bits: bits,
+        lambda bits, turns: (bits[:, _DIHEDRAL[name]] for name in turns),
+        lambda picture: np.stack(pdqhash.compute_dihedral(_pixels(picture))[0]).astype(bool),
+    )
 
 
-def _measure(picture: Frame) -> Bits:
+def _pixels(picture: Frame) -> np.ndarray:
+    """(height, width, 3) uint8."""
     if not picture.fast:
-        return _compute(np.asarray(picture.rgb()))
+        return np.asarray(picture.rgb())
     grey = picture.grey(fast_side(_GRID))
     # PDQ averages over boxes first anyway; whole-number reduction does the same in a fraction of the time.
     factor = min(grey.size) // fast_side(_GRID)
     if factor > 1:
         grey = grey.reduce(factor)
     # The weights of PDQ's luminance add up to 1: three equal channels are the luminance itself.
-    return _compute(np.repeat(np.asarray(grey)[:, :, None], 3, axis=2))
+    return np.repeat(np.asarray(grey)[:, :, None], 3, axis=2)
 
 
 def _compute(pixels: np.ndarray) -> Bits:

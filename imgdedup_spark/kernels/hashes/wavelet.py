@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.hashes.grids import fast_side, grid
+from imgdedup_spark.kernels.hashes.turns import TURNS, turned
 from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["whash"]
@@ -38,4 +40,7 @@ def whash(size: int) -> Kernel:
             return measures
         return measures > np.median(measures, axis=(1, 2), keepdims=True)
 
-    return Kernel(measure, bits)
+    def turned_bits(measures: npt.NDArray[Any], turns: Sequence[str]) -> Iterable[Bits]:
+        return (bits(turned(measures, TURNS[name])) for name in turns)
+
+    return Kernel(measure, bits, turned_bits)

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pyarrow as pa
@@ -53,8 +53,20 @@ class DataUri:
     text: memoryview
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a file, from the byte ``start`` of what it decompresses to."""
+
+    path: str
+    start: int
+    size: int
+
+
+#: Fields of structs that a source itself has made: which stretch of ``path`` is meant; and the path as it is whatever
+#: its bytes, percent-encoded. Data may have fields of these names, where they mean nothing.
+START, SIZE, QUOTED = "__imgdedup_start", "__imgdedup_size", "__imgdedup_quoted"
 # What stands in the column (a str is a path or URL), and the same once paths have been looked up.
-Value = memoryview | Base64 | DataUri | str | ImageError
+Value = memoryview | Base64 | DataUri | Stretch | str | ImageError
 
 
 @dataclass(frozen=True)
@@ -81,8 +93,15 @@ def _field_type(type_: pa.StructType, name: str) -> pa.DataType:
     return pa.null() if index < 0 else type_.field(index).type
 
 
-def entries_of(column: pa.Array | pa.ChunkedArray) -> Entries:
-    """One entry for each picture of the column. Raises UserError if the column has no accepted type."""
+def entries_of(column: pa.Array | pa.ChunkedArray, *, own_structs: bool = False) -> Entries:
+    """One entry for each picture of the column.
+
+    Args:
+        own_structs: whether structs are the source's own, in which ``START``, ``SIZE`` and ``QUOTED`` have a meaning.
+
+    Raises:
+        UserError: the column has no accepted type.
+    """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if check_type(column.type) is not None:
@@ -95,12 +114,12 @@ def entries_of(column: pa.Array | pa.ChunkedArray) -> Entries:
         column = column.flatten()
     else:
         rows, positions = np.arange(len(column), dtype=np.int32), np.zeros(len(column), np.int32)
-    values = _values(column)
+    values = _values(column, own_structs=own_structs)
     present = [index for index, value in enumerate(values) if value is not None]
     return Entries(rows[present], positions[present], [value for value in values if value is not None])
 
 
-def _values(column: pa.Array) -> list[Value | None]:
+def _values(column: pa.Array, *, own_structs: bool) -> list[Value | None]:
     """What each element of a flat column is (None: no picture)."""
     nothing: list[None] = [None] * len(column)
     if pa.types.is_null(column.type):
@@ -115,7 +134,20 @@ def _values(column: pa.Array) -> list[Value | None]:
     if content:
         slices = slices_of(content)
         contents = slices if _is_binary(content.type) else [t if t is None else _encoded(t) for t in slices]
-    return [name if value is None else value for value, name in zip(contents, _checked(names), strict=True)]
+    paths = _checked(names)
+    if own_structs:
+        paths = _own_paths(column, paths)
+    return [name if value is None else value for value, name in zip(contents, paths, strict=True)]
+
+
+def _own_paths(column: pa.StructArray, paths: list[Value | None]) -> list[Value | None]:
+    """The paths as the source's own fields have them."""
+    if quoted := _field(column, QUOTED):
+        return [one and unquote(one, errors="surrogateescape") for one in quoted.to_pylist()]
+    if {START, SIZE} <= {field.name for field in column.type}:
+        bounds = zip(column.field(START).to_pylist(), column.field(SIZE).to_pylist(), strict=True)
+        return [Stretch(one, *at) if isinstance(one, str) else one for one, at in zip(paths, bounds, strict=True)]
+    return paths
 
 
 def _checked(names: list[str | None]) -> list[Value | None]:

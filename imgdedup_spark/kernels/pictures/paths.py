@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.regular import NotRegular
 from imgdedup_spark.kernels.pictures.forms import LONGEST_PATH
 
 # What URLs in the data may name. A root of another scheme can be given, but no row can ask for one by itself.
@@ -82,6 +83,7 @@ class FileSource:
     opened: fs.FileSystem | None  # None: a local file, by its real path
     path: str
     size: int
+    start: int | None = None  # a stretch of a file, named by ``shown``, which ``files.tar`` reads
 
 
 def _covers(prefix: str, url: str) -> bool:
@@ -108,7 +110,7 @@ def local_file(shown: str, path: str, folders: Sequence[str] | None) -> FileSour
         raise os_error(shown, error) from error
     if not stat.S_ISREG(status.st_mode):
         raise ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
-    return _sized(FileSource(shown, None, real, status.st_size))
+    return FileSource(shown, None, real, status.st_size)
 
 
 def remote_file(shown: str, opened: fs.FileSystem, path: str, root: str | None) -> FileSource:
@@ -125,7 +127,7 @@ def remote_file(shown: str, opened: fs.FileSystem, path: str, root: str | None) 
         raise ImageError("not_found", f"{shortened(shown)}: no such file")
     if info.type != fs.FileType.File:
         raise ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
-    return _sized(FileSource(shown, opened, path, info.size or 0))
+    return FileSource(shown, opened, path, info.size or 0)
 
 
 def _check_text(shown: str, path: str) -> None:
@@ -133,7 +135,10 @@ def _check_text(shown: str, path: str) -> None:
         raise ImageError("not_found", f"{shortened(shown)}: no such file (not a possible path)")
 
 
-def _sized(file: FileSource) -> FileSource:
+def sized(file: FileSource) -> FileSource:
+    """Raises:
+    ImageError: ``too_large``; no column of Arrow's would hold it.
+    """
     if file.size > _LARGEST_FILE:
         raise ImageError("too_large", f"{shortened(file.shown)}: {file.size} bytes; the most is {_LARGEST_FILE}")
     return file
@@ -171,6 +176,8 @@ def _foreign(shown: str) -> ImageError:
 
 
 def os_error(shown: str, error: OSError) -> ImageError:
+    if isinstance(error, NotRegular):
+        return ImageError("not_a_file", f"{shortened(shown)}: not a regular file")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return ImageError("not_found", f"{shortened(shown)}: no such file")
     if error.errno == errno.ELOOP:
@@ -181,6 +188,6 @@ def os_error(shown: str, error: OSError) -> ImageError:
 
 def storage_error(shown: str, error: Exception) -> ImageError:
     """Request numbers and the like in remote messages differ from run to run: only the kind is told."""
-    if isinstance(error, OSError) and error.errno:
+    if isinstance(error, NotRegular) or (isinstance(error, OSError) and error.errno):
         return os_error(shown, error)
     return ImageError("unreadable", f"{shortened(shown)}: the storage failed ({type(error).__name__})")

@@ -7,8 +7,6 @@ picture of the batch, with its row and its place in the row's list. It reads fil
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,10 +18,13 @@ import pyarrow as pa
 
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.regular import open_regular
+from imgdedup_spark.files.tar_parts import read_part
 from imgdedup_spark.kernels.pictures.forms import (
     Base64,
     DataUri,
     Entries,
+    Stretch,
     Value,
     decode_base64,
     decode_data_uri,
@@ -37,6 +38,7 @@ from imgdedup_spark.kernels.pictures.paths import (
     os_error,
     remote_file,
     shortened,
+    sized,
     storage_error,
 )
 from imgdedup_spark.kernels.pictures.stores import ask_store
@@ -76,16 +78,18 @@ class PictureReader:
 
     Args:
         max_bytes: larger files are refused (``too_large``) before they are read.
+        own_structs: see ``entries_of``.
     """
 
-    def __init__(self, rules: PathRules, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, rules: PathRules, max_bytes: int = DEFAULT_MAX_BYTES, *, own_structs: bool = False) -> None:
+        self.max_bytes, self.own_structs = max_bytes, own_structs
+        self._last: tuple[tuple[str, str], FileSource] | None = None
         roots, stores = (tuple(map(storage.absolute, some)) for some in (rules.roots, rules.stores))
         self.rules = replace(rules, roots=roots, stores=stores)
 
     def read(self, column: pa.Array | pa.ChunkedArray, inputs: np.ndarray | None = None) -> Pictures:
         """All pictures of a batch at once. See ``read_chunks``."""
-        entries = entries_of(column)
+        entries = entries_of(column, own_structs=self.own_structs)
         return _load(entries, [self._bounded(one) for one in self._locate(entries, inputs)], 0, len(entries.row))
 
     def read_chunks(
@@ -97,7 +101,7 @@ class PictureReader:
         means that all are 0. Null values and empty lists have no entry, nor have null elements of a list
         (those after them keep their positions). No pictures, no parts.
         """
-        entries = entries_of(column)
+        entries = entries_of(column, own_structs=self.own_structs)
         sources = [self._bounded(one) for one in self._locate(entries, inputs)]
         start = held = 0
         for index, source in enumerate(sources):
@@ -123,13 +127,25 @@ class PictureReader:
 
         def locate(item: tuple[Value, int]) -> _Source:
             value, root = item
-            return _attempt(value, self._find, roots[root]) if isinstance(value, str) else value
+            if isinstance(value, Stretch):
+                return _attempt(value, self._find_stretch, roots[root])
+            return _attempt(value, self._find_file, roots[root]) if isinstance(value, str) else value
 
         waiting = any(
             isinstance(value, str) and (URL.match(value) or not storage.is_local(roots[root]))
             for value, root in zip(entries.values, number, strict=True)
         )
         return _map(locate, list(zip(entries.values, number, strict=True)), waiting)
+
+    def _find_file(self, text: str, root: str) -> FileSource:
+        return sized(self._find(text, root))
+
+    def _find_stretch(self, value: Stretch, root: str) -> FileSource:
+        # Thousands in a row lie in one file.
+        key = (value.path, root)
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._find(value.path, root))
+        return sized(replace(self._last[1], shown=value.path, size=value.size, start=value.start))
 
     def _find(self, text: str, root: str) -> FileSource:
         """The file that a path or URL names, if the rules allow it. Raises ImageError."""
@@ -191,6 +207,8 @@ def _content(source: _Source) -> bytes | memoryview:
         data = decode_base64(bytes(source.text))
     elif isinstance(source, DataUri):
         data = decode_data_uri(source.text)
+    elif source.start is not None:
+        data = _read_stretch(source)
     else:
         data = _read_local(source) if source.opened is None else _read_remote(source)
     if not len(data):
@@ -200,15 +218,19 @@ def _content(source: _Source) -> bytes | memoryview:
 
 
 def _read_local(file: FileSource) -> bytes:
-    """Reads the real path that was checked; swapped since, it follows no link and waits for no pipe."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with open(file.path, "rb", buffering=0, opener=lambda path, _: os.open(path, flags)) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ImageError("not_a_file", f"{shortened(file.shown)}: not a regular file")
+        with open_regular(file.path) as stream:
             return stream.readall()
     except OSError as error:
         raise os_error(file.shown, error) from error
+
+
+def _read_stretch(file: FileSource) -> bytes:
+    assert file.start is not None
+    try:
+        return read_part(file.shown, file.start, file.size, file.path if file.opened is None else None)
+    except Exception as error:  # as below
+        raise storage_error(file.shown, error) from error
 
 
 def _read_remote(file: FileSource) -> bytes:
@@ -222,7 +244,8 @@ def _read_remote(file: FileSource) -> bytes:
 
 def _load(entries: Entries, sources: list[_Source], start: int, stop: int) -> Pictures:
     part = sources[start:stop]
-    waiting = any(isinstance(source, FileSource) and source.opened is not None for source in part)
+    # Stretches of one archive share a stream.
+    waiting = any(isinstance(one, FileSource) and one.opened is not None and one.start is None for one in part)
     contents = _map(lambda source: _attempt(source, _content), part, waiting)
     return Pictures(
         row=entries.row[start:stop],

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.cosine.prefilter import Prefilter, fit_prefilter
 from imgdedup_spark.kernels.cosine.rows import FROM_START, NO_SEARCH
 from imgdedup_spark.kernels.cosine.task import Search, read_vectors
@@ -47,6 +48,7 @@ def first_come(
     references: DataFrame | None = None,
     want_max: bool = False,
     images: int = 1,
+    excluded: Exclusions | None = None,
     options: CosineOptions = _DEFAULTS,
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Decides for every item, in the order of rank, whether an already kept row is close to it.
@@ -69,6 +71,7 @@ def first_come(
             any other that it was compared with). Costs the full product of all pairs, where the decisions alone
             need a part of it.
         images: how many images each row has.
+        excluded: pairs that never match, by rank.
         options: see :class:`CosineOptions`.
 
     Returns:
@@ -112,7 +115,9 @@ def first_come(
 
     search = Search(facts.dims, similarity, prefilter, want_max, images)
     one_block = facts.one_context and not blocked
-    decided, highest, counts = search_and_decide(rows, total, one_block, search, stage, options)
+    decided, highest, counts = search_and_decide(
+        rows, total, one_block, search, stage, options, excluded or Exclusions()
+    )
     report |= counts
     report["comparisons"] += extra
     decisions = items.select("rank").join(decided.where("keeper is not null"), "rank", "left")

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.cosine.rows import NO_SEARCH
 from imgdedup_spark.kernels.cosine.task import COMPARISONS, HIGHEST, PAIR, SEARCHED, Search, decide_partition
 from imgdedup_spark.spark.workspace import Stage
@@ -47,7 +49,13 @@ class CosineOptions:
 
 
 def search_and_decide(
-    rows: DataFrame, total: int, one_block: bool, search: Search, stage: Stage, options: CosineOptions
+    rows: DataFrame,
+    total: int,
+    one_block: bool,
+    search: Search,
+    stage: Stage,
+    options: CosineOptions,
+    excluded: Exclusions,
 ) -> tuple[DataFrame, DataFrame | None, dict[str, int]]:
     """Searches and decides until every item is decided.
 
@@ -55,17 +63,20 @@ def search_and_decide(
         rows: ``block`` and the columns ``ROW``; a row occurs once in each of its blocks.
         total: how many rows that is, about.
         one_block: all rows are of one block.
+        excluded: pairs that never match.
 
     Returns:
         The dropped items (columns of ``_DECIDED``), the highest cosines if wanted, and counts for the report.
     """
     current, matches, again, want_max = rows, None, None, search.want_max
+    # References are searched once: of those that a row finds, one at least must be able to keep it out.
+    search = replace(search, spare=excluded.most_references())
     number = 1
     while True:
         found = stage(f"embedding_matches_{number}", _find(current, total, search, options))
         found = found.withColumn("search", F.lit(number).cast("bigint"))
         matches = found if matches is None else matches.unionByName(found)
-        decided = stage(f"embedding_decided_{number}", _decide(matches, again))
+        decided = stage(f"embedding_decided_{number}", _decide(matches, again, excluded))
         asks = decided.where("cursor is not null").select("rank", "cursor")
         asking, dropped = decided.agg(F.count("cursor"), F.count("keeper")).first()
         if not asking:
@@ -122,7 +133,7 @@ def _find(rows: DataFrame, total: int, search: Search, options: CosineOptions) -
     placed = spread.join(F.broadcast(numbers), "task", "left").repartition(tasks, F.coalesce("number", "task"))
     # A row's neighbours are spread over the segments of its block, and a few of each are many together.
     widest = max((queries + others for _, queries, others, _ in plan), default=1)
-    search = replace(search, cap=max(2 * search.cap // (widest + 1), 4))
+    search = replace(search, cap=max(2 * search.cap // (widest + 1), 4) + search.spare)
     columns = ("task", "segment", "block", *ROW)
     return placed.select(*columns).mapInArrow(search, _MATCHES_DDL)
 
@@ -175,10 +186,10 @@ def _spread(rows: DataFrame, plan: Sequence[tuple[int, int, int, int]], small_ta
     return shared.withColumn("task", F.explode(tasks))
 
 
-def _decide(matches: DataFrame, again: DataFrame | None) -> DataFrame:
+def _decide(matches: DataFrame, again: DataFrame | None, excluded: Exclusions) -> DataFrame:
     """Applies the first-come rule to all pairs found so far, in one task: some 40 bytes a pair, a few pairs a row."""
     pairs = matches.where(F.col("kind") == PAIR)
     if again is not None:
         searched = again.select(F.col("rank").alias("query"), "search", F.lit(SEARCHED).cast("tinyint").alias("kind"))
         pairs = pairs.unionByName(searched, allowMissingColumns=True)
-    return pairs.coalesce(1).mapInArrow(decide_partition, _DECIDED_DDL)
+    return pairs.coalesce(1).mapInArrow(partial(decide_partition, excluded), _DECIDED_DDL)

@@ -15,6 +15,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.kernels.barred import NOT_BARRED, Barred, Numbers
 from imgdedup_spark.kernels.hamming.blocks import DECISION_SCHEMA
 from imgdedup_spark.kernels.hamming.table import Matcher, Part
 from imgdedup_spark.kernels.hamming.units import BOTH, QUERY, REFERENCE, TARGET
@@ -35,6 +36,7 @@ SMALLEST_UNIT = 100_000
 # are searched while the next one is read.
 _ONE_BLOCK_A_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"}
 _DEFAULTS = NearOptions()
+_NO_NUMBERS = Numbers()
 
 
 def first_come(
@@ -46,6 +48,8 @@ def first_come(
     references: DataFrame | None = None,
     known: int = 0,
     packed: DataFrame | None = None,
+    packed_numbers: Numbers = _NO_NUMBERS,
+    barred: Barred = NOT_BARRED,
     options: NearOptions = _DEFAULTS,
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Decides which items are kept.
@@ -54,7 +58,7 @@ def first_come(
         items: ``rank`` bigint (unique; the smaller comes first), ``code`` binary (the parts one after another,
             each of
             ``ceil(bits / 8)`` bytes, big-endian, right-aligned) and maybe ``context`` binary (only items of equal
-            contexts match). No two items have the same code and context.
+            contexts match) and, with ``barred``, ``number``. No two items have the same code, context and number.
         count: how many they are.
         parts: what the code is made of.
         stage: ``stage(name, df)`` stores a DataFrame and returns it read back, so that nothing is computed twice.
@@ -62,6 +66,8 @@ def first_come(
         known: how many they are at most; if there are any, the plan depends on it, and the answer does not.
         packed: the same references (some may be there twice) without contexts, as an index keeps them: ``rows``,
             ``base``, ``positions``, ``codes`` (see ``packed``).
+        packed_numbers: their numbers, as far as they are not 0.
+        barred: pairs of numbers (``pack_pairs``) that never match; 0 is in none.
         options: tuning.
 
     Returns:
@@ -76,7 +82,7 @@ def first_come(
     if has_contexts:
         items = _digest_contexts(items)
         references = None if references is None else _digest_contexts(references)
-    matcher = make_matcher(sample_codes(items, count), parts, has_contexts, count, known, options)
+    matcher = make_matcher(sample_codes(items, count), parts, has_contexts, count, known, options, barred)
     search = _Search(items.sparkSession, matcher, stage, options)
     info: dict[str, Any] = {**matcher.plan.summary(), "hashes": count, "references": known}
 
@@ -85,7 +91,7 @@ def first_come(
         if packed is not None and search.fits_lookup(count):
             table = stage("near_queries", search.table(items, count))
             with settings(search.spark, _ONE_BLOCK_A_BATCH):
-                found = stage("near_references", lookup_packed(matcher, table, packed))
+                found = stage("near_references", lookup_packed(matcher, table, packed, packed_numbers))
         else:
             found = search.lookup("near_queries", items, count, references, known, True)
     if found is None or search.fits_one_task(count):
@@ -103,7 +109,7 @@ def first_come(
 def _digest_contexts(items: DataFrame) -> DataFrame:
     """Contexts of any length as 128 bits of their SHA-256: equal digests are equal contexts."""
     digest = F.unhex(F.substring(F.sha2(F.col("context"), 256), 1, 32))
-    return items.select("rank", "code", digest.alias("context"))
+    return items.withColumn("context", digest)
 
 
 @dataclass(frozen=True)
@@ -115,10 +121,6 @@ class _Search:
     stage: Stage
     options: NearOptions
 
-    @property
-    def columns(self) -> list[str]:
-        return ["rank", "code", *(["context"] if self.matcher.contexts else [])]
-
     def fits_broadcast(self, count: int) -> bool:
         """Whether a table of so many hashes may go to every task."""
         return count * 8 * (self.matcher.width + 1) <= self.options.broadcast_bytes
@@ -128,7 +130,7 @@ class _Search:
         return self.options.path != "shuffle" and count <= self.options.lookup_hashes
 
     def table(self, items: DataFrame, count: int) -> DataFrame:
-        return build_table(self.matcher, items.select(*self.columns), count)
+        return build_table(self.matcher, items.select(*self.matcher.columns), count)
 
     def decide(self, items: DataFrame, count: int, found: DataFrame | None = None) -> tuple[DataFrame, str, int]:
         """Decisions among the items, the path taken and its rounds.
@@ -168,10 +170,10 @@ class _Search:
         """For each query that has a neighbour among the targets, the earliest (``FOUND_SCHEMA``) and maybe others."""
         if self.fits_lookup(count):
             table = self.stage(name, self.table(queries, count))
-            return lookup_by_broadcast(self.matcher, table, targets.select(*self.columns), references)
+            return lookup_by_broadcast(self.matcher, table, targets.select(*self.matcher.columns), references)
         role = REFERENCE if references else TARGET
-        rows = queries.select(*self.columns, F.lit(QUERY).alias("role")).unionAll(
-            targets.select(*self.columns, F.lit(role).alias("role"))
+        rows = queries.select(*self.matcher.columns, F.lit(QUERY).alias("role")).unionAll(
+            targets.select(*self.matcher.columns, F.lit(role).alias("role"))
         )
         return self._search(rows, count + known)
 
@@ -190,7 +192,7 @@ class _Search:
         """
         rounds = 0
         dropped: list[DataFrame] = []
-        rows = items.select(*self.columns, F.lit(BOTH).alias("role"))
+        rows = items.select(*self.matcher.columns, F.lit(BOTH).alias("role"))
         while True:
             rounds += 1
             found = self.stage(f"near_found_{rounds}", earliest(self._search(rows, count)))
@@ -204,7 +206,7 @@ class _Search:
                 gone = gone.unionAll(more)
             if open_count == 0:
                 return self.stage("near_decisions", decisions_of(items, gone)), rounds
-            rest = items.select(*self.columns).join(gone.select("rank"), "rank", "left_anti")
+            rest = items.select(*self.matcher.columns).join(gone.select("rank"), "rank", "left_anti")
             if self.fits_broadcast(open_count):
                 break
             is_open = still_open.withColumn("role", F.lit(BOTH))

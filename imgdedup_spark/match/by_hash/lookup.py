@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.kernels.arrow import BLOCK_HASHES, block_batch, values
+from imgdedup_spark.kernels.barred import Numbers
 from imgdedup_spark.kernels.hamming.bands import Words
 from imgdedup_spark.kernels.hamming.blocks import Ranks, tables
 from imgdedup_spark.kernels.hamming.nearest import Nearest
@@ -27,7 +29,7 @@ def lookup_by_broadcast(matcher: Matcher, queries: DataFrame, targets: DataFrame
 
     Args:
         queries: a table in blocks (``TABLE_SCHEMA``), small enough for a broadcast.
-        targets: rank, code and (with contexts) context.
+        targets: ``matcher.columns``.
         references: whether the targets come before all queries; else only those of a smaller rank count.
     """
 
@@ -35,14 +37,18 @@ def lookup_by_broadcast(matcher: Matcher, queries: DataFrame, targets: DataFrame
         for ranks, words in tables(matcher, batches, BLOCK_HASHES):
             yield block_batch(target_ranks=ranks, target_words=words)
 
-    columns = ["rank", "code", *(["context"] if matcher.contexts else [])]
-    packed = targets.select(*columns).mapInArrow(pack, _TARGET_SCHEMA)
+    packed = targets.select(*matcher.columns).mapInArrow(pack, _TARGET_SCHEMA)
     return _lookup(matcher, queries, packed, _read_table, REFERENCE if references else TARGET)
 
 
-def lookup_packed(matcher: Matcher, queries: DataFrame, packed: DataFrame) -> DataFrame:
-    """The same for references that are packed already (``packed.PACKED``) and have no contexts."""
-    return _lookup(matcher, queries, packed.select("base", "positions", "codes"), _read_packed, REFERENCE)
+def lookup_packed(matcher: Matcher, queries: DataFrame, packed: DataFrame, numbers: Numbers) -> DataFrame:
+    """The same for references that are packed already (``packed.PACKED``) and have no contexts.
+
+    Args:
+        numbers: of the references.
+    """
+    read = partial(_read_packed, numbers)
+    return _lookup(matcher, queries, packed.select("base", "positions", "codes"), read, REFERENCE)
 
 
 def _lookup(matcher: Matcher, queries: DataFrame, targets: DataFrame, read: ReadTargets, role: int) -> DataFrame:
@@ -70,6 +76,7 @@ def _read_table(matcher: Matcher, batch: Any, row: int) -> tuple[Ranks, Words]:
     return values(batch, "target_ranks", row, np.int64), words
 
 
-def _read_packed(matcher: Matcher, batch: Any, row: int) -> tuple[Ranks, Words]:
+def _read_packed(numbers: Numbers, matcher: Matcher, batch: Any, row: int) -> tuple[Ranks, Words]:
     ranks = values(batch, "positions", row, np.int64) + batch.column("base")[row].as_py()
-    return ranks, matcher.pack(values(batch, "codes", row, np.uint8).reshape(len(ranks), -1))
+    codes = values(batch, "codes", row, np.uint8).reshape(len(ranks), -1)
+    return ranks, matcher.pack(codes, None, numbers.of(ranks))

@@ -21,12 +21,11 @@ def decide_in_one_task(matcher: Matcher, items: DataFrame, found: DataFrame | No
     """Decisions (``DECISION_SCHEMA``), one row an item.
 
     Args:
-        items: rank, code and (with contexts) context.
+        items: ``matcher.columns``.
         found: ``FOUND_SCHEMA``, references that some of the items are near to, any number an item; None for none.
     """
-    columns = ["rank", "code", *(["context"] if matcher.contexts else [])]
     rows = items.select(
-        *columns, F.lit(None).cast("bigint").alias("neighbour"), F.lit(None).cast("int").alias("distance")
+        *matcher.columns, F.lit(None).cast("bigint").alias("neighbour"), F.lit(None).cast("int").alias("distance")
     )
     if found is not None:
         rows = rows.unionByName(found.select("rank", "neighbour", "distance"), allowMissingColumns=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame
 
+from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
 from imgdedup_spark.kernels.hamming.bands import BandPlan, Words, make_plan, make_probe_plan
 from imgdedup_spark.kernels.hamming.bits import permute_bits
 from imgdedup_spark.kernels.hamming.table import Matcher, Part, choose_filter_words, pack_codes
@@ -66,6 +67,7 @@ def make_matcher(
     count: int,
     known: int,
     options: NearOptions,
+    barred: Barred = NOT_BARRED,
 ) -> Matcher:
     """A matcher by the part that finds the candidates most cheaply. Any can: matches are close in every part."""
     samples = pack_codes(codes, parts)
@@ -79,4 +81,4 @@ def make_matcher(
     permuted: Words = permute_bits(samples[main], plan.order)
     words = choose_filter_words(permuted, plan, parts[main].words)
     probe = make_probe_plan(permuted, parts[main].bits, parts[main].threshold) if options.k is None else None
-    return Matcher(tuple(parts), main, plan, contexts, words, options.deepen, probe)
+    return Matcher(tuple(parts), main, plan, contexts, words, options.deepen, probe, barred)

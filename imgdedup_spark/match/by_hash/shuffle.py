@@ -49,8 +49,7 @@ def plan_routes(matcher: Matcher, rows: DataFrame, hashes: int, unit_hashes: int
             prefix=numbers.astype(np.int32), bucket=buckets.astype(np.int32), rows=totals[numbers, buckets]
         )
 
-    columns = ["rank", "code", *(["context"] if matcher.contexts else [])]
-    counted = rows.select(*columns).mapInArrow(count, _COUNT_SCHEMA)
+    counted = rows.select(*matcher.columns).mapInArrow(count, _COUNT_SCHEMA)
     totals = np.zeros((len(prefixes), BUCKETS), dtype=np.int64)
     for row in counted.groupBy("prefix", "bucket").agg(F.sum("rows").alias("total")).collect():
         totals[row["prefix"], row["bucket"]] = row["total"]
@@ -61,7 +60,7 @@ def search_by_shuffle(matcher: Matcher, rows: DataFrame, routes: Routes) -> Data
     """For every query that has a neighbour, the earliest (``FOUND_SCHEMA``), once a unit that found any.
 
     Args:
-        rows: rank, code, (with contexts) context, role.
+        rows: ``matcher.columns`` and role.
     """
 
     def route(batches: Iterator[Any]) -> Iterator[Any]:
@@ -75,10 +74,9 @@ def search_by_shuffle(matcher: Matcher, rows: DataFrame, routes: Routes) -> Data
             prefix = routes.prefixes[routes.unit_prefix[unit]]
             yield from search_unit(matcher, prefix, ranks, words, roles)
 
-    columns = ["rank", "code", *(["context"] if matcher.contexts else []), "role"]
     units = max(1, len(routes.unit_prefix))
     return (
-        rows.select(*columns)
+        rows.select(*matcher.columns, "role")
         .mapInArrow(route, ROUTED_SCHEMA)
         # One partition a unit on average; sorted, a unit's blocks come together and only one unit is held at a
         # time.

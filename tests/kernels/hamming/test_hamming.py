@@ -179,9 +179,9 @@ def test_dense_sets_cost_no_pairs() -> None:
 def test_kernels_compile_where_numba_cannot_cache(tmp_path: Path, packed: bool) -> None:
     folder = "imgdedup_spark/kernels/hamming"
     sources = {"imgdedup_spark/__init__.py": "", "imgdedup_spark/kernels/__init__.py": ""}
-    compiled = "imgdedup_spark/kernels/compiled.py"
+    compiled = "imgdedup_spark/compiled.py"
     sources[compiled] = (ROOT / compiled).read_text()
-    files = [ROOT / "imgdedup_spark/kernels/compiled.py", *(ROOT / folder).glob("*.py")]
+    files = [ROOT / "imgdedup_spark/compiled.py", *(ROOT / folder).glob("*.py")]
     sources |= {str(file.relative_to(ROOT)): file.read_text() for file in files}
     if packed:
         place = tmp_path / "package.zip"

@@ -1,0 +1,35 @@
+"""Parts of tar archives, which rows name by where they begin."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from imgdedup_spark.files.tar import Archive, Broken
+
+
+@lru_cache(maxsize=2)
+def _kept_open(uri: str, real: str | None, state: tuple[int, ...] | None) -> Archive:
+    return Archive(uri, real)
+
+
+def read_part(uri: str, offset: int, size: int, real: str | None = None) -> bytes:
+    """Bytes of a decompressed archive, which stays open: parts that follow each other are read as one stream.
+
+    Args:
+        real: see ``Archive``.
+
+    Raises:
+        NotRegular: it is no file.
+        OSError: it cannot be read, or does not have them.
+    """
+    # Workers outlive jobs: an archive that has changed since is another one.
+    state = None if real is None else os.lstat(real)
+    key = state and (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    try:
+        found = _kept_open(uri, real, key).read(offset, size)
+    except Broken as error:
+        raise OSError(f"{uri} {error}") from None
+    if len(found) < size:
+        raise OSError(f"{uri} has become shorter")
+    return found

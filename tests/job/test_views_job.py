@@ -1,0 +1,64 @@
+"""Views through the whole job and the Python API: one run of each, and what they are refused with."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from imgdedup_spark import DedupConfig, deduplicate
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.hash import small
+
+pytestmark = pytest.mark.spark
+
+
+def encoded(picture):
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
+
+
+def edits(photos):
+    """Name → file: two photographs, and copies of the first one with borders, turned and cropped."""
+    plain = Image.open(io.BytesIO(photos["A"])).convert("RGB")
+    width, height = plain.size
+    boxed = Image.new("RGB", (width, height + 60), "black")
+    boxed.paste(plain, (0, 30))
+    return {
+        "a.jpg": photos["A"],
+        "b_boxed.jpg": encoded(boxed),
+        "c_turned.jpg": encoded(plain.transpose(Image.Transpose.ROTATE_90)),
+        "d_cropped.jpg": encoded(plain.crop((width // 20, height // 20, width - width // 20, height - height // 20))),
+        "e_other.jpg": photos["C"],
+    }
+
+
+def test_copies_are_found_by_their_views(run, photos, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, data in edits(photos).items():
+        (folder / name).write_bytes(data)
+    result = run(folder, "--preset", "thorough")
+    found = {row["id"].split("#")[0]: (row["view"], row["kept_view"]) for row in result.table("duplicates")}
+    assert {row["kept_id"] for row in result.table("duplicates")} == {"a.jpg#0"}
+    assert found["b_boxed.jpg"] == ("trimmed", "whole")
+    assert found["c_turned.jpg"] == ("rotate_90", "whole")
+    assert "center" in found["d_cropped.jpg"]
+    assert set(found) == {"b_boxed.jpg", "c_turned.jpg", "d_cropped.jpg"}
+    assert result.summary["rows_kept"] == 2
+    assert result.summary["config"]["views"] == ["trimmed", "center", "turned"]
+
+
+def test_from_python(spark, photos, monkeypatch):
+    frame = spark.createDataFrame(list(edits(photos).items()), "name string, image binary")
+    result = deduplicate(frame, DedupConfig(invariant=["rotate"], threshold=4), id_col="name")
+    rows = [row.asDict() for row in result.duplicates.collect()]
+    result.close()
+    assert [(row["id"], row["kept_id"], row["view"], row["kept_view"]) for row in rows] == [
+        ("c_turned.jpg", "a.jpg", "rotate_90", "whole")
+    ]
+    monkeypatch.setattr(small, "MOST_ROWS", 3)
+    with pytest.raises(UserError, match=r"up to 3 rows can be compared .* and there are 5"):
+        deduplicate(frame, DedupConfig(views=["center"], threshold=4), id_col="name")
