@@ -30,6 +30,7 @@ from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Wo
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
 from imgdedup_spark.write.apart import check_places, data_signature, is_same_run
+from imgdedup_spark.write.catalog import check_movable, check_table, kept_kind
 from imgdedup_spark.write.everything import write_output
 from imgdedup_spark.write.output import STAGING, Output
 
@@ -51,10 +52,12 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         check_places(config, source)
         addition = _begin(config, source)
         folder, data = on_same_file_system(config.output, source), data_signature(config, source)
+        check_table(spark, source, config, folder)
         output = Output(folder, own=lambda summary: is_same_run(summary, config, source))
     with output.open(overwrite=config.overwrite, options=_signature(config), data=data) as output:
         if output.finished is not None:
             return output.finished
+        check_movable(kept_kind(source, config.output_format), output)
         return _run_into(source, config, output, _resumed(addition, config, output), clock, stores)
 
 

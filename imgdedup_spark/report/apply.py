@@ -110,7 +110,7 @@ def _write(
     found = Found(
         placed, prints_of(options), options, {None: Tally(rows)}, placed.prints, dropped, dropped.count(), plan={}
     )
-    write_kept(found, staged, config.output_format)
+    write_kept(found, staged, config.output_format, config.output_table)
     before = outcome.summary
     _write_duplicates(staged, reviewed)
     sizes = Counter(reviewed["kept_id"].to_pylist()).values()
