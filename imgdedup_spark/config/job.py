@@ -70,13 +70,6 @@ class JobOutput(Section):
     report: bool = option(False, "write report.html: the result to look at, doubtful groups first", action="store_true")
     overwrite: bool = option(False, "replace an existing output", action="store_true")
 
-    def check(self) -> None:
-        super().check()
-        if (self.output_format == "table") != (self.output_table is not None):
-            raise UserError("--output-format table and --output-table NAME go together")
-        if self.mark is not None and self.output_format is not None:
-            raise UserError("--mark writes no kept/: leave --output-format out")
-
 
 @dataclass(frozen=True, kw_only=True)
 class JobIndex(Section):
@@ -138,14 +131,20 @@ class JobConfig(JobLogs, JobIndex, JobOutput, JobInput):
         super().check()
         if fingerprint:
             self._check_fingerprint()
-        elif not self.output:
-            raise UserError("--output is required: name the folder to write")
-        if self.mark is not None and (self.dedup.id_col is None or self.dedup.id_col == self.mark):
-            raise UserError(
-                "--mark needs --id-col, a column by which a MERGE finds the rows, and another name than that"
-            )
+        else:
+            self._check_output()
         self.dedup.check_references(self.index, self.against)
         self.dedup.check()
+
+    def _check_output(self) -> None:
+        if not self.output:
+            raise UserError("--output is required: name the folder to write")
+        if (self.output_format == "table") != (self.output_table is not None):
+            raise UserError("--output-format table and --output-table NAME go together")
+        if self.mark is not None and self.output_format is not None:
+            raise UserError("--mark writes no kept/: leave --output-format out")
+        if self.mark is not None and self.dedup.id_col in (None, self.mark):
+            raise UserError("--mark needs --id-col, by which a MERGE finds the rows, and another column than that")
 
     def _check_fingerprint(self) -> None:
         if not self.index:

@@ -79,7 +79,8 @@ MAKE = ["--input", "in", "--index", "seen"]
 
 VALUES = {
     "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8",
-    "metrics": "m.prom", "never": "pairs.csv",
+    "metrics": "m.prom", "never": "pairs.csv", "output_table": "kept",
+    "mark": "stays",
 }  # fmt: skip
 
 
