@@ -177,7 +177,7 @@ def _places(
     """All that a call may open on a store, each behind its argument."""
     yield from (("df", root) for root in read_roots(df))
     yield from (("against", path) for path in against)
-    yield from (("allow_store", prefix) for prefix in config.allow_store if not prefix.endswith("://"))
+    yield from (("allow_store", prefix) for prefix in config.allow_store)
     single = {"staging": staging, "index": index, "image_root": config.image_root}
     yield from ((argument, path) for argument, path in single.items() if path)
 

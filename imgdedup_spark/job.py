@@ -25,7 +25,7 @@ from imgdedup_spark.pipeline import place_rows
 from imgdedup_spark.read.open import KINDS, check_output_format, read_source
 from imgdedup_spark.read.source import Source, on_same_file_system
 from imgdedup_spark.spark.settings import small_shuffles
-from imgdedup_spark.spark.stores import open_stores
+from imgdedup_spark.spark.stores import open_more, open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
@@ -48,7 +48,7 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     check_models(config.dedup)
     with clock.stage("read"):
         stores = open_stores(spark, _places(config))
-        source = _read(spark, config)
+        source = _read(spark, config, stores)
         check_places(config, source)
         addition = _begin(config, source)
         folder, data = on_same_file_system(config.output, source), data_signature(config, source)
@@ -116,8 +116,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     clock = Clock()
     check_models(config.dedup)
     with clock.stage("read"):
-        open_stores(spark, _places(config))
-        source = _read(spark, config)
+        source = _read(spark, config, open_stores(spark, _places(config)))
         check_places(config, source)
         addition = _begin(config, source)
     assert addition is not None
@@ -141,14 +140,16 @@ def _places(config: JobConfig) -> Iterator[tuple[str, str]]:
     if config.input_format in (None, *KINDS):  # else a table may have a name
         yield from (("--input", path) for path in config.input)
     yield from (("--against", path) for path in config.against)
-    yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store if not prefix.endswith("://"))
+    yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store)
     single = {"--output": config.output, "--index": config.index, "--image-root": config.dedup.image_root}
     yield from ((option, path) for option, path in single.items() if path)
 
 
-def _read(spark: SparkSession, config: JobConfig) -> Source:
+def _read(spark: SparkSession, config: JobConfig, stores: dict[str, str]) -> Source:
+    """The input. Adds to ``stores`` what its files lie on, if that was not known before."""
     how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
     source = read_source(spark, config.input, config.input_format, **how)
+    stores |= open_more(spark, (("--input", one) for one in source.stores))
     check_output_format(source, config.output_format)
     if source.native == "list" and config.dedup.emit_hashes and config.output_format is None:
         raise UserError("--emit-hashes: a list has no columns; say --output-format jsonl or parquet")

@@ -45,7 +45,8 @@ _ways: dict[Store, Way] = {}
 
 
 def way_to(scheme: str, authority: str) -> Way:
-    return _ways.get((scheme, authority), UNKNOWN)
+    """The store's own, or that to all of its scheme's (authority "")."""
+    return _ways.get((scheme, authority)) or _ways.get((scheme, ""), UNKNOWN)
 
 
 def use(ways: Mapping[Store, Way]) -> None:

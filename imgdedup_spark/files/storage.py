@@ -26,8 +26,8 @@ from imgdedup_spark.files.failures import FULL, saying_where
 from imgdedup_spark.files.uris import absolute, encoded, escaped, from_spark, is_local, join, split_uri
 
 __all__ = [
-    "LEFT_ALONE_SECONDS", "UnsupportedScheme", "absolute", "also_open_with", "check_workers", "delete", "encoded",
-    "escaped", "exists", "from_spark", "is_empty_or_missing", "is_file", "is_link", "is_local", "join",
+    "LEFT_ALONE_SECONDS", "SparkAlone", "UnsupportedScheme", "absolute", "also_open_with", "check_workers", "delete",
+    "encoded", "escaped", "exists", "from_spark", "is_empty_or_missing", "is_file", "is_link", "is_local", "join",
     "list_changes", "list_files", "list_names", "list_states", "move_files", "open_fs", "open_output", "read_head",
     "read_text", "split_uri", "write_text",
 ]  # fmt: skip
@@ -41,6 +41,10 @@ LEFT_ALONE_SECONDS = 7 * 24 * 3600
 
 class UnsupportedScheme(UserError):
     """Nothing installed here opens URLs of this scheme."""
+
+
+class SparkAlone(UnsupportedScheme):
+    """Spark opens this store, and workers cannot."""
 
 
 def open_fs(uri: str) -> tuple[fs.FileSystem, str]:
@@ -103,7 +107,7 @@ def _without_spark(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem
         raise UnsupportedScheme(f"{scheme}:// is not read from; copy the files to a file system first")
     url = f"{scheme}://{quote(authority, safe='@:.-_$')}/"
     if way.by_spark:
-        raise UnsupportedScheme(f"{url} is opened by Spark alone")
+        raise SparkAlone(f"{url} is opened by Spark alone")
     try:
         return (way.open_s3(), authority) if way.s3 is not None else fs.FileSystem.from_uri(url)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

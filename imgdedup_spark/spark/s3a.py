@@ -55,7 +55,7 @@ class S3Settings:
         if host and not amazon and host != "s3.amazonaws.com":
             made["endpoint_override"] = host
         region = self.region or (amazon[1] if amazon else "")
-        if not region and "endpoint_override" not in made:
+        if not region and bucket and "endpoint_override" not in made:
             region = _region_of(bucket)
         if region:
             made["region"] = region

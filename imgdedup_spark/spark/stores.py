@@ -52,12 +52,20 @@ def open_stores(spark: SparkSession, places: Iterable[tuple[str, str]]) -> dict[
     """
     serve_storage()
     access.use({})
+    return open_more(spark, places)
+
+
+def open_more(spark: SparkSession, places: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """As ``open_stores``, beside what is open."""
     stores: dict[Store, list[Place]] = {}
+    ways = access.used()
     for option, path in places:
         uri = _whole(path)
-        if not storage.is_local(uri):
-            stores.setdefault(storage.split_uri(uri)[:2], []).append(Place(f"{option} {path}", _before_globs(uri)))
-    ways: dict[Store, Way] = {}
+        store = storage.split_uri(uri)[:2]
+        if uri.endswith("://"):  # all of a scheme: nothing that could be tried
+            ways[store] = next((way for way, _ in _direct_ways(spark, store)), UNKNOWN)
+        elif not storage.is_local(uri) and store not in ways:
+            stores.setdefault(store, []).append(Place(f"{option} {path}", _before_globs(uri)))
     found = {}
     for store, named in stores.items():
         ways[store], how = _way(spark, store, named)
@@ -81,7 +89,7 @@ def _way(spark: SparkSession, store: Store, places: list[Place]) -> tuple[Way, s
             return way, f"directly, {how}"
     way = Way(by_spark=True, root=_root(places[0].uri))
     if is_remote():  # Spark's reader and writer alone can tell
-        return way, "by Spark"
+        return way, f"by Spark: {problem}"
     access.use({store: way})
     for place in places:
         refused = why_not_by_spark(place.uri)
