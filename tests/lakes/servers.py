@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import MODE
 
 #: The folder that ``make test-lakes`` copies jars to, one folder for each file of ``tests/lakes/jars``.
 JARS = os.environ.get("IMGDEDUP_JARS", "")
@@ -42,9 +43,11 @@ def s3a_settings(port: int, key: str = KEY) -> dict[str, str]:
 
 @contextmanager
 def serving_s3(*options: str) -> Iterator[int]:
-    """The port of a server that lets in ``KEY`` alone. Nothing in the environment knows of it."""
+    """The port of a server that lets in ``KEY`` alone. On classic Spark nothing in the environment knows of it."""
     for name in [one for one in os.environ if one.startswith("AWS_")]:
         del os.environ[name]
+    if MODE == "connect":  # which tells its clients no secrets: the workers need keys of their own
+        os.environ |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     python = os.environ.get("IMGDEDUP_MOTO", sys.executable)
     command = [python, str(Path(__file__).with_name("serve_s3.py")), KEY, *options]
