@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from imgdedup_spark.config.job import JobConfig
@@ -92,14 +93,21 @@ def write_folder(rows: DataFrame, output: Output, kind: str) -> int:
 
 
 def write_table(rows: DataFrame, output: Output, name: str) -> int:
-    """Writes a catalog's table, in the place of what a run has written there, and returns how many rows it has."""
+    """Writes a catalog's table, in the place of what a run has written there, and returns how many rows it has.
+
+    Raises:
+        UserError: the catalog takes no such name, or no such columns.
+    """
     spark = rows.sparkSession
     writer = rows.writeTo(name).tableProperty(_OF, output.folder)
     provider = provider_of(spark, name) if spark.catalog.tableExists(name) else ""
-    if provider in VERSIONED:
-        writer.using(provider).createOrReplace()
-    else:
-        spark.sql(f"DROP TABLE IF EXISTS {name}")
-        writer.create()
+    try:
+        if provider in VERSIONED:
+            writer.using(provider).createOrReplace()
+        else:
+            spark.sql(f"DROP TABLE IF EXISTS {name}")
+            writer.create()
+    except AnalysisException as error:
+        raise UserError(f"--output-table {name}: {first_line(error)}") from None
     storage.write_text(output.part("kept", TABLE_NOTE), json.dumps({"table": name}) + "\n")
     return spark.table(name).count()
