@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,11 @@ from servers import KEY, SECRET, jars, need, s3a_settings, serving_s3
 
 from imgdedup_spark import DedupConfig, deduplicate
 from imgdedup_spark.config.command_line import read_options
+from imgdedup_spark.files import sharing
+from imgdedup_spark.files.sharing import create_exclusively
 from imgdedup_spark.job import run
+from imgdedup_spark.spark.hadoop import create_by_condition, serve_storage
+from imgdedup_spark.spark.stores import open_stores
 
 pytestmark = need("s3a")
 #: Rows of the examples: pictures A to F, blurred ones (a small letter), and a broken one.
@@ -190,6 +196,46 @@ def test_a_store_that_spark_alone_opens(spark, local, data, s3):
     assert found["storage"] == {"s3a://vault": "spark"} and found["in_index"] > 0
     same(local, vault, "sealed")
     assert vault.table("sealed/kept") == local.table("sealed/kept")
+
+
+def creations(spark, bucket: str) -> list[int]:
+    """How many of two that create a file at the same moment have created it, for many files."""
+    serve_storage()
+    open_stores(spark, [("--index", f"s3a://{bucket}/manifests")])
+    begin = threading.Barrier(2)
+
+    def create(number: int, who: str) -> bool:
+        begin.wait()
+        return create_exclusively(f"s3a://{bucket}/manifests/{number:08}.json", who)
+
+    with ThreadPoolExecutor(2) as pool:
+        each = [list(pool.map(create, [number] * 2, "ab")) for number in range(200)]
+    assert not any(create_exclusively(f"s3a://{bucket}/manifests/{number:08}.json", "c") for number in range(3))
+    return [sum(some) for some in each]
+
+
+@pytest.mark.skipif(MODE == "connect", reason="Spark Connect gives no way to conditional writes")
+@pytest.mark.parametrize("bucket", ["lake", "vault"], ids=["direct", "by Spark"])
+def test_one_of_two_commits_wins(spark, data, bucket, monkeypatch):
+    # Nobody looks before creating: the store alone decides.
+    monkeypatch.setattr(sharing.storage, "exists", lambda uri: False)
+    assert creations(spark, bucket) == [1] * 200
+
+
+@pytest.mark.skipif(MODE == "connect", reason="Spark Connect gives no way to conditional writes")
+def test_a_store_without_conditions_is_told(spark, data):
+    with serving_s3("--no-conditions") as port:
+        hadoop = spark.sparkContext._jsc.hadoopConfiguration()
+        for name, value in s3a_settings(port).items():
+            hadoop.set(name.replace("spark.hadoop.fs.s3a.", "fs.s3a.bucket.plain."), value)
+        client = fs.S3FileSystem(
+            access_key=KEY, secret_key=SECRET, endpoint_override=f"127.0.0.1:{port}", scheme="http", region="us-east-1",
+            allow_bucket_creation=True,
+        )  # fmt: skip
+        client.create_dir("plain")
+        assert create_by_condition("s3a://plain/a", b"a") is None
+    assert create_by_condition("s3a://lake/a", b"a") is True
+    assert create_by_condition("s3a://lake/a", b"b") is False
 
 
 def test_dataframe(spark, lake):
