@@ -55,7 +55,7 @@ def check_table(spark: SparkSession, source: Source, config: JobConfig, folder: 
     except Exception as error:  # of many kinds: a name that is none, a catalog that is not there
         raise UserError(f"{where}: {first_line(error)}") from None
     if owner is None:
-        raise UserError(f"{where}: it is there, and no run has written it; name another table")
+        raise UserError(_not_ours(name))
     if owner != folder and not config.overwrite:
         raise UserError(f"{where}: it is there, of the run in {owner}; name another table or add --overwrite")
 
@@ -84,6 +84,10 @@ def _owner(spark: SparkSession, name: str) -> str | None:
     return str(found[0]["value"]) if found else None
 
 
+def _not_ours(name: str) -> str:
+    return f"--output-table {name}: it is there, and no run has written it; name another table"
+
+
 def write_folder(rows: DataFrame, output: Output, kind: str) -> int:
     """Writes a table of Delta's or Iceberg's, and returns how many rows that has."""
     folder = output.part("kept")
@@ -96,11 +100,14 @@ def write_table(rows: DataFrame, output: Output, name: str) -> int:
     """Writes a catalog's table, in the place of what a run has written there, and returns how many rows it has.
 
     Raises:
-        UserError: the catalog takes no such name, or no such columns.
+        UserError: the catalog takes no such name, or no such columns; or somebody else has made the table.
     """
     spark = rows.sparkSession
     writer = rows.writeTo(name).tableProperty(_OF, output.folder)
-    provider = provider_of(spark, name) if spark.catalog.tableExists(name) else ""
+    there = spark.catalog.tableExists(name)
+    if there and _owner(spark, name) is None:
+        raise UserError(_not_ours(name))
+    provider = provider_of(spark, name) if there else ""
     try:
         if provider in VERSIONED:
             writer.using(provider).createOrReplace()
