@@ -6,6 +6,7 @@ import json
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError, first_line
@@ -34,6 +35,10 @@ def check_table(spark: SparkSession, source: Source, config: JobConfig, folder: 
         UserError: no.
     """
     kind = kept_kind(source, config.output_format)
+    if kind == "iceberg" and is_remote():
+        raise UserError(
+            "--output-format iceberg: Spark Connect makes no Iceberg table in a folder; say table, or parquet"
+        )
     if kind in VERSIONED and source.format != kind:
         _check_data_source(spark, kind)
     if kind != TABLE:
@@ -92,8 +97,18 @@ def write_folder(rows: DataFrame, output: Output, kind: str) -> int:
     """Writes a table of Delta's or Iceberg's, and returns how many rows that has."""
     folder = output.part("kept")
     storage.delete(folder)
-    rows.write.format(kind).save(folder)
+    if kind == "iceberg":
+        _make_iceberg(rows, folder)
+    rows.write.format(kind).mode("append").save(folder)
     return rows.sparkSession.read.format(kind).load(folder).count()
+
+
+def _make_iceberg(rows: DataFrame, folder: str) -> None:
+    """Spark's writer makes a new table in a catalog alone."""
+    spark = rows.sparkSession
+    iceberg = spark._jvm.org.apache.iceberg  # type: ignore[union-attr]
+    schema = iceberg.spark.SparkSchemaUtil.convert(rows._jdf.schema())
+    iceberg.hadoop.HadoopTables(spark._jsc.hadoopConfiguration()).create(schema, folder)
 
 
 def write_table(rows: DataFrame, output: Output, name: str) -> int:

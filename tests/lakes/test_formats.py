@@ -56,8 +56,13 @@ def rows(spark: Any, photos: dict[str, bytes], letters: str, first: int = 0) -> 
 def make(spark: Any, provider: str, where: str, frame: Any, by_name: bool) -> None:
     if by_name:
         frame.writeTo(where).using(provider).createOrReplace()
-    else:
+    elif provider == "delta":
         frame.write.format(provider).save(where)
+    else:
+        iceberg = spark._jvm.org.apache.iceberg
+        schema = iceberg.spark.SparkSchemaUtil.convert(frame._jdf.schema())
+        iceberg.hadoop.HadoopTables(spark._jsc.hadoopConfiguration()).create(schema, where)
+        append(frame, provider, where, by_name)
 
 
 def append(frame: Any, provider: str, where: str, by_name: bool) -> None:
