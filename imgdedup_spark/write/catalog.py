@@ -106,7 +106,7 @@ def write_folder(rows: DataFrame, output: Output, kind: str) -> int:
 def _make_iceberg(rows: DataFrame, folder: str) -> None:
     """Spark's writer makes a new table in a catalog alone."""
     spark = rows.sparkSession
-    iceberg = spark._jvm.org.apache.iceberg  # type: ignore[union-attr]
+    iceberg = spark._jvm.org.apache.iceberg
     schema = iceberg.spark.SparkSchemaUtil.convert(rows._jdf.schema())
     iceberg.hadoop.HadoopTables(spark._jsc.hadoopConfiguration()).create(schema, folder)
 
