@@ -178,7 +178,7 @@ def _places(
     yield from (("df", root) for root in read_roots(df))
     yield from (("against", path) for path in against)
     yield from (("allow_store", prefix) for prefix in config.allow_store)
-    single = {"staging": staging, "index": index, "image_root": config.image_root}
+    single = {"staging": staging, "index": index, "image_root": config.image_root, "never": config.never}
     yield from ((argument, path) for argument, path in single.items() if path)
 
 

@@ -142,6 +142,7 @@ def _places(config: JobConfig) -> Iterator[tuple[str, str]]:
     yield from (("--against", path) for path in config.against)
     yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store)
     single = {"--output": config.output, "--index": config.index, "--image-root": config.dedup.image_root}
+    single |= {"--never": config.dedup.never, "--metrics": config.metrics}
     yield from ((option, path) for option, path in single.items() if path)
 
 
