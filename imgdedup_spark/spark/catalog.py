@@ -50,7 +50,7 @@ def open_pinned(spark: SparkSession, path: str, name: str) -> tuple[DataFrame, s
         version = _version(spark, kind, f"delta.`{quoted}`", None, path)
         if version is None:
             return reader.load(path), kind
-        frame = reader.option({"delta": "versionAsOf", "iceberg": "snapshot-id"}[kind], version).load(path)
+        frame = reader.option("versionAsOf", version).load(path)
     log.info("%s is read at version %s", path, version)
     return frame, kind
 
