@@ -2,6 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 VENV35 := .venv-3.5
 VENV_MODELS := .venv-models
+VENV_LAKES := .venv-lakes
+VENV41 := .venv-4.1
+# Jars that the tests of stores and tables need are copied here, once.
+JARS ?= $(HOME)/.cache/imgdedup-jars
 BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
@@ -10,7 +14,7 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-matrix lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-matrix lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +64,29 @@ test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 
 test-models: java $(VENV_MODELS)/ready  ## the tests of embeddings, with real encoders (installs PyTorch)
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python $(PYTEST) tests/kernels/encoders tests/job/test_embeddings_job.py
 
+# The server is in an environment of its own: it would bring a hundred packages beside the project's.
+$(VENV_LAKES)/ready:
+	$(PYTHON) -m venv $(VENV_LAKES)
+	$(VENV_LAKES)/bin/pip install --quiet 'moto[server]>=5'
+	@touch $@
+
+# The newest Spark that Delta and Iceberg have jars for, both.
+$(VENV41)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV41)
+	$(VENV41)/bin/pip install --quiet -e '.[dev]' 'pyspark>=4.1,<4.2'
+	@touch $@
+
+$(JARS)/%/ready: tests/lakes/jars/%.xml
+	rm -rf $(@D)
+	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(@D)
+	@touch $@
+
+test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/tables/ready $(JARS)/hdfs/ready  ## an S3 server, HDFS, Delta and Iceberg (needs Maven)
+	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python $(BIN)/python -m pytest tests/lakes/test_s3.py
+	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest tests/lakes/test_s3.py
+	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py
+	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_formats.py
+
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
 lint: setup  ## ruff, mypy and the layers of imports
@@ -85,4 +112,4 @@ bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) build dist *.egg-info demo-data
+	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) $(VENV_LAKES) $(VENV41) build dist *.egg-info demo-data

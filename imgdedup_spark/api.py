@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,9 @@ from imgdedup_spark.keep.found import Found
 from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec, validate
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
 from imgdedup_spark.read.frames import frame_source
-from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.local import to_driver
+from imgdedup_spark.spark.roots import read_roots
+from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write import tables
@@ -150,7 +151,7 @@ def deduplicate(
     config.check()
     config.check_references(index, against)
     check_models(config)
-    serve_storage()
+    open_stores(df.sparkSession, _places(df, config, staging, index, against))
     if run_id is not None and index is None:
         raise UserError("run_id: it names a run in an index, and needs index")
     check_call(df, staging, index, against)
@@ -168,6 +169,17 @@ def deduplicate(
         work.close()
         raise
     return DedupResult(found, clock, work)
+
+
+def _places(
+    df: DataFrame, config: DedupConfig, staging: str | None, index: str | None, against: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """All that a call may open on a store, each behind its argument."""
+    yield from (("df", root) for root in read_roots(df))
+    yield from (("against", path) for path in against)
+    yield from (("allow_store", prefix) for prefix in config.allow_store)
+    single = {"staging": staging, "index": index, "image_root": config.image_root, "never": config.never}
+    yield from ((argument, path) for argument, path in single.items() if path)
 
 
 def _workspace(

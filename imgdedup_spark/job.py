@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -21,14 +22,15 @@ from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.pipeline import place_rows
-from imgdedup_spark.read.open import check_output_format, read_source
+from imgdedup_spark.read.open import KINDS, check_output_format, read_source
 from imgdedup_spark.read.source import Source, on_same_file_system
-from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.settings import small_shuffles
+from imgdedup_spark.spark.stores import open_more, open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
 from imgdedup_spark.write.apart import check_places, data_signature, is_same_run
+from imgdedup_spark.write.catalog import check_movable, check_table, kept_kind
 from imgdedup_spark.write.everything import write_output
 from imgdedup_spark.write.output import STAGING, Output
 
@@ -43,22 +45,29 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock = Clock()
-    serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
-        source = _read(spark, config)
+        stores = open_stores(spark, _places(config))
+        source = _read(spark, config, stores)
         check_places(config, source)
         addition = _begin(config, source)
         folder, data = on_same_file_system(config.output, source), data_signature(config, source)
+        check_table(spark, source, config, folder)
         output = Output(folder, own=lambda summary: is_same_run(summary, config, source))
     with output.open(overwrite=config.overwrite, options=_signature(config), data=data) as output:
         if output.finished is not None:
             return output.finished
-        return _run_into(source, config, output, _resumed(addition, config, output), clock)
+        check_movable(kept_kind(source, config.output_format), output)
+        return _run_into(source, config, output, _resumed(addition, config, output), clock, stores)
 
 
 def _run_into(
-    source: Source, config: JobConfig, output: Output, addition: Addition | None, clock: Clock
+    source: Source,
+    config: JobConfig,
+    output: Output,
+    addition: Addition | None,
+    clock: Clock,
+    stores: dict[str, str],
 ) -> dict[str, Any]:
     work = FolderWorkspace(output.path(STAGING))
     adding = addition if not config.dry_run else None
@@ -69,7 +78,7 @@ def _run_into(
     if config.strict and found.unknown:
         raise UserError(f"--strict: --never names ids that are no row's: {', '.join(map(repr, found.unknown[:3]))}")
     with clock.stage("write") as entry, small_shuffles(source.frame.sparkSession, found.rows_in):
-        summary = write_output(found, output, clock, config)
+        summary = write_output(found, output, clock, config) | {"storage": stores}
         entry["rows"] = summary["rows_kept"]
     if adding is not None:
         output.check()
@@ -105,10 +114,9 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock = Clock()
-    serve_storage()
     check_models(config.dedup)
     with clock.stage("read"):
-        source = _read(spark, config)
+        source = _read(spark, config, open_stores(spark, _places(config)))
         check_places(config, source)
         addition = _begin(config, source)
     assert addition is not None
@@ -127,9 +135,22 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     return {"rows_in": found.rows_in, "rows_added": added, "run_id": addition.run}
 
 
-def _read(spark: SparkSession, config: JobConfig) -> Source:
+def _places(config: JobConfig) -> Iterator[tuple[str, str]]:
+    """All that a run may open on a store, each behind its option."""
+    if config.input_format in (None, *KINDS):  # else a table may have a name
+        yield from (("--input", path) for path in config.input)
+    yield from (("--against", path) for path in config.against)
+    yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store)
+    single = {"--output": config.output, "--index": config.index, "--image-root": config.dedup.image_root}
+    single |= {"--never": config.dedup.never, "--metrics": config.metrics}
+    yield from ((option, path) for option, path in single.items() if path)
+
+
+def _read(spark: SparkSession, config: JobConfig, stores: dict[str, str]) -> Source:
+    """The input. Adds to ``stores`` what its files lie on, if that was not known before."""
     how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
     source = read_source(spark, config.input, config.input_format, **how)
+    stores |= open_more(spark, (("--input", one) for one in source.stores))
     check_output_format(source, config.output_format)
     if source.native == "list" and config.dedup.emit_hashes and config.output_format is None:
         raise UserError("--emit-hashes: a list has no columns; say --output-format jsonl or parquet")

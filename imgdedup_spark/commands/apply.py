@@ -32,12 +32,12 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     read_outcome(given.output)  # before Spark is started
     from imgdedup_spark.report.apply import apply_reviewed
-    from imgdedup_spark.spark.hadoop import serve_storage
     from imgdedup_spark.spark.session import start_session
+    from imgdedup_spark.spark.stores import open_stores
 
     spark, ours = start_session()
     try:
-        serve_storage()
+        open_stores(spark, [("--output", given.output), ("--duplicates", given.duplicates)])
         summary = apply_reviewed(spark, given.output, given.duplicates)
     finally:
         if ours:

@@ -19,8 +19,8 @@ from imgdedup_spark.errors import UserError
 #: What imgdedup-fingerprint has no use for. It takes ``keep``, the order of the rows in the index; ``verify``, whose
 #: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
 NOT_FOR_FINGERPRINTS = (
-    "output", "output_format", "report", "metrics", "overwrite", "show_num", "emit_hashes", "against", "similarity",
-    "never",
+    "output", "output_format", "output_table", "mark", "report", "metrics", "overwrite", "show_num",
+    "emit_hashes", "against", "similarity", "never",
 )  # fmt: skip
 
 
@@ -54,9 +54,17 @@ class JobOutput(Section):
     output: str = option("", "folder for the result; refuses a non-empty one unless --overwrite", metavar="DIR")
     output_format: str | None = option(
         None,
-        "`parquet` or `jsonl`, for kept/ (default: the input's, `jsonl` for images); tar shards stay `webdataset`",
-        choices=("parquet", "jsonl", "webdataset"),
+        "`parquet`, `jsonl`, `delta`, `iceberg` or `table`, for kept/ (default: the input's, `jsonl` for images); tar "
+        "shards stay `webdataset`",
+        choices=("parquet", "jsonl", "webdataset", "delta", "iceberg", "table"),
     )
+    output_table: str | None = option(
+        None, "for `--output-format table`: the table that the kept rows go to", metavar="NAME"
+    )
+    mark: str | None = option(
+        None, "writes marks/ for a MERGE and no kept/: each row's id, and true in this column if it stays",
+        metavar="COLUMN",
+    )  # fmt: skip
     dry_run: bool = option(False, "read and report, write no kept/", action="store_true")
     #: Off: it reads some hundred pictures again.
     report: bool = option(False, "write report.html: the result to look at, doubtful groups first", action="store_true")
@@ -123,10 +131,20 @@ class JobConfig(JobLogs, JobIndex, JobOutput, JobInput):
         super().check()
         if fingerprint:
             self._check_fingerprint()
-        elif not self.output:
-            raise UserError("--output is required: name the folder to write")
+        else:
+            self._check_output()
         self.dedup.check_references(self.index, self.against)
         self.dedup.check()
+
+    def _check_output(self) -> None:
+        if not self.output:
+            raise UserError("--output is required: name the folder to write")
+        if (self.output_format == "table") != (self.output_table is not None):
+            raise UserError("--output-format table and --output-table NAME go together")
+        if self.mark is not None and self.output_format is not None:
+            raise UserError("--mark writes no kept/: leave --output-format out")
+        if self.mark is not None and self.dedup.id_col in (None, self.mark):
+            raise UserError("--mark needs --id-col, by which a MERGE finds the rows, and another column than that")
 
     def _check_fingerprint(self) -> None:
         if not self.index:

@@ -6,6 +6,7 @@ import errno
 import os
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,14 @@ SETTLE_SECONDS = 2.0
 _NO_LINKS = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 )
+#: Other ways to create a file unless it is there: whether they did, or None where they know no such way.
+_creators: list[Callable[[str, bytes], bool | None]] = []
+
+
+def also_create_with(creator: Callable[[str, bytes], bool | None]) -> None:
+    """Lets object stores be asked, by ``creator``, to refuse what is there already."""
+    if creator not in _creators:
+        _creators.append(creator)
 
 
 def create_exclusively(uri: str, text: str) -> bool:
@@ -55,6 +64,10 @@ def create_exclusively(uri: str, text: str) -> bool:
             storage.delete(draft)
             return False
         return storage.read_text(uri) == text
+    for creator in _creators:
+        created = creator(uri, text.encode("utf-8"))
+        if created is not None:
+            return created
     storage.write_text(uri, text)
     time.sleep(SETTLE_SECONDS)
     return storage.read_text(uri) == text

@@ -21,12 +21,13 @@ import pyarrow as pa
 from pyarrow import fs
 
 from imgdedup_spark.errors import UserError, first_line
+from imgdedup_spark.files.access import Way, way_to
 from imgdedup_spark.files.failures import FULL, saying_where
 from imgdedup_spark.files.uris import absolute, encoded, escaped, from_spark, is_local, join, split_uri
 
 __all__ = [
-    "LEFT_ALONE_SECONDS", "UnsupportedScheme", "absolute", "also_open_with", "check_workers", "delete", "encoded",
-    "escaped", "exists", "from_spark", "is_empty_or_missing", "is_file", "is_link", "is_local", "join",
+    "LEFT_ALONE_SECONDS", "SparkAlone", "UnsupportedScheme", "absolute", "also_open_with", "check_workers", "delete",
+    "encoded", "escaped", "exists", "from_spark", "is_empty_or_missing", "is_file", "is_link", "is_local", "join",
     "list_changes", "list_files", "list_names", "list_states", "move_files", "open_fs", "open_output", "read_head",
     "read_text", "split_uri", "write_text",
 ]  # fmt: skip
@@ -40,6 +41,10 @@ LEFT_ALONE_SECONDS = 7 * 24 * 3600
 
 class UnsupportedScheme(UserError):
     """Nothing installed here opens URLs of this scheme."""
+
+
+class SparkAlone(UnsupportedScheme):
+    """Spark opens this store, and workers cannot."""
 
 
 def open_fs(uri: str) -> tuple[fs.FileSystem, str]:
@@ -61,7 +66,7 @@ def check_workers(uri: str) -> None:
     """
     scheme, authority, _ = split_uri(uri)
     if scheme != "file":
-        _without_spark(scheme, authority)
+        _without_spark(scheme, authority, way_to(scheme, authority))
 
 
 #: Other ways to ``scheme://authority``, tried where nothing here opens it; they return None where they cannot either.
@@ -79,26 +84,32 @@ def _local() -> fs.FileSystem:
     return fs.LocalFileSystem()
 
 
-@lru_cache(maxsize=64)
 def _remote(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     """The file system of one bucket or host, and the path of its root in it."""
+    return _opened(scheme, authority, way_to(scheme, authority))
+
+
+@lru_cache(maxsize=64)
+def _opened(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem, str]:
     try:
-        return _without_spark(scheme, authority)
+        return _without_spark(scheme, authority, way)
     except UserError:
         for opener in () if scheme in _WEB else _more_openers:
-            opened = opener(f"{scheme}://{authority}")
+            opened = opener(way.root or f"{scheme}://{authority}")
             if opened is not None:
                 return opened, ""
         raise
 
 
 @lru_cache(maxsize=64)
-def _without_spark(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
+def _without_spark(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem, str]:
     if scheme in _WEB:
         raise UnsupportedScheme(f"{scheme}:// is not read from; copy the files to a file system first")
     url = f"{scheme}://{quote(authority, safe='@:.-_$')}/"
+    if way.by_spark:
+        raise SparkAlone(f"{url} is opened by Spark alone")
     try:
-        return fs.FileSystem.from_uri(url)
+        return (way.open_s3(), authority) if way.s3 is not None else fs.FileSystem.from_uri(url)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass  # not one of pyarrow's own: fsspec may know it
     except OSError as error:

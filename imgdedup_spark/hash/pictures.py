@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import ArrayType, BinaryType, DataType, NullType, StructField, StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.hash.faults import PictureHasher
 from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.prints import MEASURED, other_columns
@@ -48,7 +49,7 @@ def hash_pictures(
     made = [StructField(name, kind) for name in columns]
     if views is not None:
         made.append(StructField("views", ArrayType(BinaryType())))
-    return frame.mapInArrow(work, StructType([*fields, *made, *MEASURED]))
+    return frame.mapInArrow(Carried(work), StructType([*fields, *made, *MEASURED]))
 
 
 def picture_reader(source: Source, config: DedupConfig) -> PictureReader:

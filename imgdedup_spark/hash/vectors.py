@@ -20,6 +20,7 @@ from pyspark.sql.types import ArrayType, BinaryType, FloatType, StructField, Str
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import ImageError, UserError
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.hash.pictures import hash_pictures
 from imgdedup_spark.hash.prints import MEASURED, Prints, other_columns, reading_spec
 from imgdedup_spark.hash.problems import has_errors, problem
@@ -218,4 +219,4 @@ def _converted(frame: DataFrame, old: str, new: StructField, convert: Callable[[
             yield pa.RecordBatch.from_arrays(columns, names)
 
     fields = [new if field.name == old else field for field in frame.schema.fields]
-    return frame.mapInArrow(work, StructType(fields))
+    return frame.mapInArrow(Carried(work), StructType(fields))

@@ -25,7 +25,7 @@ def frame_source(frame: DataFrame, id_col: str | None, freeze: Callable[[DataFra
         freeze: makes a DataFrame's rows the same at every reading.
     """
     files = frame.inputFiles()
-    source = Source(frame, tuple(frame.columns), stores=_stores(files))
+    source = Source(frame, tuple(frame.columns), stores=stores_of(files))
     if files and resolves(frame, "_metadata.row_index"):
         # As the command line has names; a plus sign is one, and no space.
         file, row = F.expr("url_decode(replace(_metadata.file_path, '+', '%2B'))"), F.col("_metadata.row_index")
@@ -55,7 +55,7 @@ def _repeats(frame: DataFrame) -> bool:
     return bool(counts.where("rows > different").limit(1).collect())
 
 
-def _stores(files: Iterable[str]) -> tuple[str, ...]:
+def stores_of(files: Iterable[str]) -> tuple[str, ...]:
     """The file systems that files lie on, but the local one."""
     found = {storage.split_uri(uri)[:2] for uri in files}
     return tuple(f"{scheme}://{authority}/" for scheme, authority in sorted(found) if scheme != "file")

@@ -19,6 +19,7 @@ from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.files.listing import Listed, PassedOver, Walk
 from imgdedup_spark.read.source import FileState, Root
 from imgdedup_spark.spark.hadoop import default_file_system
@@ -111,7 +112,9 @@ def _walked(
     if not is_remote():
         walk = Walk(count_hard_links=count_hard_links)
         return [walk.files(path) for path in paths], walk.passed
-    found = spark.range(1).repartition(1).mapInArrow(_walking(paths, count_hard_links), "found string").collect()
+    found = (
+        spark.range(1).repartition(1).mapInArrow(Carried(_walking(paths, count_hard_links)), "found string").collect()
+    )
     answer = json.loads(found[0]["found"])
     if "unsupported" in answer:
         raise storage.UnsupportedScheme(answer["unsupported"])

@@ -99,6 +99,10 @@ def _write(
     config = options_of(outcome.config)
     if config.dedup.emit_hashes:
         raise UserError("--emit-hashes: a run with it is not written anew; run the job again, with --never")
+    if config.mark is not None:
+        raise UserError(
+            "--mark: a run with it has no kept/ that could be written anew; MERGE the reviewed table instead"
+        )
     gone = [*reviewed["id"].to_pylist(), *_failed(outcome)]
     placed, rows = _placed(spark, config, work)
     if rows != outcome.summary["rows_in"]:
@@ -110,7 +114,7 @@ def _write(
     found = Found(
         placed, prints_of(options), options, {None: Tally(rows)}, placed.prints, dropped, dropped.count(), plan={}
     )
-    write_kept(found, staged, config.output_format)
+    write_kept(found, staged, config.output_format, config.output_table)
     before = outcome.summary
     _write_duplicates(staged, reviewed)
     sizes = Counter(reviewed["kept_id"].to_pylist()).values()

@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import ImageError
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.hash.pictures import picture_reader
 from imgdedup_spark.hash.worker import CHUNK_BYTES
@@ -53,7 +54,7 @@ def read_thumbnails(found: Found, ids: Sequence[str]) -> dict[str, Thumbnail]:
     few = rows.select(ROW, pictures).join(F.broadcast(numbers), ROW).drop(ROW)
     work = MakeThumbnails(picture_reader(source, config), config.max_pixels, config.reading, column)
     with picture_settings(rows.sparkSession):
-        made = few.mapInArrow(work, "id string, uri string, format string, sharpness double").collect()
+        made = few.mapInArrow(Carried(work), "id string, uri string, format string, sharpness double").collect()
     return {one["id"]: Thumbnail(one["uri"], one["format"], one["sharpness"]) for one in made}
 
 

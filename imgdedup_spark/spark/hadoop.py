@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -16,11 +17,19 @@ import pyarrow as pa
 from pyarrow import fs
 
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.sharing import also_create_with
+
+_CONDITION = "fs.option.create.conditional.overwrite"
+#: How S3A tells that a condition was not met: 412, or 409 while another request is under way.
+_REFUSED = re.compile(
+    r"FileAlreadyExists|RemoteFileChanged|Precondition ?Failed|ConditionalRequestConflict|\b(412|409)\b"
+)
 
 
 def serve_storage() -> None:
     """Lets ``files.storage`` open, in this process, what only Spark can."""
     storage.also_open_with(opened_by_spark)
+    also_create_with(create_by_condition)
 
 
 def opened_by_spark(root: str) -> fs.FileSystem | None:
@@ -31,6 +40,57 @@ def opened_by_spark(root: str) -> fs.FileSystem | None:
             return fs.PyFileSystem(handler)
     except OSError:
         return None
+
+
+def why_not_by_spark(uri: str) -> str:
+    """What is in the way when Spark opens what a plain URI names, there or not; empty if nothing is."""
+    root = uri[: uri.index(":")] + "://" + storage.split_uri(uri)[1]
+    try:
+        handler = _HadoopHandler(root)
+        with handler.at(storage.split_uri(uri)[2]) as (hadoop, java):
+            if hadoop.exists(java):
+                hadoop.listStatus(java)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def create_by_condition(uri: str, content: bytes) -> bool | None:
+    """Creates an object by a conditional write of S3A's (``If-None-Match``), which of several at once one wins.
+
+    Returns:
+        Whether this call has created it; None where S3A or the store knows no conditions. A store that passes over
+        the condition also accepts it a second time, when it cannot be met, and is told by that.
+
+    Raises:
+        OSError: the store fails; the object may be there or not.
+    """
+    if not uri.startswith("s3a://"):
+        return None
+    try:
+        with _HadoopHandler(uri).at("") as (hadoop, java):
+            if not hadoop.hasPathCapability(java, _CONDITION):
+                return None
+    except OSError:
+        return None
+    if not _create(uri, content):
+        return False
+    return None if _create(uri, content) else True
+
+
+def _create(uri: str, content: bytes) -> bool:
+    try:
+        with _HadoopHandler(uri).at("") as (hadoop, java):
+            builder = hadoop.createFile(java)
+            builder.overwrite(True)  # S3A looks for nothing itself: the condition is the store's to check
+            builder.must(_CONDITION, True)
+            with closing(builder.build()) as stream:
+                stream.write(bytearray(content))
+        return True
+    except OSError as error:
+        if _REFUSED.search(error.strerror or ""):
+            return False
+        raise
 
 
 class _HadoopHandler(fs.FileSystemHandler):

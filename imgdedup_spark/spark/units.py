@@ -9,6 +9,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from imgdedup_spark.files.access import Carried
+
 U = TypeVar("U")
 
 
@@ -28,4 +30,4 @@ def rows_of_units(
                 yield from read(units[number])
 
     # A range of as many slices as numbers: each task has one unit.
-    return spark.range(0, len(units), 1, max(1, len(units))).mapInArrow(work, schema)
+    return spark.range(0, len(units), 1, max(1, len(units))).mapInArrow(Carried(work), schema)

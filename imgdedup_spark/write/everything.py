@@ -34,8 +34,10 @@ def write_output(found: Found, output: Output, clock: Clock, config: JobConfig) 
         output.write_table("hashes", small.hashes(here))
     if config.dedup.show_num:
         actions.append(lambda: output.write_lines("pairs", tables.pairs(found, config.dedup.show_num)))
-    if not config.dry_run:
-        actions.append(lambda: write_kept(found, output, config.output_format))
+    if config.mark is not None and not config.dry_run:
+        actions.append(lambda: output.write_parquet("marks", tables.marks(found, str(config.mark))))
+    elif not config.dry_run:
+        actions.append(lambda: write_kept(found, output, config.output_format, config.output_table))
     summary: dict[str, Any]
     summary, *_ = together(found.prints.sparkSession, lambda: summarize(found, clock.stages), *actions)
     return summary

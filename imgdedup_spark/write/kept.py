@@ -20,6 +20,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from imgdedup_spark.errors import CopyMismatch, JobError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.files.json_lines import copy_json_lines
 from imgdedup_spark.files.parquet import copy_parquet, write_empty_parquet
 from imgdedup_spark.files.shares import Share, grouped
@@ -28,10 +29,12 @@ from imgdedup_spark.files.text_lines import copy_lines, ended, lines_of
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.order import ROW_BITS
 from imgdedup_spark.read.source import Source
+from imgdedup_spark.spark.catalog import VERSIONED
 from imgdedup_spark.spark.settings import picture_settings
 from imgdedup_spark.spark.units import rows_of_units
 from imgdedup_spark.spark.written import read_back
 from imgdedup_spark.write import small, tables
+from imgdedup_spark.write.catalog import check_movable, kept_kind, write_folder, write_table
 from imgdedup_spark.write.output import Output
 from imgdedup_spark.write.parts import NAMES
 
@@ -45,16 +48,18 @@ _ENDINGS = {"list": "txt"}
 _BY_WORKERS = "the workers write it, and cannot open the output's file system"
 
 
-def write_kept(found: Found, output: Output, output_format: str | None) -> None:
+def write_kept(found: Found, output: Output, output_format: str | None, table: str | None = None) -> None:
     """Writes ``kept/``; without a row it holds a file without rows.
 
     Args:
-        output_format: ``parquet`` or ``jsonl``; None for the input's.
+        output_format: as the option has it; None for the input's.
+        table: the name of the table that the rows go to, if they go to one.
 
     Raises:
         JobError: another number of rows came out; the input changed under the job.
     """
-    kind = output_format or found.source.native
+    kind = kept_kind(found.source, output_format)
+    check_movable(kind, output)
     if kind == "webdataset":
         write_shards(found, output)
         return
@@ -65,7 +70,7 @@ def write_kept(found: Found, output: Output, output_format: str | None) -> None:
     if written is None and kind == "list":
         raise JobError(f"kept/ cannot be written as a list: {_BY_WORKERS}; say --output-format jsonl")
     if written is None and found.source.columns:
-        written = _by_spark(found, output, kind)
+        written = _by_spark(found, output, kind, table)
     if not written and kind in ("jsonl", "list"):
         storage.write_text(output.part("kept", f"part-00000.{_ENDINGS.get(kind, kind)}"), "")
     if (written or 0) != found.kept_count:
@@ -214,7 +219,9 @@ def _copied(
     if emitted:
         rows = F.sort_array(F.collect_list(F.struct("order", *emitted))).alias("extra")
         tasks = tasks.join(_of_files(tables.emitted(found), files).groupBy("file").agg(rows), "file", "left")
-    return tasks.repartitionByRange(len(files), "file").mapInArrow(work, "rows bigint, problem string").collect()
+    return (
+        tasks.repartitionByRange(len(files), "file").mapInArrow(Carried(work), "rows bigint, problem string").collect()
+    )
 
 
 def _within(gone: np.ndarray, shares: Sequence[dict[str, Any]]) -> np.ndarray:
@@ -251,11 +258,15 @@ def _empty(found: Found, output: Output, emitted: Sequence[str]) -> int | None:
     return 0
 
 
-def _by_spark(found: Found, output: Output, kind: str) -> int:
+def _by_spark(found: Found, output: Output, kind: str, table: str | None) -> int:
     spark = found.prints.sparkSession
     emitted = tables.emitted(found) if found.config.emit_hashes else None
     rows = found.placed.kept_in_order(found.gone, found.dropped_count, emitted)
     with picture_settings(spark):
+        if kind in VERSIONED:
+            return write_folder(rows, output, kind)
+        if table is not None:
+            return write_table(rows, output, table)
         writer = rows.write.mode("overwrite")
         if kind == "parquet":
             writer.parquet(output.part("kept"))

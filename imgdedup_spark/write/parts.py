@@ -12,12 +12,14 @@ from imgdedup_spark.files import storage
 
 SUMMARY = "summary.json"
 #: Everything a run writes. --overwrite deletes these and nothing else; the summary first.
-PARTS = (SUMMARY, "kept", "duplicates", "pairs", "errors", "hashes", "report.html")
+PARTS = (SUMMARY, "kept", "marks", "duplicates", "pairs", "errors", "hashes", "report.html")
 #: In ``kept/``: the names of its files, where those are the input's.
 NAMES = "_names.json"
+#: In ``kept/``: the name of the table that the rows have gone to.
+TABLE_NOTE = "_table.json"
 #: What Spark, the writers of tables and our own writers put into a folder: data, notes, checksums, drafts.
 _OWN = re.compile(
-    r"part-.*|_names\.json|metadata|data|_(SUCCESS|temporary|metadata|common_metadata|delta_log)|_(started|committed)_.*"
+    r"part-.*|_(names|table)\.json|metadata|data|_(SUCCESS|temporary|metadata|common_metadata|delta_log)|_(started|committed)_.*"
     r"|\.(part-|_|[0-9a-f]{32}\.tmp|spark-staging).*"
 )
 

@@ -69,6 +69,13 @@ def hashes(found: Found) -> DataFrame:
     return found.kind.readable(prints.select(*columns, *[name for name in found.kind.columns if name == "vector"]))
 
 
+def marks(found: Found, column: str) -> DataFrame:
+    """The user's column of ids, and ``column``, which is true where the row stays: one row for every row."""
+    gone = found.gone.select(ORDER, F.lit(False).alias("stays"))
+    rows = found.prints.select(ORDER, "id").join(gone, ORDER, "left")
+    return rows.select(F.col("id").alias(str(found.placed.id_col)), F.coalesce("stays", F.lit(True)).alias(column))
+
+
 def imagehash() -> Column:
     """Null where there is nothing to compare."""
     return F.when(F.col("images") > 0, F.col("imagehash"))

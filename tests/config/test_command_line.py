@@ -74,12 +74,28 @@ def test_numbers():
     assert (config.dedup.max_pixels, config.dedup.threshold) == (1_000_000, 8)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--output-format", "table"], "--output-format table and --output-table NAME go together"),
+        (["--output-table", "a.b"], "--output-format table and --output-table NAME go together"),
+        (["--mark", "stays"], "--mark needs --id-col"),
+        (["--mark", "id", "--id-col", "id"], "--mark needs --id-col, .* another column"),
+        (["--mark", "stays", "--id-col", "id", "--output-format", "delta"], "--mark writes no kept/"),
+    ],
+)
+def test_tables_and_marks(given, said):
+    with pytest.raises(UserError, match=said):
+        read_options(["--input", "i", "--output", "o", *given])
+
+
 MAKE = ["--input", "in", "--index", "seen"]
 
 
 VALUES = {
     "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8",
-    "metrics": "m.prom", "never": "pairs.csv",
+    "metrics": "m.prom", "never": "pairs.csv", "output_table": "kept",
+    "mark": "stays",
 }  # fmt: skip
 
 

@@ -52,6 +52,8 @@ SAMPLES = {
     "keep": ("`a,b` desc, first", {}),
     "output": ("elsewhere", {}),
     "output_format": ("parquet", {}),
+    "output_table": ("lake.clean.kept", {"output_format": "table"}),
+    "mark": ("stays", {"id_col": "id"}),
     "dry_run": (True, {}),
     "report": (True, {}),
     "overwrite": (True, {}),

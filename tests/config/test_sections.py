@@ -46,7 +46,10 @@ from imgdedup_spark.errors import UserError
         (EmbeddingOptions(device="tpu"), "--device is one of auto, cpu, cuda"),
         (EmbeddingOptions(embedding_col="v", model="m"), "--model runs a model"),
         (JobInput(), "--input is required"),
-        (JobOutput(output_format="csv"), "--output-format is one of parquet, jsonl, webdataset, not 'csv'"),
+        (
+            JobOutput(output_format="csv"),
+            "--output-format is one of parquet, jsonl, webdataset, delta, iceberg, table, not 'csv'",
+        ),
         (JobIndex(run_id="a"), "needs --index"),
         (JobIndex(index="seen", run_id=""), "at least one character"),
     ],

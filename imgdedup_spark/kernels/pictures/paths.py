@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from imgdedup_spark.errors import ImageError, UserError
+from imgdedup_spark.errors import ImageError, JobError, UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.regular import NotRegular
 from imgdedup_spark.kernels.pictures.forms import LONGEST_PATH
@@ -151,6 +151,12 @@ def _within(path: str, root: str) -> bool:
 def open_file_system(shown: str, uri: str) -> tuple[fs.FileSystem, str]:
     try:
         return storage.open_fs(uri)
+    except storage.SparkAlone as error:
+        # So it is with every picture there: no fault of this one's.
+        raise JobError(
+            f"{shortened(shown)}: rows name pictures on a store that Spark opens and its Python workers cannot; give "
+            "them keys of their own (docs/storage.md)"
+        ) from error
     except storage.UnsupportedScheme as error:
         raise ImageError("unsupported_url", f"{shortened(shown)}: nothing installed opens this URL") from error
     except UserError as error:

@@ -148,7 +148,8 @@ class PictureReader:
         return sized(replace(self._last[1], shown=value.path, size=value.size, start=value.start))
 
     def _find(self, text: str, root: str) -> FileSource:
-        """The file that a path or URL names, if the rules allow it. Raises ImageError."""
+        """The file that a path or URL names, if the rules allow it. Raises ImageError; JobError if Spark alone opens
+        its store."""
         if not URL.match(text):
             return self._find_path(text, root)
         try:

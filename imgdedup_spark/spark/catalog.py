@@ -1,0 +1,76 @@
+"""Tables of catalogs and table formats: what provides them, and one version of them for all readings of a run."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger("imgdedup")
+#: ``--input-format`` and ``--output-format`` of a catalog's table by name.
+TABLE = "table"
+#: Table formats whose versions can be read again, and whose tables are replaced in one step.
+VERSIONED = ("delta", "iceberg")
+
+
+def provider_of(spark: SparkSession, name: str) -> str:
+    """What a table is made of: ``delta``, ``iceberg``, ``parquet``, …; empty for a view."""
+    rows = spark.sql(f"DESCRIBE TABLE EXTENDED {name}").where("col_name = 'Provider'").collect()
+    return str(rows[0]["data_type"]).lower() if rows else ""
+
+
+def open_pinned(spark: SparkSession, path: str, name: str) -> tuple[DataFrame, str]:
+    """A table in the version that it has now, whatever is committed to it while the frame is in use.
+
+    A frame of a Delta table looks for the newest version whenever it is read.
+
+    Args:
+        path: of a table, or its name if ``name`` is ``table``.
+        name: of the data source.
+
+    Returns:
+        The rows, and what they are read by: a table's provider, or ``name``. Other data sources than Delta and Iceberg
+        have no versions that Spark could be asked for.
+
+    Raises:
+        Exception: each version of Spark raises another kind where there is no such source or table.
+    """
+    if name == TABLE:
+        spark.table(path).schema  # noqa: B018 - is it a name, and of something that is there?
+        kind = provider_of(spark, path)
+        version = _version(spark, kind, path, f"{path}.refs")
+        if version is None:
+            return spark.table(path), kind
+        frame = spark.sql(f"SELECT * FROM {path} VERSION AS OF {version}")
+    else:
+        kind = name.lower()
+        reader = spark.read.format(name)
+        quoted = path.replace("`", "``")
+        version = _version(spark, kind, f"delta.`{quoted}`", None, path)
+        if version is None:
+            return reader.load(path), kind
+        frame = reader.option("versionAsOf", version).load(path)
+    log.info("%s is read at version %s", path, version)
+    return frame, kind
+
+
+def _version(spark: SparkSession, kind: str, table: str, refs: str | None, path: str = "") -> int | None:
+    """The newest; None where there are none, as of an Iceberg table that was never written to."""
+    if kind == "delta":
+        return int(spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").collect()[0]["version"])
+    if kind == "iceberg":
+        found = spark.table(refs) if refs else spark.read.format("iceberg").load(f"{path}#refs")
+        main = found.where("name = 'main'").select("snapshot_id").collect()
+        return int(main[0][0]) if main else None
+    return None
+
+
+def parts_of(spark: SparkSession, name: str) -> tuple[str, ...]:
+    """Catalog, schema and table of a name that may leave out the first ones."""
+    parts = [one.strip("`").replace("``", "`").lower() for one in re.findall(r"`(?:[^`]|``)*`|[^.`]+", name)]
+    if len(parts) == 1:
+        parts.insert(0, spark.catalog.currentDatabase().lower())
+    if len(parts) == 2:
+        parts.insert(0, spark.catalog.currentCatalog().lower())
+    return tuple(parts)

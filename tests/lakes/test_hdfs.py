@@ -1,0 +1,121 @@
+"""HDFS, a small cluster of it, as Spark's JVM opens it: its workers have no client for it here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import Result, classic_session
+from servers import JARS, need
+
+from imgdedup_spark.config.command_line import read_options
+from imgdedup_spark.files import sharing
+from imgdedup_spark.files.sharing import create_exclusively
+from imgdedup_spark.job import run
+from imgdedup_spark.spark.hadoop import serve_storage
+
+pytestmark = need("hdfs")
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    session = classic_session({"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2"})
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``hdfs://host:port`` of a name node and two data nodes."""
+    import pyspark
+
+    folder = tmp_path_factory.mktemp("hdfs")
+    own = [one for one in (Path(pyspark.__file__).parent / "jars").glob("*.jar") if one.name.startswith(
+        ("hadoop-client", "slf4j", "log4j", "commons-logging"))]  # fmt: skip
+    jars = ":".join(map(str, [*(Path(JARS) / "hdfs").glob("*.jar"), *own]))
+    details = folder / "details.json"
+    command = ["java", "-Xmx512m", "-cp", jars, "org.apache.hadoop.test.MiniDFSClusterManager", "-format"]
+    command += ["-datanodes", "2", "-nnport", "0", "-httpport", "0", "-writeDetails", str(details)]
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            for _ in range(240):
+                if details.exists() and details.read_text().endswith("}"):
+                    break
+                assert process.poll() is None
+                time.sleep(0.5)
+            yield f"hdfs://127.0.0.1:{json.loads(details.read_text())['namenode_port']}"
+        finally:
+            process.kill()
+
+
+def copy(spark: Any, source: str, target: str) -> None:
+    """A file or folder, from one of Hadoop's file systems to another."""
+    path = spark._jvm.org.apache.hadoop.fs.Path
+    conf = spark._jsc.hadoopConfiguration()
+    systems = (path(one).getFileSystem(conf) for one in (source, target))
+    spark._jvm.org.apache.hadoop.fs.FileUtil.copy(
+        next(systems), path(source), next(systems), path(target), False, True, conf
+    )
+
+
+def test_the_job_with_its_index(spark, cluster, photos, tmp_path):
+    for number, day in enumerate(("ABACD", "BEFDE")):
+        table = pa.table({"id": [f"{number}{place}" for place in range(5)], "image": [photos[one] for one in day]})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+        copy(spark, f"file:{tmp_path}/{number}.parquet", f"{cluster}/days/{number}.parquet")
+    found = {}
+    for where, base in (("here", str(tmp_path)), ("there", f"{cluster}/days")):
+        for number in (0, 1, 1):  # the second day once more
+            given = [
+                "--input",
+                f"{base}/{number}.parquet",
+                "--output",
+                f"{base}/out{number}",
+                "--index",
+                f"{base}/index",
+            ]
+            options = ["--run-id", f"day{number}", "--id-col", "id", "--threshold", "4", "--overwrite"]
+            summary = run(spark, read_options([*given, *options]))
+        if where == "there":
+            copy(spark, f"{base}/out1", f"file:{tmp_path}/back")
+        result = Result(tmp_path / ("back" if where == "there" else "out1"))
+        assert summary["storage"] == ({cluster: "spark"} if where == "there" else {})
+        found[where] = (
+            result.kept,
+            sorted(map(str, result.table("duplicates"))),
+            sorted(map(str, result.table("hashes"))),
+        )
+    assert found["here"] == found["there"] and len(found["here"][0]) == 2
+
+
+def test_one_of_two_commits_wins(spark, cluster, monkeypatch):
+    serve_storage()
+    begin = threading.Barrier(2)
+    monkeypatch.setattr(sharing.storage, "exists", lambda uri: False)  # the rename alone decides
+
+    def create(number: int, who: str) -> bool:
+        begin.wait()
+        return create_exclusively(f"{cluster}/manifests/{number:08}.json", who)
+
+    with ThreadPoolExecutor(2) as pool:
+        each = [sum(pool.map(create, [number] * 2, "ab")) for number in range(200)]
+    assert each == [1] * 200
+
+
+def test_pictures_named_by_path_stop_the_run(spark, cluster, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"image": "pictures/a.png"}\n')
+    copy(spark, f"file:{tmp_path}/rows.jsonl", f"{cluster}/rows.jsonl")
+    given = ["--input", f"{cluster}/rows.jsonl", "--output", str(tmp_path / "out")]
+    with pytest.raises(Exception, match="rows name pictures on a store that Spark opens and its Python workers cannot"):
+        run(spark, read_options(given))
