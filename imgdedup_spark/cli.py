@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 #: What there is besides the job, each in a module of ``commands``.
-COMMANDS = ("apply", "explain")
+COMMANDS = ("apply", "explain", "leaks")
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the job; returns the exit status: 0 done, 2 wrong options or input, 3 the job ran and failed."""
+    """Runs the job or a command; returns the exit status: 0 done, 2 wrong options or input, 3 it ran and failed, 4
+    leaks were found (``leaks --fail-on-leak``)."""
     return _main(_run, arguments)
 
 
@@ -54,7 +55,7 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
 def _run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         command = importlib.import_module(f"imgdedup_spark.commands.{arguments[0]}")
-        return int(command.run(arguments[1:]))
+        return int(command.run(arguments[1:], _working))
     from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments)
@@ -78,6 +79,14 @@ def _run(arguments: Sequence[str]) -> int:
         config.output,
     )
     return OK
+
+
+@contextlib.contextmanager
+def _working(config: JobConfig) -> Iterator[Any]:
+    """The session for a command, its logs as the options say, and its errors in one line."""
+    set_logs(config.log_format, config.run_id, quiet=config.quiet)
+    with _session(config) as spark, _in_one_line(config):
+        yield spark
 
 
 def _run_fingerprint(arguments: Sequence[str]) -> int:

@@ -1,2 +1,2 @@
-"""What ``imgdedup`` does besides the job: a command a module, each with ``run(arguments)``, which returns the exit
-status."""
+"""What ``imgdedup`` does besides the job: a command a module, each with ``run(arguments, session)``, which
+returns the exit status."""

@@ -1,0 +1,143 @@
+"""``imgdedup leaks`` and ``find_leaks``: every row that is in another split, whatever stays of either."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from imgdedup_spark import DedupConfig, find_leaks
+from imgdedup_spark.commands import leaks
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.hash import small
+
+pytestmark = pytest.mark.spark
+THRESHOLD = 3
+
+
+def chains(seed, count):
+    """64-bit hashes, many of which are a bit from the one before: nearly nobody is near the first of its chain."""
+    rng = np.random.default_rng(seed)
+    starts = np.random.default_rng(1).integers(0, 1 << 62, 12)  # the same in all splits
+    found = []
+    for _ in range(count):
+        value = int(found[-1]) if found and rng.random() < 0.5 else int(rng.choice(starts))
+        for _ in range(rng.integers(0, 4)):
+            value ^= 1 << int(rng.integers(0, 62))
+        found.append(value if rng.random() < 0.9 else int(rng.integers(0, 1 << 62)))
+    return [(f"{seed}-{number:03}", f"{value:016x}", "ab"[number % 2]) for number, value in enumerate(found)]
+
+
+def near(one, other):
+    return one[2] == other[2] and (int(one[1], 16) ^ int(other[1], 16)).bit_count() <= THRESHOLD
+
+
+def dropped(rows):
+    """How many go by the first-come rule."""
+    kept = []
+    for row in rows:
+        if not any(near(row, other) for other in kept):
+            kept.append(row)
+    return len(rows) - len(kept)
+
+
+@pytest.mark.parametrize("most", [small.MOST_ROWS, 0], ids=["in the driver", "by Spark"])
+def test_every_row_with_a_partner_is_counted(spark, monkeypatch, most):
+    splits = {"train": chains(1, 120), "test": chains(2, 60)}
+    truth = {
+        name: {
+            other: dropped(rows) if name == other else sum(any(near(row, there) for there in others) for row in rows)
+            for other, others in splits.items()
+        }
+        for name, rows in splits.items()
+    }
+    assert truth["test"]["train"] > 10 and truth["train"]["test"] > 10  # or it would prove little
+    # A row may be near dropped rows alone: keepers would not do.
+    monkeypatch.setattr(small, "MOST_ROWS", most)
+    frames = {name: spark.createDataFrame(rows, "id string, hash string, text string") for name, rows in splits.items()}
+    config = DedupConfig(hash_col="hash", text_col="text", threshold=THRESHOLD)
+    found = find_leaks(frames.pop("train"), frames, config, id_col="id")
+    pairs = [row.asDict() for row in found.pairs.collect()]
+    assert found.matrix == truth
+    assert found.leaked == truth["test"]["train"]
+    assert len(pairs) == sum(sum(cells.values()) for cells in truth.values())
+    rows = {name: {row[0]: row for row in rows} for name, rows in splits.items()}
+    for pair in pairs:
+        one, other = rows[pair["split"]][pair["id"]], rows[pair["other_split"]][pair["other_id"]]
+        assert near(one, other) and one is not other
+        assert pair["distance"] == (int(one[1], 16) ^ int(other[1], 16)).bit_count()
+        assert pair["reason"] == ("same_hash" if one[1] == other[1] else "near_hash")
+        if pair["split"] != pair["other_split"]:
+            # Who has an equal there is not said to be merely near another.
+            equals = any(there[1:] == one[1:] for there in splits[pair["other_split"]])
+            assert equals == (pair["reason"] == "same_hash")
+    assert f"test: {found.leaked} of 60 rows" in str(found)
+    found.close()
+
+
+@pytest.fixture
+def command(spark):
+    """Runs ``imgdedup leaks`` in the test's session: the exit status."""
+
+    @contextlib.contextmanager
+    def session(_):
+        yield spark
+
+    return lambda *arguments: leaks.run([str(one) for one in arguments], session)
+
+
+def test_the_command(command, photos, tmp_path, capsys):
+    """Pictures, views, errors, an output, and a file that two splits share."""
+    for split, letters in {"train": "ABC", "val": "C", "test": "AD"}.items():
+        (tmp_path / split).mkdir()
+        table = pa.table({"image": [*(photos[one] for one in letters), b"no picture"]})
+        pq.write_table(table, tmp_path / split / "rows.parquet")
+    given = ["--train", tmp_path / "train", "--test", tmp_path / "test", "--test", tmp_path / "val" / "*.parquet"]
+    given += ["--test", f"again={tmp_path / 'train' / 'rows.parquet'}", "--preset", "balanced"]
+    assert command(*given, "--output", tmp_path / "out", "--fail-on-leak") == 4
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in said[:5]] == [
+        ["rows", "of", "rows", "in", "train", "in", "test", "in", "val", "in", "again"],
+        ["train", "4", "0", "1", "1", "3"],
+        ["test", "3", "1", "0", "0", "1"],
+        ["val", "2", "1", "0", "0", "1"],
+        ["again", "4", "3", "1", "1", "0"],
+    ]
+    assert "test: 1 of 3 rows (33.33%) are in train, 1 of them with equal hashes" in said
+    assert any(line.startswith("train and again both read 1 file, such as ") for line in said)
+    pairs = pq.read_table(tmp_path / "out" / "pairs").to_pylist()
+    assert len(pairs) == 14
+    assert pairs[0] == {
+        "split": "train", "id": "rows.parquet#0", "other_split": "test", "other_id": "rows.parquet#0",
+        "distance": 0.0, "reason": "same_hash",
+    }  # fmt: skip
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["leaked"] == 5 and summary["matrix"]["val"]["train"]["rows"] == 1
+    assert [one["rows_with_errors"] for one in summary["splits"]] == [1, 1, 1, 1]
+    assert not (tmp_path / "out" / "_staging").exists()
+
+
+def test_no_leak_and_no_output(command, photos, tmp_path, capsys):
+    for split, letter in (("train", "A"), ("test", "D")):
+        (tmp_path / split).mkdir()
+        for name in "ab":
+            (tmp_path / split / f"{name}.jpg").write_bytes(photos[letter])
+    given = ["--train", tmp_path / "train", "--test", tmp_path / "test", "--fail-on-leak"]
+    assert command(*given, "--no-within") == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:3]] == [
+        ["train", "2", "-", "0"],
+        ["test", "2", "0", "-"],
+    ]
+
+
+def test_mistakes_name_the_split(command, photos, tmp_path):
+    (tmp_path / "a.parquet").touch()
+    pq.write_table(pa.table({"image": [photos["A"]]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"^test: .*nothing: "):
+        command("--train", tmp_path / "a.parquet", "--test", f"test={tmp_path / 'nothing'}")
+    with pytest.raises(UserError, match=r"^a: --id-col: there is no column `x`"):
+        command("--train", tmp_path / "a.parquet", "--test", f"b={tmp_path / 'a.parquet'}", "--id-col", "x")
