@@ -45,7 +45,7 @@ def read_command(
     parser = _new_parser(f"imgdedup {name}", description)
     add(parser)
     own = {action.dest for action in parser._actions}
-    _add_options(parser, unused)
+    _add_options(parser, unused, own)
     given = vars(parser.parse_args(list(arguments)))
     mine = {one: given.pop(one) for one in own & given.keys()}
     file = given.pop("config", None)
@@ -88,10 +88,16 @@ def _new_parser(name: str, description: str) -> Parser:
     return parser
 
 
-def _add_options(parser: Parser, unused: Collection[str]) -> None:
+def _add_options(parser: Parser, unused: Collection[str], own: Collection[str] = ()) -> None:
+    """Adds the job's options.
+
+    Args:
+        unused: those that are no use: not in the help.
+        own: those in whose place the parser has its own.
+    """
     parser.add_argument("--config", metavar="FILE.yaml", help="the same options, dashes written as underscores")
     groups = {title: parser.add_argument_group(title) for title in SECTIONS}
-    for option in OPTIONS.values():
+    for option in (one for name, one in OPTIONS.items() if name not in own):
         how = {**option.how, "help": _help(option)}
         if option.name in unused:
             # Understood all the same, so that the answer can say why not.

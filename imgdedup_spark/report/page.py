@@ -13,6 +13,7 @@ import yaml
 
 from imgdedup_spark.config.declared import OPTIONS
 from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail
+from imgdedup_spark.report.advice import Advice
 from imgdedup_spark.report.choose import Chosen, Group, Row, choose
 from imgdedup_spark.report.explain import Explanation, distance_text, printable
 from imgdedup_spark.report.outcome import Outcome
@@ -54,6 +55,11 @@ def report_page(
 def explanation_page(explained: Explanation, thumbnails: Mapping[str, Thumbnail] | None = None) -> str:
     """Why a row went or stayed, as HTML with the pictures side by side."""
     return _template("explain.html").render(one=explained, thumbs=thumbnails or {})
+
+
+def advice_page(advice: Advice, thumbnails: Mapping[str, Thumbnail]) -> str:
+    """What each threshold would drop, as HTML with pairs at each."""
+    return _template("advice.html").render(one=advice, thumbs=_within(thumbnails, advice.ids))
 
 
 def funnel(outcome: Outcome) -> list[dict[str, Any]]:
