@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 #: What there is besides the job, each in a module of ``commands``.
-COMMANDS = ("advise", "apply", "explain", "leaks")
+COMMANDS = ("advise", "apply", "evaluate", "explain", "leaks")
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 
 

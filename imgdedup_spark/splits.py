@@ -38,7 +38,7 @@ from imgdedup_spark.pipeline import place, too_many
 from imgdedup_spark.read.columns import named_columns
 from imgdedup_spark.read.source import ORDER, Placed, Source, or_nulls
 from imgdedup_spark.spark.joins import join_few, keepers
-from imgdedup_spark.spark.local import from_driver
+from imgdedup_spark.spark.local import from_driver, to_driver
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
 
@@ -141,7 +141,7 @@ def find_overlaps(
             f"{'`stages`' if config.stages else '--never'}: splits are compared in one way, row by row; leave it out"
         )
     # Whoever comes first in the input is named, whatever rule would keep another.
-    splits = _look(sources, replace(config, keep="first"), work, clock, store)
+    splits = look_at(sources, replace(config, keep="first"), work, clock, store)
     spark = splits[0].placed.prints.sparkSession
     tables: dict[tuple[str, str], pa.Table] = {}
     frames: dict[tuple[str, str], DataFrame] = {}
@@ -161,9 +161,20 @@ def find_overlaps(
     return Overlaps(tuple(splits), tables, frames, counts)
 
 
-def _look(
-    sources: Mapping[str, Source], config: DedupConfig, work: Workspace, clock: Clock, store: PrintStore | None
+def repeated(split: Split, work: Workspace) -> pa.Table:
+    """The rows that a deduplication of the split alone would drop: ``id``, ``other_id``, ``distance``, ``reason``."""
+    found = _at_once(split, split)
+    return to_driver(_by_spark(split, split, work)) if found is None else found
+
+
+def look_at(
+    sources: Mapping[str, Source],
+    config: DedupConfig,
+    work: Workspace,
+    clock: Clock,
+    store: PrintStore | None = None,
 ) -> list[Split]:
+    """Hashes the rows of every split; arguments and errors as of ``find_overlaps``."""
     ready = {}
     # All of them before the work of the first.
     for name, source in sources.items():
@@ -252,7 +263,7 @@ def _by_spark(one: Split, other: Split, work: Workspace) -> DataFrame:
     else:
         found = found_in(rows, kind, work.stage, _references(other))
     found = work.stage("found_rows", found.select(ORDER, "reference", "distance", "reason"))
-    ids, theirs = ((split.placed.prints.select(ORDER, _text_ids(split.placed.prints))) for split in (one, other))
+    ids, theirs = ((split.placed.prints.select(ORDER, text_ids(split.placed.prints))) for split in (one, other))
     few = keepers(found, "reference")
     named = few.join(theirs.select(F.col(ORDER).alias("reference"), F.col("id").alias("other_id")), "reference")
     joined = join_few(found.join(ids, ORDER), named, "reference", few.count())
@@ -262,10 +273,11 @@ def _by_spark(one: Split, other: Split, work: Workspace) -> DataFrame:
 def _references(split: Split) -> References:
     prints = split.placed.prints
     columns = ("images", "flat", "texthash", *split.kind.columns)
-    frame = prints.where(~has_errors()).select(F.col(ORDER).alias("rank"), _text_ids(prints), *columns)
+    frame = prints.where(~has_errors()).select(F.col(ORDER).alias("rank"), text_ids(prints), *columns)
     return References(frame, split.tally.rows, split.tally.rows, distinct=False)
 
 
-def _text_ids(prints: DataFrame) -> Column:
+def text_ids(prints: DataFrame) -> Column:
+    """``id`` as a string."""
     is_binary = isinstance(prints.schema["id"].dataType, BinaryType)
     return (F.lower(F.hex("id")) if is_binary else F.col("id").cast("string")).alias("id")
