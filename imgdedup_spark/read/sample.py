@@ -13,6 +13,8 @@ from imgdedup_spark.read.source import PLACE, FileState, Source
 
 #: Where rows can only be passed over one by one, so many bytes of files are read for each row that is wanted.
 BYTES_A_ROW = 200_000
+#: Formats in which a row is read without those before it.
+_JUMPED = frozenset({"parquet", "images", "list"})
 _SHADES = 1 << 30
 #: Bands of a hash in hexadecimal that a sample by bands looks at, and their digits: 16 bits.
 BANDS = _DIGITS = 4
@@ -36,20 +38,27 @@ class Sample:
 
 
 def sample_rows(source: Source, most: int, id_col: str | None) -> Sample:
-    """About so many rows at most, chosen by a hash of where they stand; whole files where rows have no fixed place."""
-    if isinstance(source, FileSource) and not source.absolute:
-        return _whole_files(source, most)
+    """About so many rows at most: of files whose rows can only be passed over one by one some, and of those rows some,
+    chosen by a hash of where they stand."""
+    share, more = 1.0, ""
+    if source.divisible and source.format not in _JUMPED:
+        source, share, more = _few_files(source, most)
     count = source.frame.count()
+    rows = round(count / share)
     placed = PLACE in source.frame.columns
-    if count <= most or not (placed or id_col):
-        return Sample(source, count, "All rows were looked at.")
+    # Rows that have no number in their file would be others in another reading.
+    fixed = source.absolute if isinstance(source, FileSource) else placed or id_col is not None
+    if count <= most or not fixed:
+        return Sample(source, rows, more or "All rows were looked at.", exact=share == 1)
     where = [F.col(PLACE)[part] for part in ("file", "row")] if placed else [col(id_col or "").cast("string")]
     chosen = F.pmod(F.xxhash64(*where), F.lit(_SHADES)) < round(most / count * _SHADES)
-    how = f"One row in {count / most:,.1f} was looked at, chosen by a hash of its place in the input."
-    return Sample(replace(source, frame=source.frame.where(chosen)), count, how)
+    how = f"One row in {count / most:,.1f} {'of those ' if more else ''}was looked at, chosen by a hash of its place."
+    how = f"{more} {how}".strip()
+    return Sample(replace(source, frame=source.frame.where(chosen)), rows, how, exact=share == 1)
 
 
-def _whole_files(source: FileSource, most: int) -> Sample:
+def _few_files(source: Source, most: int) -> tuple[Source, float, str]:
+    """Some whole files of a source, at least one; the share of the bytes that they have; and a sentence on it."""
     states = sorted(source.states, key=lambda state: hashlib.sha256(f"{state.input} {state.uri}".encode()).digest())
     total, chosen, size = sum(one.size for one in states), list[FileState](), 0
     for state in states:
@@ -57,15 +66,13 @@ def _whole_files(source: FileSource, most: int) -> Sample:
             break
         chosen.append(state)
         size += state.size
-    if len(chosen) == len(states):
-        return Sample(source, source.frame.count(), "All rows were looked at.")
-    part = source.only(sorted(chosen, key=lambda state: (state.input, state.uri)))
-    rows = round(part.frame.count() * total / max(1, size))
+    if len(chosen) == len(states) or not total:
+        return source, 1.0, ""
     how = (
-        f"The rows of {len(chosen):,} of {len(states):,} files were looked at, chosen by a hash of their names; how "
-        "many rows the others have is told from their sizes."
+        f"{len(chosen):,} of {len(states):,} files were read, chosen by a hash of their names; how many rows the "
+        "others have is told from their sizes."
     )
-    return Sample(part, rows, how, exact=False)
+    return source.only(sorted(chosen, key=lambda state: (state.input, state.uri))), size / total, how
 
 
 def sample_bands(source: Source, hash_col: str, most: int) -> Sample:

@@ -66,7 +66,7 @@ def test_ready_hashes_by_bands(command, tmp_path):
     assert first["forecast"]["low"] < 3000 < first["forecast"]["high"]
 
 
-def test_files_whose_rows_have_no_place_are_taken_whole(spark, tmp_path, monkeypatch):
+def test_of_files_that_must_be_passed_through_few_are_read(spark, tmp_path, monkeypatch):
     for number in range(6):
         lines = [json.dumps({"image": f"{number}-{row}.png"}) for row in range(20)]
         Path(tmp_path / f"{number}.jsonl").write_text("\n".join(lines) + "\n")
@@ -74,7 +74,9 @@ def test_files_whose_rows_have_no_place_are_taken_whole(spark, tmp_path, monkeyp
     monkeypatch.setattr(sample, "BYTES_A_ROW", 25)
     found = sample.sample_rows(source, 50, None)
     assert found.source.frame.count() in (20, 40) and 110 <= found.rows <= 130 and not found.exact
-    assert "of 6 files" in found.how
+    assert "of 6 files were read" in found.how and "One row" not in found.how
+    found = sample.sample_rows(source, 15, None)
+    assert 5 <= found.source.frame.count() < 20 and "1 of 6 files were read" in found.how and "One row" in found.how
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from split_cases import THRESHOLD, chains, check_pair, matrix
 
 from imgdedup_spark import DedupConfig, find_leaks
 from imgdedup_spark.commands import leaks
@@ -16,65 +16,23 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
 
 pytestmark = pytest.mark.spark
-THRESHOLD = 3
 
 
-def chains(seed, count):
-    """64-bit hashes, many of which are a bit from the one before: nearly nobody is near the first of its chain."""
-    rng = np.random.default_rng(seed)
-    starts = np.random.default_rng(1).integers(0, 1 << 62, 12)  # the same in all splits
-    found = []
-    for _ in range(count):
-        value = int(found[-1]) if found and rng.random() < 0.5 else int(rng.choice(starts))
-        for _ in range(rng.integers(0, 4)):
-            value ^= 1 << int(rng.integers(0, 62))
-        found.append(value if rng.random() < 0.9 else int(rng.integers(0, 1 << 62)))
-    return [(f"{seed}-{number:03}", f"{value:016x}", "ab"[number % 2]) for number, value in enumerate(found)]
-
-
-def near(one, other):
-    return one[2] == other[2] and (int(one[1], 16) ^ int(other[1], 16)).bit_count() <= THRESHOLD
-
-
-def dropped(rows):
-    """How many go by the first-come rule."""
-    kept = []
-    for row in rows:
-        if not any(near(row, other) for other in kept):
-            kept.append(row)
-    return len(rows) - len(kept)
-
-
-@pytest.mark.parametrize("most", [small.MOST_ROWS, 0], ids=["in the driver", "by Spark"])
-def test_every_row_with_a_partner_is_counted(spark, monkeypatch, most):
+def test_every_row_with_a_partner_is_counted_by_spark(spark, monkeypatch):
     splits = {"train": chains(1, 120), "test": chains(2, 60)}
-    truth = {
-        name: {
-            other: dropped(rows) if name == other else sum(any(near(row, there) for there in others) for row in rows)
-            for other, others in splits.items()
-        }
-        for name, rows in splits.items()
-    }
+    truth = matrix(splits)
     assert truth["test"]["train"] > 10 and truth["train"]["test"] > 10  # or it would prove little
-    # A row may be near dropped rows alone: keepers would not do.
-    monkeypatch.setattr(small, "MOST_ROWS", most)
+    monkeypatch.setattr(small, "MOST_ROWS", 0)
     frames = {name: spark.createDataFrame(rows, "id string, hash string, text string") for name, rows in splits.items()}
     config = DedupConfig(hash_col="hash", text_col="text", threshold=THRESHOLD)
     found = find_leaks(frames.pop("train"), frames, config, id_col="id")
     pairs = [row.asDict() for row in found.pairs.collect()]
-    assert found.matrix == truth
-    assert found.leaked == truth["test"]["train"]
+    assert found.matrix == truth and found.leaked == truth["test"]["train"]
     assert len(pairs) == sum(sum(cells.values()) for cells in truth.values())
     rows = {name: {row[0]: row for row in rows} for name, rows in splits.items()}
     for pair in pairs:
-        one, other = rows[pair["split"]][pair["id"]], rows[pair["other_split"]][pair["other_id"]]
-        assert near(one, other) and one is not other
-        assert pair["distance"] == (int(one[1], 16) ^ int(other[1], 16)).bit_count()
-        assert pair["reason"] == ("same_hash" if one[1] == other[1] else "near_hash")
-        if pair["split"] != pair["other_split"]:
-            # Who has an equal there is not said to be merely near another.
-            equals = any(there[1:] == one[1:] for there in splits[pair["other_split"]])
-            assert equals == (pair["reason"] == "same_hash")
+        others = splits[pair["other_split"]] if pair["split"] != pair["other_split"] else None
+        check_pair(rows[pair["split"]][pair["id"]], rows[pair["other_split"]][pair["other_id"]], pair, others)
     assert f"test: {found.leaked} of 60 rows" in str(found)
     found.close()
 
