@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
+from pyspark.sql.types import ArrayType, MapType, StructType
 
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
@@ -23,7 +24,7 @@ from imgdedup_spark.files.truth import read_truth
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.read.columns import row_terms
 from imgdedup_spark.read.open import read_source
-from imgdedup_spark.read.source import ORDER
+from imgdedup_spark.read.source import ORDER, Source
 from imgdedup_spark.report.evaluation import evaluation_page
 from imgdedup_spark.report.scores import Labels, Truth, best, joined, score
 from imgdedup_spark.spark.hadoop import serve_storage
@@ -82,6 +83,7 @@ def run(spark: SparkSession, task: Task) -> dict[str, Any]:
     with clock.stage("read"):
         how = {"count_hard_links": job.count_hard_links, "strict": job.strict}
         source = read_source(spark, job.input, job.input_format, **how)
+        _check_column(source, task.group_col)
     work = SessionWorkspace()
     try:
         (split,) = look_at({"--input": source}, _looking(task), work, clock)
@@ -110,6 +112,16 @@ def run(spark: SparkSession, task: Task) -> dict[str, Any]:
     storage.write_text(task.page, evaluation_page(summary))
     storage.write_text(task.notes, json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
     return summary
+
+
+def _check_column(source: Source, name: str | None) -> None:
+    if name is None:
+        return
+    if name not in source.columns:
+        raise UserError(f"--group-col: there is no column `{name}`; the input has {', '.join(source.columns)}")
+    kind = source.schema[name].dataType
+    if isinstance(kind, ArrayType | MapType | StructType):
+        raise UserError(f"--group-col {name}: a group is a single value; found {kind.simpleString()}")
 
 
 def _named(task: Task) -> str:

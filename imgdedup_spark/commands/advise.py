@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from imgdedup_spark.commands.running import SessionOf
+from imgdedup_spark.commands import SessionOf
 from imgdedup_spark.config.command_line import Parser, read_command
 from imgdedup_spark.config.dedup import ONLY_EMBEDDINGS
 from imgdedup_spark.config.options import whole_number

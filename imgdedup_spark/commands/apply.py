@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from imgdedup_spark.commands.running import SessionOf
+from imgdedup_spark.commands import SessionOf
 from imgdedup_spark.config.command_line import Parser
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.report.outcome import read_outcome

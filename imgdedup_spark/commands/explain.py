@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imgdedup_spark.commands.running import SessionOf
+from imgdedup_spark.commands import SessionOf
 from imgdedup_spark.config.command_line import Parser
 from imgdedup_spark.files import storage
 from imgdedup_spark.report.explain import explain

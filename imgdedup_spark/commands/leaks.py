@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from imgdedup_spark.commands.running import SessionOf
+from imgdedup_spark.commands import SessionOf
 from imgdedup_spark.config.command_line import Parser, read_command
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
