@@ -71,7 +71,7 @@ def evaluation_page(summary: Mapping[str, Any]) -> str:
         ]
         for name in _CURVES
     }
-    given = next((one for one in scores if one["at"] == summary["given"]), scores[0])
+    kinds = next((one.get("kinds") for one in scores if one["at"] == summary["given"]), None)
     return template("evaluation.html").render(
-        one=summary, points=points, step=step, width=_WIDTH, height=_HEIGHT, given=given, interval=_interval
+        one=summary, points=points, step=step, width=_WIDTH, height=_HEIGHT, kinds=kinds, interval=_interval
     )
