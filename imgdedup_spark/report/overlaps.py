@@ -81,8 +81,6 @@ def _sentences(summary: Mapping[str, Any]) -> Iterator[str]:
         files = "file" if both["count"] == 1 else "files"
         yield f"{one} and {other} both read {both['count']:,} {files}, such as {printable(both['examples'][0])}"
     for split in summary["splits"]:
-        if split["rows_with_errors"]:
-            yield (
-                f"{printable(split['split'])}: {split['rows_with_errors']:,} rows have unreadable pictures and were "
-                "compared with nothing"
-            )
+        if failed := split["rows_with_errors"]:
+            rows = "row has an unreadable picture and was" if failed == 1 else "rows have unreadable pictures and were"
+            yield f"{printable(split['split'])}: {failed:,} {rows} compared with nothing"
