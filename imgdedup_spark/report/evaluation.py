@@ -46,9 +46,9 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
         f"{_interval(chosen['recall'])}, precision {_interval(chosen['precision'])}, F1 {_interval(chosen['f1'])}"
     )
     if summary["rows_with_errors"]:
-        yield f"{summary['rows_with_errors']:,} rows have unreadable pictures; their copies are missed"
+        yield f"rows with unreadable pictures, whose copies are missed: {summary['rows_with_errors']:,}"
     if summary["unknown_ids"]:
-        yield f"{summary['unknown_ids']:,} ids of the truth are no row's; their pairs do not count"
+        yield f"ids of the truth that are no row's, whose pairs do not count: {summary['unknown_ids']:,}"
 
 
 def _interval(share: Sequence[float | None]) -> str:

@@ -22,7 +22,7 @@ def test_text():
     assert lines[0] == "1,000 rows, 20 pairs of copies in 8 groups (<b>.csv)"
     assert lines[4].split() == ["8", *["0.500", "(0.250-0.750)"] * 3, "10", "1,000", "<-", "given"]
     assert "  <i>crop: 0.500 (0.250-0.750)" in lines
-    assert lines[-1].startswith("2 ids of the truth are no row's")
+    assert lines[-1] == "ids of the truth that are no row's, whose pairs do not count: 2"
 
 
 def test_page():
