@@ -32,7 +32,7 @@ def command(spark, tmp_path):
     return run
 
 
-def test_pictures(command, photos, tmp_path, capsys):
+def test_pictures(spark, command, photos, tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
     for number, letter in enumerate("AABBBCDEF"):
@@ -48,9 +48,8 @@ def test_pictures(command, photos, tmp_path, capsys):
     assert page.count("data:image/") >= 6 and "<script" not in page
     with pytest.raises(UserError, match=r"page\.html: it is there already; name another file or add --overwrite"):
         command("--input", folder)
-    # Of a sample the numbers are few, and say how it was made.
-    status, notes = command("--input", folder, "--rows", 5, "--method", "phash", "--overwrite")
-    assert notes["rows"] == 10 > notes["rows_looked_at"] and "One row in 2.0 was looked at" in notes["sample"]
+    found = sample.sample_rows(read_source(spark, [str(folder)], None), 5, None)
+    assert found.rows == 10 and 0 < found.source.frame.count() < 10 and "One row in 2.0 was looked at" in found.how
 
 
 def test_ready_hashes_by_bands(command, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 from split_cases import THRESHOLD, chains, check_pair, matrix
 
 from imgdedup_spark import DedupConfig, find_leaks
+from imgdedup_spark.cli import main
 from imgdedup_spark.commands import leaks
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
@@ -79,13 +81,16 @@ def test_the_command(command, photos, tmp_path, capsys):
     assert not (tmp_path / "out" / "_staging").exists()
 
 
-def test_no_leak_and_no_output(command, photos, tmp_path, capsys):
+@pytest.mark.skipif(os.environ.get("IMGDEDUP_TEST_SPARK") == "connect", reason="the command line starts classic Spark")
+def test_from_the_command_line(spark, photos, tmp_path, capsys):
     for split, letter in (("train", "A"), ("test", "D")):
         (tmp_path / split).mkdir()
         for name in "ab":
             (tmp_path / split / f"{name}.jpg").write_bytes(photos[letter])
-    given = ["--train", tmp_path / "train", "--test", tmp_path / "test", "--fail-on-leak"]
-    assert command(*given, "--no-within") == 0
+    given = ["--train", str(tmp_path / "train"), "--test", str(tmp_path / "test"), "--fail-on-leak"]
+    assert main(["leaks", *given, "--test", "a", "--hash-size", "1"]) == 2
+    capsys.readouterr()
+    assert main(["leaks", *given, "--no-within"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()[1:3]] == [
         ["train", "2", "-", "0"],
         ["test", "2", "0", "-"],
