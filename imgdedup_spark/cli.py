@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from imgdedup_spark.config.job import JobConfig
 
 
-#: What there is besides the job, each in a module of ``commands``.
-COMMANDS = ("advise", "apply", "evaluate", "explain", "leaks")
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 
 
@@ -53,11 +51,11 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
 
 
 def _run(arguments: Sequence[str]) -> int:
+    from imgdedup_spark.config.command_line import COMMANDS, read_options
+
     if arguments and arguments[0] in COMMANDS:
         command = importlib.import_module(f"imgdedup_spark.commands.{arguments[0]}")
         return int(command.run(arguments[1:], _working))
-    from imgdedup_spark.config.command_line import read_options
-
     config = read_options(arguments)
     set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):

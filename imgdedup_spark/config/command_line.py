@@ -15,6 +15,9 @@ from imgdedup_spark.config.options import READERS, flag
 from imgdedup_spark.config.yaml_file import read_yaml
 from imgdedup_spark.errors import UserError
 
+#: What ``imgdedup`` does besides the job, each in a module of ``commands``.
+COMMANDS = ("advise", "apply", "evaluate", "explain", "leaks")
+
 
 def read_options(arguments: Sequence[str], *, fingerprint: bool = False) -> JobConfig:
     """Args:
@@ -71,6 +74,7 @@ def _parser(*, fingerprint: bool) -> Parser:
         parser = _new_parser(
             "imgdedup", "Keeps one row of each group of duplicate images, and says what was dropped and why."
         )
+        parser.epilog = f"Other commands, each with a --help: {', '.join(f'imgdedup {one}' for one in COMMANDS)}."
     _add_options(parser, NOT_FOR_FINGERPRINTS if fingerprint else ())
     return parser
 
