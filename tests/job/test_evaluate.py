@@ -87,7 +87,6 @@ def test_mistakes(command, edits):
         (["--truth", edits / "none.csv"], "there is no such file"),
         (["--group-col", "absent"], "there is no column `absent`"),
         (["--group-col", "id"], "no two rows of the input are copies by it"),
-        (["--group-col", "width"], "rename the column"),
         (["--group-col", "photo", "--keep", "id desc"], "--keep is an option of the job"),
     ):
         with pytest.raises(UserError, match=said):

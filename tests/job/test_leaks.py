@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -36,6 +37,33 @@ def test_every_row_with_a_partner_is_counted_by_spark(spark, monkeypatch):
         others = splits[pair["other_split"]] if pair["split"] != pair["other_split"] else None
         check_pair(rows[pair["split"]][pair["id"]], rows[pair["other_split"]][pair["other_id"]], pair, others)
     assert f"test: {found.leaked} of 60 rows" in str(found)
+    found.close()
+
+
+def test_embeddings(spark):
+    """Each row's partner counts, also one that is near another row of its own split."""
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(6, 8))
+    splits = {}
+    for name, count in (("train", 30), ("test", 20)):
+        vectors = centers[rng.integers(0, 6, count)] + 0.3 * rng.normal(size=(count, 8))
+        splits[name] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    splits["test"][3] = splits["train"][5]
+    frames = {
+        name: spark.createDataFrame(
+            [(number, vector.tolist()) for number, vector in enumerate(vectors)], "id bigint, v array<float>"
+        )
+        for name, vectors in splits.items()
+    }
+    config = DedupConfig(method="clip", embedding_col="v", similarity=0.9)
+    found = find_leaks(frames.pop("train"), frames, config, id_col="id", within=False)
+    cosines = splits["test"] @ splits["train"].T
+    assert found.matrix["test"] == {"train": int((cosines >= 0.9).any(axis=1).sum())}
+    assert found.matrix["train"] == {"test": int((cosines >= 0.9).any(axis=0).sum())}
+    assert 3 < found.leaked < 20
+    pairs = {int(row["id"]): row for row in found.pairs.where("split = 'test'").collect()}
+    assert all(abs(cosines[one, int(row["other_id"])] - (1 - row["distance"])) < 1e-5 for one, row in pairs.items())
+    assert pairs[3]["other_id"] == "5" and {row["reason"] for row in pairs.values()} == {"near_embedding"}
     found.close()
 
 
