@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -29,20 +29,24 @@ SHOWN = 3
 _LEVELS, _PARTS = 4, 2
 
 
+Forecast: TypeAlias = tuple[float | None, float, float]
+
+
 @dataclass(frozen=True)
 class Step:
     """One threshold of one method.
 
     Attributes:
         dropped: rows of the sample that would go.
-        forecast: rows of the whole that would go, with the ends of the interval of 95%; None if it cannot be told.
+        forecast: rows of the whole that would go, with the ends of the interval of 95%; None if it cannot be told. The
+            first is None where the law leads so far that it cannot hold.
         growth: what the forecast comes from; None if all rows were looked at, or by bands.
         pairs: some that match at this threshold and not at the one before.
     """
 
     threshold: int
     dropped: int
-    forecast: tuple[float, float, float] | None
+    forecast: Forecast | None
     growth: Growth | None
     pairs: tuple[Pair, ...]
 
@@ -95,7 +99,8 @@ def _entry(step: Step, rows: int) -> dict[str, Any]:
         "share": round(step.dropped / rows, 6) if rows else 0.0,
     }
     if step.forecast is not None:
-        entry["forecast"] = dict(zip(("dropped", "low", "high"), map(round, step.forecast), strict=True))
+        rounded = (None if one is None else round(one) for one in step.forecast)
+        entry["forecast"] = dict(zip(("dropped", "low", "high"), rounded, strict=True))
     if step.growth is not None:
         entry["fit"] = {
             "exponent": round(step.growth.exponent, 3),
@@ -164,8 +169,17 @@ def _step(
         return 0 if found is None else len(found.dropped)
 
     growth = fit_growth(*_nested(rows, dropped, count))
-    forecast = None if growth is None else growth.at(sample.rows)
+    forecast = None if growth is None else _forecast(growth, dropped / rows, sample.rows)
     return Step(threshold, dropped, forecast, growth, tuple(pairs))
+
+
+def _forecast(growth: Growth, share: float, rows: int) -> Forecast:
+    """What the law says, as far as it can hold: the share of rows that go grows with the rows, but not beyond all of
+    them, so that a power law must bend before."""
+    expected, low, high = growth.at(rows)
+    if expected > rows / 2:
+        return None, share * rows, rows - 1.0
+    return expected, low, min(high, rows - 1.0)
 
 
 def _nested(rows: int, dropped: int, count: Callable[[np.ndarray], int]) -> tuple[list[int], list[list[int]]]:
@@ -179,7 +193,7 @@ def _nested(rows: int, dropped: int, count: Callable[[np.ndarray], int]) -> tupl
     return sizes, counts
 
 
-def _by_bands(table: pa.Table, decided: AtOnce, share: float) -> tuple[float, float, float]:
+def _by_bands(table: pa.Table, decided: AtOnce, share: float) -> Forecast:
     """Rows of the whole that would go, by Horvitz and Thompson: each counts as one over the probability that
     it and its keeper are in the sample: that a band which they have in common is chosen, or else one of the others of
     each of them."""
@@ -237,14 +251,18 @@ def _lines(advice: Advice) -> Iterator[str]:
         yield f"{method.name}" + (f", {method.bits} bits" if method.bits else "")
         for step in method.steps:
             share = f"{step.dropped / advice.compared:.2%}" if advice.compared else "-"
-            yield f"  within {step.threshold:>3}: {step.dropped:>9,} dropped ({share}){_forecast(step)}"
+            yield f"  within {step.threshold:>3}: {step.dropped:>9,} dropped ({share}){_forecast_text(step)}"
 
 
-def _forecast(step: Step) -> str:
+def _forecast_text(step: Step) -> str:
     if step.forecast is None:
         return ""
-    middle, low, high = map(round, step.forecast)
-    said = f"; of all about {middle:,} ({low:,} to {high:,})"
+    middle, low, high = step.forecast
+    said = (
+        f"; of all about {round(middle):,} ({round(low):,} to {round(high):,})"
+        if middle is not None
+        else (f"; of all at least {round(low):,}, for the law leads beyond half of them and must bend before")
+    )
     if step.growth is not None:
         said += f", growing as rows^{step.growth.exponent:.2f}, R² {step.growth.r2:.3f}"
     return said

@@ -32,11 +32,11 @@ class Growth:
     _spread: tuple[float, float, float]
 
     def at(self, rows: int) -> tuple[float, float, float]:
-        """Rows dropped of so many, and the ends of the interval of 95%."""
+        """Rows dropped of so many, and the ends of the interval of 95%; not bounded by the rows themselves."""
         middle, variance, weight = self._spread
         expected = math.log(self.scale) + self.exponent * math.log(rows)
         error = 1.96 * math.sqrt(1 / weight + variance * (math.log(rows) - middle) ** 2)
-        return tuple(min(rows - 1.0, math.exp(min(700.0, expected + d))) for d in (0, -error, error))  # type: ignore[return-value]
+        return math.exp(expected), math.exp(expected - error), math.exp(expected + error)
 
 
 def fit_growth(sizes: Sequence[int], counts: Sequence[Sequence[int]]) -> Growth | None:

@@ -71,17 +71,30 @@ def test_counts_by_method_and_threshold():
 
 
 def test_a_sample_says_how_much_it_would_be():
-    """A tenth of a million rows in pairs: the square of the share."""
+    """14,000 pairs in 40,000 rows: of a fifth of them, the square of the share."""
     rng = np.random.default_rng(1)
-    values = np.repeat(rng.integers(0, 1 << 62, 20_000), 2)
+    plain = rng.integers(0, 1 << 62, 26_000)
+    values = np.concatenate([plain, plain[:14_000]])
     seen = [int(one) for one in rng.permutation(values)[:8000]]
     advice = advise_on(prints_of(seen), KIND, SPECS, Sample(None, 40_000, "One in five."), 0)
     step = advice.methods[0].steps[0]
     assert step.growth is not None and 1.6 < step.growth.exponent < 2.4
-    assert step.forecast is not None and step.forecast[1] < 20_000 < step.forecast[2]
+    assert step.forecast is not None and step.forecast[1] < 14_000 < step.forecast[2]
     entry = advice.summary()["methods"]["phash"]["thresholds"][0]
     assert entry["forecast"]["low"] < entry["forecast"]["dropped"] < entry["forecast"]["high"]
     assert set(entry["fit"]) == {"exponent", "r2", "off"}
+
+
+def test_a_law_that_leads_too_far_is_only_a_bound():
+    """One row in ten has a copy in a sample of a hundredth: not all rows can go but one."""
+    rng = np.random.default_rng(3)
+    values = [int(one) for one in rng.integers(0, 1 << 62, 900)]
+    advice = advise_on(prints_of([*values, *values[:100]]), KIND, SPECS, Sample(None, 100_000, "Some."), 0)
+    step = advice.methods[1].steps[0]
+    assert step.forecast == (None, 10_000, 99_999)
+    assert advice.summary()["methods"]["md5"]["thresholds"][0]["forecast"]["dropped"] is None
+    assert "of all at least 10,000, for the law" in advice_text(advice)
+    assert "at least 10,000" in advice_page(advice, {})
 
 
 @pytest.mark.parametrize("bits", [0, 2])

@@ -43,7 +43,7 @@ def test_too_few_say_nothing():
     assert fit_growth([800, 400, 200, 100], [[90], [1, 0], [0, 0], [0, 0]]) is None
 
 
-def test_no_more_than_all_rows_but_one_go():
+def test_a_perfect_law():
     growth = fit_growth([8000, 4000, 2000], [[6000], [1500, 1500], [375, 375]])
-    assert growth is not None
-    assert growth.at(10_000_000)[0] == 10_000_000 - 1 and growth.exponent == pytest.approx(2)
+    assert growth is not None and growth.exponent == pytest.approx(2) and growth.r2 == pytest.approx(1)
+    assert growth.at(16_000)[0] == pytest.approx(24_000)
