@@ -1,10 +1,13 @@
-"""Image deduplication as an Apache Spark job: ``deduplicate``, ``DedupConfig``, ``ImageHasher``, ``hash_bytes``."""
+"""Image deduplication as an Apache Spark job: ``deduplicate``, ``DedupConfig``, ``ImageHasher``, ``hash_bytes``,
+``find_leaks``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["DedupConfig", "DedupResult", "ImageHasher", "UserError", "__version__", "deduplicate", "hash_bytes"]
+__all__ = [
+    "DedupConfig", "DedupResult", "ImageHasher", "UserError", "__version__", "deduplicate", "find_leaks", "hash_bytes"
+]  # fmt: skip
 __version__ = "0.1.0"
 _HOMES = {
     "DedupConfig": "config.dedup",
@@ -12,6 +15,7 @@ _HOMES = {
     "ImageHasher": "transformer",
     "UserError": "errors",
     "deduplicate": "api",
+    "find_leaks": "leaks",
     "hash_bytes": "api",
 }
 

@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from imgdedup_spark.config.job import JobConfig
 
 
-#: What there is besides the job, each in a module of ``commands``.
-COMMANDS = ("apply", "explain")
 OK, USER_ERROR, JOB_FAILED = 0, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the job; returns the exit status: 0 done, 2 wrong options or input, 3 the job ran and failed."""
+    """Runs the job or a command; returns the exit status: 0 done, 2 wrong options or input, 3 it ran and failed, 4
+    leaks were found (``leaks --fail-on-leak``)."""
     return _main(_run, arguments)
 
 
@@ -52,11 +51,11 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
 
 
 def _run(arguments: Sequence[str]) -> int:
+    from imgdedup_spark.config.command_line import COMMANDS, read_options
+
     if arguments and arguments[0] in COMMANDS:
         command = importlib.import_module(f"imgdedup_spark.commands.{arguments[0]}")
-        return int(command.run(arguments[1:]))
-    from imgdedup_spark.config.command_line import read_options
-
+        return int(command.run(arguments[1:], _working))
     config = read_options(arguments)
     set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
@@ -78,6 +77,14 @@ def _run(arguments: Sequence[str]) -> int:
         config.output,
     )
     return OK
+
+
+@contextlib.contextmanager
+def _working(config: JobConfig) -> Iterator[Any]:
+    """The session for a command, its logs as the options say, and its errors in one line."""
+    set_logs(config.log_format, config.run_id, quiet=config.quiet)
+    with _session(config) as spark, _in_one_line(config):
+        yield spark
 
 
 def _run_fingerprint(arguments: Sequence[str]) -> int:

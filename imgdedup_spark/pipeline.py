@@ -62,12 +62,12 @@ def find_duplicates(
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):
         with clock.stage("match") as entry:
-            placed, table = _place(source, hashed, config.id_col, work)
+            placed, table = place(source, hashed, config.id_col, work)
             excluded = None if never is None else never.exclusions(placed.prints, table, references)
             unknown = [] if never is None or excluded is None else never.unknown(excluded)
             decided_here = None if table is None else _at_once(table, hashed.prints, references, excluded)
             if decided_here is None and config.view_names:
-                raise UserError(_too_many(config, hashed.rows))
+                raise UserError(too_many(config, hashed.rows))
             if decided_here is not None:
                 entry["rows"] = len(decided_here.rows)
             else:
@@ -117,7 +117,7 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
     return Found(placed, hashed.prints, config, hashed.tallies, rows, nothing, 0, plan={})
 
 
-def _place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -> tuple[Placed, pa.Table | None]:
+def place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -> tuple[Placed, pa.Table | None]:
     """The source with its rows numbered; and their prints in the driver, if they are few hashes.
 
     Raises:
@@ -134,7 +134,8 @@ def _place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) 
     return placed, to_driver(placed.prints) if few else None
 
 
-def _too_many(config: DedupConfig, rows: int) -> str:
+def too_many(config: DedupConfig, rows: int) -> str:
+    """Why views cannot be compared."""
     if rows > small.MOST_ROWS:
         why = f"up to {small.MOST_ROWS:,} rows can be compared (IMGDEDUP_DRIVER_ROWS), and there are {rows:,}"
     else:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Sequence
 
+from imgdedup_spark.commands import SessionOf
 from imgdedup_spark.config.command_line import Parser
+from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.report.outcome import read_outcome
 
 log = logging.getLogger("imgdedup")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], session: SessionOf) -> int:
     """Writes kept/ and duplicates/ of a run anew.
 
     Raises:
@@ -32,16 +33,10 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     read_outcome(given.output)  # before Spark is started
     from imgdedup_spark.report.apply import apply_reviewed
-    from imgdedup_spark.spark.session import start_session
     from imgdedup_spark.spark.stores import open_stores
 
-    spark, ours = start_session()
-    try:
+    with session(JobConfig(output=given.output)) as spark:
         open_stores(spark, [("--output", given.output), ("--duplicates", given.duplicates)])
         summary = apply_reviewed(spark, given.output, given.duplicates)
-    finally:
-        if ours:
-            with contextlib.suppress(Exception):
-                spark.stop()
     log.info("%s kept, %s dropped; see %s", f"{summary['rows_kept']:,}", f"{summary['rows_dropped']:,}", given.output)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from imgdedup_spark.commands import SessionOf
 from imgdedup_spark.config.command_line import Parser
 from imgdedup_spark.files import storage
 from imgdedup_spark.report.explain import explain
@@ -12,7 +13,7 @@ from imgdedup_spark.report.page import explanation_page
 from imgdedup_spark.report.pictures import find_thumbnails
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], _session: SessionOf) -> int:
     """Prints what the folder says of the row, or writes it as a page.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from imgdedup_spark import __version__
@@ -14,6 +14,9 @@ from imgdedup_spark.config.job import NOT_FOR_FINGERPRINTS, SECTIONS, JobConfig
 from imgdedup_spark.config.options import READERS, flag
 from imgdedup_spark.config.yaml_file import read_yaml
 from imgdedup_spark.errors import UserError
+
+#: What ``imgdedup`` does besides the job, each in a module of ``commands``.
+COMMANDS = ("advise", "apply", "evaluate", "explain", "leaks")
 
 
 def read_options(arguments: Sequence[str], *, fingerprint: bool = False) -> JobConfig:
@@ -30,6 +33,33 @@ def read_options(arguments: Sequence[str], *, fingerprint: bool = False) -> JobC
     return config
 
 
+def read_command(
+    name: str, description: str, add: Callable[[Parser], None], arguments: Sequence[str], unused: Collection[str]
+) -> tuple[JobConfig, dict[str, Any]]:
+    """The options of a command that takes most of the job's, and some of its own.
+
+    Args:
+        add: adds its own to the parser.
+        unused: fields of `JobConfig` and `DedupConfig` that it has no use for.
+
+    Raises:
+        UserError: as ``read_options``.
+    """
+    parser = _new_parser(f"imgdedup {name}", description)
+    add(parser)
+    own = {action.dest for action in parser._actions}
+    _add_options(parser, unused, own)
+    given = vars(parser.parse_args(list(arguments)))
+    mine = {one: given.pop(one) for one in own & given.keys()}
+    file = given.pop("config", None)
+    config = _build({**(read_yaml(file) if file else {}), **given})
+    alien = [*config.changed(unused), *config.dedup.changed(unused)]
+    if alien:
+        raise UserError(f"{alien[0]} is an option of the job, and imgdedup {name} has no use for it: leave it out")
+    config.dedup.check()
+    return config, mine
+
+
 class Parser(argparse.ArgumentParser):
     """Raises a UserError where `argparse` prints its usage and exits."""
 
@@ -38,28 +68,47 @@ class Parser(argparse.ArgumentParser):
 
 
 def _parser(*, fingerprint: bool) -> Parser:
+    if fingerprint:
+        parser = _new_parser("imgdedup-fingerprint", "Adds all rows of a data set to an index, duplicates and all.")
+    else:
+        parser = _new_parser(
+            "imgdedup", "Keeps one row of each group of duplicate images, and says what was dropped and why."
+        )
+        parser.epilog = f"Other commands, each with a --help: {', '.join(f'imgdedup {one}' for one in COMMANDS)}."
+    _add_options(parser, NOT_FOR_FINGERPRINTS if fingerprint else ())
+    return parser
+
+
+def _new_parser(name: str, description: str) -> Parser:
     parser = Parser(
-        prog="imgdedup-fingerprint" if fingerprint else "imgdedup",
-        description="Adds all rows of a data set to an index, duplicates and all."
-        if fingerprint
-        else "Keeps one row of each group of duplicate images, and says what was dropped and why.",
+        prog=name,
+        description=description,
         # Options that were not given must not hide the YAML file's.
         argument_default=argparse.SUPPRESS,
         # `--over` for `--overwrite` would break the day `--overlay` is added.
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"imgdedup-spark {__version__}")
+    return parser
+
+
+def _add_options(parser: Parser, unused: Collection[str], own: Collection[str] = ()) -> None:
+    """Adds the job's options.
+
+    Args:
+        unused: those that are no use: not in the help.
+        own: those in whose place the parser has its own.
+    """
     parser.add_argument("--config", metavar="FILE.yaml", help="the same options, dashes written as underscores")
     groups = {title: parser.add_argument_group(title) for title in SECTIONS}
-    for option in OPTIONS.values():
+    for option in (one for name, one in OPTIONS.items() if name not in own):
         how = {**option.how, "help": _help(option)}
-        if fingerprint and option.name in NOT_FOR_FINGERPRINTS:
+        if option.name in unused:
             # Understood all the same, so that the answer can say why not.
             how["help"] = argparse.SUPPRESS
         if option.kind is not bool:
             how["type"] = READERS[option.kind]
         groups[option.section].add_argument(flag(option.name), **how)
-    return parser
 
 
 def _help(option: Option) -> str:

@@ -151,7 +151,7 @@ def _joined(parts: Sequence[References], base: int) -> References:
         if part.packed is not None:
             packed.append(_later(part.packed, "base", start))
         start += part.rows
-    digits = _widest([part.digits for part in parts])
+    digits = widest([part.digits for part in parts])
     read = [one for part in parts for one in part.read]
     distinct = len(parts) == 1 and parts[0].distinct
     all_packed = reduce(DataFrame.unionByName, packed) if len(packed) == len(parts) else None
@@ -163,7 +163,7 @@ def _later(frame: DataFrame, rank: str, start: int) -> DataFrame:
     return frame.withColumn(rank, F.col(rank) + F.lit(start)) if start else frame
 
 
-def _widest(ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def widest(ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """The range of several; (0, 0) is that of nothing."""
     some = [one for one in ranges if one != (0, 0)]
     return (min(low for low, _ in some), max(high for _, high in some)) if some else (0, 0)
@@ -187,7 +187,7 @@ def _of_index(spark: SparkSession, index: Index, state: State, kind: Prints) -> 
     bases = spark.createDataFrame(_bases(runs), "run string, base bigint")
     # A line a run.
     ranked = frame.join(F.broadcast(bases), "run").withColumn("rank", F.col("base") + F.col("position"))
-    digits = _widest([run.digits for run in runs])
+    digits = widest([run.digits for run in runs])
     distinct = all(run.distinct for run in runs)
     packed = None
     if all(run.packed for run in runs):

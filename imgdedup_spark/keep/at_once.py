@@ -60,14 +60,17 @@ class AtOnce:
     plan: dict[str, Any]
 
 
-def decide_at_once(prints: pa.Table, kind: Hashes, references: Earlier | None, excluded: Exclusions) -> AtOnce | None:
+def decide_at_once(
+    prints: pa.Table, kind: Hashes, references: Earlier | None, excluded: Exclusions, *, among: bool = True
+) -> AtOnce | None:
     """Decides about all rows; None if that takes longer than telling a cluster to do it, or ``--keep`` sorts by what
     Arrow cannot.
 
     Args:
         prints: have ``id``, ``order`` and maybe ``input``.
-        references: none of a run that compares views.
         excluded: what never matches.
+        among: whether the rows are compared with each other by more than equal keys, too. If not, a row that equals a
+            reference is not dropped for an earlier one that it is merely near.
     """
     started = time.perf_counter()
     rows = prints.filter(pa.array(~has_errors(prints) & _has_key(prints, kind)))
@@ -85,17 +88,19 @@ def decide_at_once(prints: pa.Table, kind: Hashes, references: Earlier | None, e
     if kind.is_near():
         heads = rows.take(pa.array(first))
         lanes = _lanes(heads)
-        for images in np.unique(lanes[lanes > 0]).tolist():
-            here = np.flatnonzero(lanes == images)
+        open_ = lanes > 0 if among else (lanes > 0) & (stand >= 0)
+        for images in np.unique(lanes[open_]).tolist():
+            here = np.flatnonzero(open_ & (lanes == images))
             there = np.zeros(0, np.int64) if known is None else np.flatnonzero(_lanes(known) == images)
-            found = _search(heads.take(pa.array(here)), numbers[first][here], known, there, kind, images, excluded)
+            some = heads.take(pa.array(here))
+            found = _search(some, numbers[first][here], known, there, kind, images, excluded, among)
             if found is None:
                 return None
             # References are numbered downwards from -1.
             stand[here] = np.concatenate([-1 - there, here])[found.keeper[len(there) :]]
             distance[here] = found.distances[len(there) :]
             if found.views is not None:
-                views[here] = found.views
+                views[here] = found.views[len(there) :]
             plan[images] = found.plan
     dropped = _dropped(rows, codes, group, first, stand, distance)
     if kind.config.view_names:
@@ -158,13 +163,14 @@ def _sorting(kind: Hashes) -> pc.SortOptions:
 
 def _keys(rows: pa.Table, kind: Hashes) -> pa.Array:
     """What of a row must be equal: flat pictures' own hash, or the hashes and those of its views; and the text."""
-    key = _whole_keys(rows, kind)
+    key = whole_keys(rows, kind)
     if kind.config.view_names:
         key = pc.binary_join_element_wise(key.cast(pa.binary()), pc.binary_join(rows.column("views"), b""), b" ")
     return key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
 
 
-def _whole_keys(rows: pa.Table, kind: Hashes) -> pa.Array | pa.ChunkedArray:
+def whole_keys(rows: pa.Table, kind: Hashes) -> pa.Array | pa.ChunkedArray:
+    """The same of the whole pictures alone."""
     hashes = pc.binary_join_element_wise(*[pc.fill_null(rows.column(name), "") for name in kind.columns], "/")
     flat = pc.binary_join_element_wise("flat", rows.column("flat"), " ")
     key = pc.if_else(pc.is_valid(flat), flat, hashes)
@@ -203,6 +209,7 @@ def _search(
     kind: Hashes,
     images: int,
     excluded: Exclusions,
+    among: bool,
 ) -> Packed | None:
     """First come among distinct keys with so many images each, after references.
 
@@ -220,8 +227,13 @@ def _search(
     contexts = texts_of(rows.column("texthash").combine_chunks()) if kind.config.text_col else None
     if kind.config.view_names:
         views = Views(*taken_apart(rows.column("views").combine_chunks(), codes.shape[1]))
-        return first_come_by_views(codes, views, contexts, kind.parts(images), numbers=numbers, barred=excluded.barred)
-    return first_come(codes, contexts, kind.parts(images), len(there), numbers=numbers, barred=excluded.barred)
+        return first_come_by_views(
+            codes, views, contexts, kind.parts(images),
+            references=len(there), among=among, numbers=numbers, barred=excluded.barred,
+        )  # fmt: skip
+    return first_come(
+        codes, contexts, kind.parts(images), len(there), among=among, numbers=numbers, barred=excluded.barred
+    )
 
 
 def _dropped(rows: pa.Table, codes: Ints, group: Ints, first: Ints, stand: Ints, distance: np.ndarray) -> pa.Table:
@@ -261,7 +273,7 @@ def _with_views(dropped: pa.Table, rows: pa.Table, group: Ints, views: np.ndarra
     """
     orders = rows.column(ORDER)
     gone, kept = (pc.index_in(dropped.column(name), value_set=orders) for name in (ORDER, "kept_order"))
-    keys = _whole_keys(rows, kind)
+    keys = whole_keys(rows, kind)
     same = pc.equal(keys.take(gone), keys.take(kept))
     dropped = dropped.set_column(
         dropped.column_names.index("reason"), "reason", pc.if_else(same, "same_hash", "near_hash")

@@ -45,6 +45,8 @@ def first_come_by_views(
     parts: Sequence[Part],
     options: NearOptions = _DEFAULTS,
     *,
+    references: int = 0,
+    among: bool = True,
     numbers: npt.NDArray[np.int64] | None = None,
     barred: Barred = NOT_BARRED,
 ) -> Packed:
@@ -56,6 +58,7 @@ def first_come_by_views(
     Args:
         codes: (n, code bytes) of the wholes.
         contexts: (n, CONTEXT_BYTES) that must be equal, if anything must.
+        references, among: as ``packed.first_come`` has them.
         numbers: (n,) as ``barred`` knows them; 0 for those in no pair.
         barred: pairs that never match.
 
@@ -74,23 +77,25 @@ def first_come_by_views(
     every = np.concatenate([codes, views.codes])[order]
     if not count:
         return Packed(np.zeros(0, np.int64), np.zeros(0, np.int32), {}, np.zeros((0, 2), np.uint8))
-    sample = every[:: max(1, len(every) // SAMPLE_HASHES)][:SAMPLE_HASHES]
-    matcher = make_matcher(sample, parts, contexts is not None, len(every), 0, options, barred)
+    starts = np.searchsorted(rows, np.arange(count + 1)).astype(np.int32)
+    known = int(starts[references])
+    own = every[known:] if references < count else every
+    sample = own[:: max(1, len(own) // SAMPLE_HASHES)][:SAMPLE_HASHES]
+    matcher = make_matcher(sample, parts, contexts is not None, len(own), known, options, barred)
     seconds = matcher.plan.search_seconds(len(every))
     if seconds > MOST_SECONDS:
         log.info("%s views are compared on one core: some %.0f minutes", f"{len(every):,}", seconds / 60)
     table = matcher.pack(
         every, None if contexts is None else contexts[rows], None if numbers is None else numbers[rows]
     )
-    starts = np.searchsorted(rows, np.arange(count + 1)).astype(np.int32)
     several = Several(table, starts, kinds <= len(CROPS))
-    keeper = first_come_of_several(matcher, several)
+    keeper = first_come_of_several(matcher, several, references=references, among=among)
     found = np.zeros((count, 3), np.int32)
     gone = np.flatnonzero(keeper != np.arange(count)).astype(keeper.dtype)
     found[gone] = closest(matcher, several, gone, keeper[gone])
     pair = np.zeros((count, 2), np.uint8)
     pair[gone] = kinds[found[gone, :2]]
-    plan = {**matcher.plan.summary(), "hashes": count, "views": len(every), "references": 0, "path": "at once"}
-    plan["rounds"] = 1
+    plan = {**matcher.plan.summary(), "hashes": count - references, "views": len(every), "references": references}
+    plan |= {"path": "at once", "rounds": 1}
     log.info("near-duplicates by views: %s", ", ".join(f"{key} {value}" for key, value in plan.items()))
     return Packed(keeper.astype(np.int64), found[:, 2], plan, pair)

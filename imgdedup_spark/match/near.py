@@ -31,6 +31,7 @@ class HashSearch:
     stage: Stage
     references: References | None
     excluded: Exclusions
+    among: bool = True
 
     def __call__(self, keys: DataFrame, count: int, known: DataFrame | None, images: int) -> Answer:
         """Decides about distinct keys.
@@ -56,6 +57,7 @@ class HashSearch:
             known=rows,
             packed=packed,
             packed_numbers=self.excluded.references,
+            among=self.among,
             barred=self.excluded.barred,
         )
         return decisions.withColumnRenamed("rank", "first"), plan
@@ -110,13 +112,22 @@ class VectorSearch:
 
 
 def search_of(
-    prints: Prints, stage: Stage, references: References | None, excluded: Exclusions | None
+    prints: Prints,
+    stage: Stage,
+    references: References | None,
+    excluded: Exclusions | None = None,
+    *,
+    among: bool = True,
 ) -> HashSearch | VectorSearch:
-    """The search for prints of this kind."""
+    """The search for prints of this kind.
+
+    Args:
+        among: whether rows are compared with each other as well as with references; embeddings always are.
+    """
     excluded = excluded or Exclusions()
     if isinstance(prints, Vectors):
         return VectorSearch(prints, stage, excluded)
-    return HashSearch(prints, stage, references, excluded)
+    return HashSearch(prints, stage, references, excluded, among)
 
 
 def _items(rows: DataFrame, prints: Prints, images: int) -> DataFrame:

@@ -42,6 +42,7 @@ def first_come(
     references: int,
     options: NearOptions = _DEFAULTS,
     *,
+    among: bool = True,
     numbers: npt.NDArray[np.int64] | None = None,
     barred: Barred = NOT_BARRED,
 ) -> Packed | None:
@@ -51,6 +52,7 @@ def first_come(
         codes: (n, code bytes), distinct with their contexts and numbers; the references come first.
         contexts: (n, CONTEXT_BYTES) that must be equal, if anything must.
         references: how many are kept once and for all; what is between them does not matter.
+        among: whether the others are compared with each other, too.
         numbers: (n,) as ``barred`` knows them; 0 for those in no pair.
         barred: pairs that never match.
     """
@@ -61,7 +63,7 @@ def first_come(
     if not count:
         return Packed(rows.astype(np.int64), np.zeros(len(rows), np.int32), {})
     matcher = make_matcher(sample, parts, contexts is not None, count, references, options, barred)
-    seconds = matcher.plan.search_seconds(count)
+    seconds = matcher.plan.search_seconds(count) if among else 0.0
     if references:
         seconds += matcher.plan.lookup_seconds(references, count)
     if seconds > MOST_SECONDS:
@@ -76,8 +78,8 @@ def first_come(
         gone = best[references:] < references
         keeper[open_[gone]] = best[open_[gone]]
         open_ = open_[~gone]
-    here = table[open_]
-    if len(open_):
+    if among and len(open_):
+        here = table[open_]
         keeper[open_] = open_[first_come_rule(matcher, here, earliest_neighbours(matcher, here))[0]]
     plan = {**matcher.plan.summary(), "hashes": count, "references": references, "path": "at once", "rounds": 1}
     log.info("near-duplicates: %s", ", ".join(f"{key} {value}" for key, value in plan.items()))

@@ -13,6 +13,7 @@ import yaml
 
 from imgdedup_spark.config.declared import OPTIONS
 from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail
+from imgdedup_spark.report.advice import Advice
 from imgdedup_spark.report.choose import Chosen, Group, Row, choose
 from imgdedup_spark.report.explain import Explanation, distance_text, printable
 from imgdedup_spark.report.outcome import Outcome
@@ -36,7 +37,7 @@ def report_page(
     """
     chosen = chosen or choose(outcome)
     few = _within(thumbnails or {}, chosen.ids)
-    return _template("report.html").render(
+    return template("report.html").render(
         summary=outcome.summary,
         funnel=funnel(outcome),
         reasons=Counter(outcome.duplicates["reason"].to_pylist()).most_common(),
@@ -53,7 +54,12 @@ def report_page(
 
 def explanation_page(explained: Explanation, thumbnails: Mapping[str, Thumbnail] | None = None) -> str:
     """Why a row went or stayed, as HTML with the pictures side by side."""
-    return _template("explain.html").render(one=explained, thumbs=thumbnails or {})
+    return template("explain.html").render(one=explained, thumbs=thumbnails or {})
+
+
+def advice_page(advice: Advice, thumbnails: Mapping[str, Thumbnail]) -> str:
+    """What each threshold would drop, as HTML with pairs at each."""
+    return template("advice.html").render(one=advice, thumbs=_within(thumbnails, advice.ids))
 
 
 def funnel(outcome: Outcome) -> list[dict[str, Any]]:
@@ -125,7 +131,8 @@ def _within(thumbnails: Mapping[str, Thumbnail], ids: list[str]) -> dict[str, Th
 
 
 @cache
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """One of ``pages``."""
     # Everything is escaped; `shown` is for what people read, and data- attributes hold ids as they are.
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("imgdedup_spark.report", "pages"),

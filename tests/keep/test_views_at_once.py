@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import skimage.data
 from hash_pictures import encoded
@@ -12,7 +13,7 @@ from PIL import Image
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.worker import HashPictures
-from imgdedup_spark.keep.at_once import decide_at_once
+from imgdedup_spark.keep.at_once import Earlier, decide_at_once
 from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.hashes import Hasher
 from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS, entries
@@ -95,6 +96,23 @@ def away(mine, theirs):
     return most
 
 
+def match(row, other):
+    """(distance, own view, other's view) of the nearest views that match; None without any."""
+    (parts, flat, text, _), (parts_there, flat_there, text_there, _) = row, other
+    if text != text_there or len(parts) != len(parts_there) or (flat is None) != (flat_there is None):
+        return None
+    if flat is not None or not parts:
+        return (0, 0, 0) if flat == flat_there else None
+    here, there = seen(parts), seen(parts_there)
+    pairs = [
+        (distance, VIEWS.index(mine), VIEWS.index(theirs))
+        for mine in here
+        for theirs in there
+        if theirs in ASKED and (distance := away(here[mine], there[theirs])) is not None
+    ]
+    return min(pairs, default=None)
+
+
 def slow(rows):
     """(id, kept id, distance, same hash, view, kept view) of every row that goes."""
     kept, found = [], []
@@ -102,24 +120,10 @@ def slow(rows):
         if failed or not (parts or text):
             continue
         for other in kept:
-            parts_there, flat_there, text_there, _ = rows[other]
-            if text != text_there or len(parts) != len(parts_there) or (flat is None) != (flat_there is None):
-                continue
-            if flat is not None or not parts:
-                if flat == flat_there:
-                    found.append((f"r{number}", f"r{other}", 0, True, "whole", "whole"))
-                    break
-                continue
-            here, there = seen(parts), seen(parts_there)
-            pairs = [
-                (distance, VIEWS.index(mine), VIEWS.index(theirs))
-                for mine in here
-                for theirs in there
-                if theirs in ASKED and (distance := away(here[mine], there[theirs])) is not None
-            ]
-            if pairs:
-                distance, mine, theirs = min(pairs)
-                same = here["whole"] == there["whole"]
+            matched = match(rows[number], rows[other])
+            if matched is not None:
+                distance, mine, theirs = matched
+                same = flat is not None or seen(parts)["whole"] == seen(rows[other][0])["whole"]
                 found.append((f"r{number}", f"r{other}", distance, same, VIEWS[mine], VIEWS[theirs]))
                 break
         else:
@@ -140,6 +144,35 @@ def test_decisions_are_the_slow_twins(seed):
         (*one[:3], *one[4:]) for one in truth
     ]
     assert {one[4] for one in truth} > {"whole", "trimmed", "flip"} and len(truth) > 50
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_another_set_are_found_one_by_one(seed):
+    """Without a comparison among themselves: every row with a partner there, an equal one if there is any."""
+    rows, others = (every := make_rows(seed, 240))[:120], every[120:]
+    there = [other for other in others if not other[3]]
+    table = prints_of(there)
+    earlier = Earlier(table.append_column("rank", table.column("order")), len(table))
+    found = decide_at_once(prints_of(rows), Hashes(CONFIG), earlier, Exclusions(), among=False)
+    assert found is not None
+    truth = {}
+    for number, row in enumerate(rows):
+        pairs = {rank: pair for rank, other in enumerate(there) if (pair := match(row, other)) is not None}
+        if pairs and not row[3] and (row[0] or row[2]):
+            equal = [rank for rank in pairs if keyed(row) == keyed(there[rank])]
+            rank = min(equal or pairs)
+            truth[number] = (rank, *((0, 0, 0) if equal else pairs[rank]))
+    dropped = found.dropped.filter(pc.is_valid(found.dropped.column("reference"))).to_pylist()
+    assert {
+        row["order"]: (row["reference"], row["distance"], VIEWS.index(row["view"]), VIEWS.index(row["kept_view"]))
+        for row in dropped
+    } == truth
+    assert {one[2] for one in truth.values()} > {0, 1} and len(truth) > 50
+
+
+def keyed(row):
+    parts, flat, text, _ = row
+    return (flat, text) if flat is not None else (seen(parts) if parts else None, text)
 
 
 def test_edited_pictures_are_found_by_their_views():

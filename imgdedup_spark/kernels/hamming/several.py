@@ -50,20 +50,26 @@ class Several:
         return (np.repeat(self.starts[rows] - before, counts) + np.arange(counts.sum())).astype(np.int32)
 
 
-def first_come_of_several(matcher: Matcher, several: Several, block: int | None = None) -> Rows:
+def first_come_of_several(
+    matcher: Matcher, several: Several, block: int | None = None, references: int = 0, *, among: bool = True
+) -> Rows:
     """``(n,)`` every row's keeper, its own number if it is kept.
 
     Args:
         block: rows of a block, for tests.
+        references: how many of the rows, the first ones, are kept once and for all.
+        among: whether the other rows are compared with each other, too.
     """
     count = len(several.starts) - 1
     if not count:
         return np.zeros(0, np.int32)
     entries = np.arange(len(several.table), dtype=np.int32)
+    own = several.starts[references]
+    targets = entries if several.asked.all() else np.flatnonzero(several.asked).astype(np.int32)
+    if not among:
+        targets = targets[: np.searchsorted(targets, own)]
     best = several.starts[several.rows]
-    matcher.search(
-        several.table, entries if several.asked.all() else np.flatnonzero(several.asked).astype(np.int32), entries, best
-    )
+    matcher.search(several.table, targets, entries[own:] if references else entries, best)
     # An entry without an earlier neighbour has the first one of its own row.
     keeper = first_sweep(np.minimum.reduceat(several.rows[best], several.starts[:-1]))
     todo = np.flatnonzero(keeper == OPEN).astype(np.int32)

@@ -49,6 +49,7 @@ def first_come(
     known: int = 0,
     packed: DataFrame | None = None,
     packed_numbers: Numbers = _NO_NUMBERS,
+    among: bool = True,
     barred: Barred = NOT_BARRED,
     options: NearOptions = _DEFAULTS,
 ) -> tuple[DataFrame, dict[str, Any]]:
@@ -67,6 +68,7 @@ def first_come(
         packed: the same references (some may be there twice) without contexts, as an index keeps them: ``rows``,
             ``base``, ``positions``, ``codes`` (see ``packed``).
         packed_numbers: their numbers, as far as they are not 0.
+        among: whether the items are compared with each other, too; if not, those near no reference have no row.
         barred: pairs of numbers (``pack_pairs``) that never match; 0 is in none.
         options: tuning.
 
@@ -94,6 +96,11 @@ def first_come(
                 found = stage("near_references", lookup_packed(matcher, table, packed, packed_numbers))
         else:
             found = search.lookup("near_queries", items, count, references, known, True)
+    if not among:
+        if found is None:
+            return items.sparkSession.createDataFrame([], DECISION_SCHEMA), info
+        found = stage("near_references_earliest", earliest(found))
+        return found.select("rank", F.col("neighbour").alias("keeper"), "is_reference", "distance"), info
     if found is None or search.fits_one_task(count):
         decided, path, rounds = search.decide(items, count, found)
     else:
