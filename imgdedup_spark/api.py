@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql.utils import is_remote
 
+from imgdedup_spark.causes import cause, package_missing
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.wording import in_words_of_python
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import JobError, UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.small import MOST_BYTES, MOST_ROWS
 from imgdedup_spark.hash.stage import prints_of
@@ -32,6 +36,11 @@ from imgdedup_spark.write.additions import begin
 from imgdedup_spark.write.apart import check_call
 from imgdedup_spark.write.summary import summarize
 
+if TYPE_CHECKING:
+    from imgdedup_spark.report.gallery import Gallery
+
+#: Pairs that a result shows of itself.
+_SHOWN = 4
 #: Of an embedding of 1,024 numbers.
 _VECTOR_BYTES = 4096
 
@@ -42,6 +51,7 @@ class DedupResult:
     def __init__(self, found: Found, clock: Clock, work: Workspace) -> None:
         self._result: Found | None = found
         self._clock, self._work = clock, work
+        self._shown: str | None = None
 
     @property
     def _found(self) -> Found:
@@ -82,11 +92,27 @@ class DedupResult:
         """What summary.json holds."""
         return summarize(self._found, self._clock.stages)
 
-    def _repr_html_(self) -> str:
-        """The counts, for a notebook. Of what it would take a Spark job to count there is nothing."""
-        from imgdedup_spark.report.brief import brief
+    def gallery(self, count: int = 12) -> Gallery:
+        """The pairs of ``pairs(count)`` as pictures side by side, for a notebook. Where the input is not in files whose
+        rows can be picked out, all of its rows are read once more for it."""
+        from imgdedup_spark.report.gallery import gallery
 
-        return "<p>DedupResult, closed</p>" if self._result is None else brief(self._result)
+        return gallery(self._found, count)
+
+    def _repr_html_(self) -> str:
+        """The counts, and a few pairs where they can be had cheaply, for a notebook; made once."""
+        if self._result is None:
+            return "<p>DedupResult, closed</p>"
+        if self._shown is None:
+            from imgdedup_spark.report.brief import brief
+            from imgdedup_spark.report.gallery import is_cheap
+
+            self._shown = brief(self._result)
+            if is_cheap(self._result):
+                # What a notebook shows of itself must not fail.
+                with suppress(PySparkException, UserError, JobError):
+                    self._shown += self.gallery(_SHOWN).html
+        return self._shown
 
     def report(self, path: str | None = None) -> str:
         """The report as one page of HTML that needs nothing else (``--report``); some hundred pictures are read again
@@ -114,7 +140,26 @@ class DedupResult:
             self._work.close()
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raises:
+    UserError: in the place of what a store's library has raised that is of no kind, as of missing credentials.
+    JobError: in the place of a stack that ends in a worker without this package.
+    """
+    try:
+        yield
+    except PySparkException as error:
+        if package_missing(error):
+            raise JobError(cause(error)) from None
+        raise
+    except pa.ArrowException as error:
+        if type(error) is pa.ArrowException:
+            raise UserError(f"a store cannot be opened: {first_line(error)}") from None
+        raise
+
+
 @in_words_of_python()
+@_explained()
 def deduplicate(
     df: DataFrame,
     config: DedupConfig | None = None,
@@ -142,7 +187,8 @@ def deduplicate(
 
     Raises:
         UserError: an option or a column is wrong, or the index was made with other options.
-        JobError: ``on_error="fail"`` and an image is unreadable; or another run has changed the index meanwhile.
+        JobError: ``on_error="fail"`` and an image is unreadable; another run has changed the index meanwhile; or
+            Spark's workers have no package of this name.
     """
     config = config or DedupConfig()
     if id_col is not None:

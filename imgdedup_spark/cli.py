@@ -36,6 +36,16 @@ def fingerprint_main(arguments: Sequence[str] | None = None) -> int:
     return _main(_run_fingerprint, arguments)
 
 
+def task_main() -> None:
+    """``main`` for platforms that call an entry point and look at no exit status (Databricks' wheel tasks).
+
+    Raises:
+        SystemExit: of a status other than 0, so that the task fails.
+    """
+    if status := main():
+        sys.exit(status)
+
+
 def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) -> int:
     start_logs()
     try:
