@@ -71,8 +71,10 @@ def _run(arguments: Sequence[str]) -> int:
     set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run
+        from imgdedup_spark.spark.progress import shown
 
-        summary = run(spark, config)
+        with shown(spark, live=False if config.log_format == "json" else None):
+            summary = run(spark, config)
         if config.metrics is not None:
             from imgdedup_spark.files import storage
             from imgdedup_spark.report.metrics import metrics_text
@@ -97,8 +99,10 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
     set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run_fingerprint
+        from imgdedup_spark.spark.progress import shown
 
-        done = run_fingerprint(spark, config)
+        with shown(spark, live=False if config.log_format == "json" else None):
+            done = run_fingerprint(spark, config)
     log.info("%s rows in, %s added to %s", f"{done['rows_in']:,}", f"{done['rows_added']:,}", config.index)
     return OK
 

@@ -1,0 +1,199 @@
+"""How far a run is, while it works: a line that changes in a terminal, and one a minute elsewhere.
+
+Spark tells of tasks, on classic sessions by its status tracker, through Connect by the progress of an execution. On
+classic sessions the workers count rows, images and errors as well, in accumulators, which come as tasks end.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TextIO
+
+from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
+
+from imgdedup_spark.clock import Running, running
+from imgdedup_spark.logs import before_each_line
+
+log = logging.getLogger("imgdedup")
+#: Seconds between two looks in a terminal, and between two lines elsewhere.
+LOOK, LINE = 0.5, 60.0
+#: Seconds of a stage before anything is told of it, and the least share from which the rest is estimated.
+_SOON, _LEAST_SHARE = 2.0, 0.02
+_CLEAR = "\r\x1b[2K"
+
+
+class Tasks(NamedTuple):
+    """Of what Spark is at now."""
+
+    done: int
+    all: int
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What workers count, in Spark's accumulators."""
+
+    rows: Any
+    images: Any
+    errors: Any
+
+    def __call__(self, rows: int, images: int, errors: int) -> None:
+        for counter, count in ((self.rows, rows), (self.images, images), (self.errors, errors)):
+            counter.add(count)
+
+
+class Shown:
+    """What is known of a run that is shown."""
+
+    def __init__(self, tasks: Callable[[], Tasks], counters: Counters | None) -> None:
+        self.tasks, self.counters = tasks, counters
+        self.portion = (0.0, 1.0)  # share of the stage that is done, and that Spark is at
+        self._stage: Running | None = None
+        self._before = (0, 0, 0)
+
+    def line(self, stage: Running, now: float) -> str:
+        """``hash: 43%, 12,300 rows, 310 images/s, 3 errors, 0:41, about 0:54 left``"""
+        if stage != self._stage:
+            self._stage, self._before = stage, self._counted()
+        seconds = now - stage.started
+        tasks = self.tasks()
+        done, here = self.portion
+        share = done + here * (tasks.done / tasks.all if tasks.all else 0)
+        rows, images, errors = (a - b for a, b in zip(self._counted(), self._before, strict=True))
+        parts = [f"{share:.0%}"] if share else []
+        parts += [f"{rows:,} rows"] if rows else [f"{tasks.done} of {tasks.all} tasks"] if tasks.all else []
+        parts += [f"{images / seconds:,.0f} images/s"] if images and seconds else []
+        parts += [f"{errors:,} errors"] if errors else []
+        parts.append(_clock(seconds))
+        parts += [f"about {_clock(seconds * (1 - share) / share)} left"] if share > _LEAST_SHARE else []
+        return f"{stage.name}: {', '.join(parts)}"
+
+    def _counted(self) -> tuple[int, int, int]:
+        if self.counters is None:
+            return 0, 0, 0
+        return self.counters.rows.value, self.counters.images.value, self.counters.errors.value
+
+
+#: What is shown in this process now.
+_shown: Shown | None = None
+
+
+def counters() -> Counters | None:
+    """What workers are to count with; None where nothing is shown of it."""
+    return _shown.counters if _shown is not None else None
+
+
+@contextmanager
+def portion(done: float, here: float) -> Iterator[None]:
+    """A stage works in portions, and the body does one of them.
+
+    Args:
+        done: share of the stage that was done before.
+        here: share that this portion is.
+    """
+    if _shown is not None:
+        _shown.portion = (done, here)
+    try:
+        yield
+    finally:
+        if _shown is not None:
+            _shown.portion = (0.0, 1.0)
+
+
+@contextmanager
+def shown(spark: SparkSession, *, live: bool | None = None, stream: TextIO | None = None) -> Iterator[None]:
+    """Shows how far the body is, if the log tells news at all.
+
+    Args:
+        live: a line that changes, in ``stream`` (stderr); None: if that is a terminal.
+    """
+    global _shown
+    stream = stream or sys.stderr
+    live = stream.isatty() if live is None else live
+    if not log.isEnabledFor(logging.INFO):
+        yield
+        return
+    tasks, close = _tasks_of(spark)
+    _shown = Shown(tasks, _counters_of(spark))
+    ended = threading.Event()
+    look = threading.Thread(target=_watch, args=(_shown, ended, stream if live else None), daemon=True)
+    clear = before_each_line(lambda: _write(stream, _CLEAR)) if live else None
+    look.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        look.join(5)
+        _shown = None
+        close()
+        if clear is not None:
+            clear()
+            _write(stream, _CLEAR)
+
+
+def _watch(run: Shown, ended: threading.Event, stream: TextIO | None) -> None:
+    while not ended.wait(LOOK if stream else LINE):
+        stage = running()
+        now = time.perf_counter()
+        if stage is None or now - stage.started < _SOON:
+            continue
+        with suppress(Exception):  # a session that is stopped, or a platform that does not tell
+            line = run.line(stage, now)
+            if ended.is_set():
+                return
+            if stream is None:
+                log.info("%s", line, extra={"facts": {"stage": stage.name}})
+            else:
+                _write(stream, _CLEAR + line)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    with suppress(OSError, ValueError):  # closed
+        stream.write(text)
+        stream.flush()
+
+
+def _tasks_of(spark: SparkSession) -> tuple[Callable[[], Tasks], Callable[[], None]]:
+    """What tells of tasks, and what ends that."""
+    if not is_remote():
+        tracker = spark.sparkContext.statusTracker()
+
+        def of_tracker() -> Tasks:
+            stages = [tracker.getStageInfo(one) for one in tracker.getActiveStageIds()]
+            return _sum((one.numCompletedTasks, one.numTasks) for one in stages if one is not None)
+
+        return of_tracker, lambda: None
+    last = Tasks(0, 0)
+
+    def heard(stages: Any, inflight_tasks: int, operation_id: str | None, done: bool) -> None:
+        nonlocal last
+        last = Tasks(0, 0) if done else _sum((one.num_completed_tasks, one.num_tasks) for one in stages)
+
+    if not hasattr(spark, "registerProgressHandler"):  # PySpark 3.5
+        return lambda: last, lambda: None
+    spark.registerProgressHandler(heard)
+    return lambda: last, lambda: spark.removeProgressHandler(heard)
+
+
+def _sum(pairs: Iterator[tuple[int, int]] | Any) -> Tasks:
+    done, every = zip(*pairs, strict=True) if (pairs := list(pairs)) else ((), ())
+    return Tasks(sum(done), sum(every))
+
+
+def _counters_of(spark: SparkSession) -> Counters | None:
+    if is_remote():
+        return None
+    return Counters(*(spark.sparkContext.accumulator(0) for _ in range(3)))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
