@@ -7,6 +7,7 @@ classic sessions the workers count rows, images and errors as well, in accumulat
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import threading
 import time
@@ -151,7 +152,8 @@ def _watch(run: Shown, ended: threading.Event, stream: TextIO | None) -> None:
             if stream is None:
                 log.info("%s", line, extra={"facts": {"stage": stage.name}})
             else:
-                _write(stream, _CLEAR + line)
+                # A line that wraps could not be cleared.
+                _write(stream, _CLEAR + line[: shutil.get_terminal_size().columns - 1])
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -163,9 +165,9 @@ def _write(stream: TextIO, text: str) -> None:
 def _tasks_of(spark: SparkSession) -> tuple[Callable[[], Tasks], Callable[[], None]]:
     """What tells of tasks, and what ends that."""
     if not is_remote():
-        tracker = spark.sparkContext.statusTracker()
 
         def of_tracker() -> Tasks:
+            tracker = spark.sparkContext.statusTracker()
             stages = [tracker.getStageInfo(one) for one in tracker.getActiveStageIds()]
             return _sum((one.numCompletedTasks, one.numTasks) for one in stages if one is not None)
 
@@ -190,7 +192,10 @@ def _sum(pairs: Iterator[tuple[int, int]] | Any) -> Tasks:
 def _counters_of(spark: SparkSession) -> Counters | None:
     if is_remote():
         return None
-    return Counters(*(spark.sparkContext.accumulator(0) for _ in range(3)))
+    try:
+        return Counters(*(spark.sparkContext.accumulator(0) for _ in range(3)))
+    except Exception:  # platforms that let nobody at the context
+        return None
 
 
 def _clock(seconds: float) -> str:
