@@ -16,7 +16,7 @@ PYTEST := -m pytest -n 2 --dist worksteal
 .PHONY: help setup java demo test test-connect test-3.5 test-models test-matrix test-airflow test-notebook test-databricks lint types audit format check package bench clean
 
 help:  ## what there is
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 java:
 	@java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { \

@@ -134,7 +134,8 @@ class DedupResult:
         return page
 
     def close(self) -> None:
-        """Lets go of what was persisted or staged; the tables cannot be read after it. Twice is as once."""
+        """Lets go of what was persisted or staged: no table can be asked for after it, and those that were may be gone.
+        Twice is as once."""
         if self._result is not None:
             self._result = None
             self._work.close()

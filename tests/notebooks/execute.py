@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def main(python: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pictures, results = Path(folder) / "in", Path(folder) / "out"
         subprocess.run([python, ROOT / "demo" / "make_data.py", pictures], check=True)
+        # The server asks for it, and the client sends it.
+        os.environ["SPARK_CONNECT_AUTHENTICATE_TOKEN"] = uuid.uuid4().hex
         started = time.monotonic()
         server, address = serve(python)
         try:
