@@ -29,6 +29,7 @@ from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
 from imgdedup_spark.read.frames import frame_source
 from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.local import to_driver
+from imgdedup_spark.spark.progress import shown_in_notebook
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write import tables
@@ -208,9 +209,10 @@ def deduplicate(
         if index is not None:
             addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
         past = Past([(path, path) for path in against], index=addition.past if addition else None)
-        found = find_in_stages(frame_source(df, config.id_col, work.freeze), config, work, clock, past)
-        if addition is not None:
-            addition.add(found, work.stage)
+        with shown_in_notebook(df.sparkSession):
+            found = find_in_stages(frame_source(df, config.id_col, work.freeze), config, work, clock, past)
+            if addition is not None:
+                addition.add(found, work.stage)
     except BaseException:
         work.close()
         raise

@@ -73,7 +73,7 @@ def _run(arguments: Sequence[str]) -> int:
         from imgdedup_spark.job import run
         from imgdedup_spark.spark.progress import shown
 
-        with shown(spark, live=False if config.log_format == "json" else None):
+        with shown(spark, plain=config.log_format == "json"):
             summary = run(spark, config)
         if config.metrics is not None:
             from imgdedup_spark.files import storage
@@ -101,7 +101,7 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
         from imgdedup_spark.job import run_fingerprint
         from imgdedup_spark.spark.progress import shown
 
-        with shown(spark, live=False if config.log_format == "json" else None):
+        with shown(spark, plain=config.log_format == "json"):
             done = run_fingerprint(spark, config)
     log.info("%s rows in, %s added to %s", f"{done['rows_in']:,}", f"{done['rows_added']:,}", config.index)
     return OK

@@ -1,4 +1,4 @@
-"""How far a run is, while it works: a line that changes in a terminal, and one a minute elsewhere.
+"""How far a run is, while it works: a line that changes in a terminal or notebook, and one a minute elsewhere.
 
 Spark tells of tasks, on classic sessions by its status tracker, through Connect by the progress of an execution. On
 classic sessions the workers count rows, images and errors as well, in accumulators, which come as tasks end.
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TextIO
 
@@ -108,24 +108,50 @@ def portion(done: float, here: float) -> Iterator[None]:
             _shown.portion = (0.0, 1.0)
 
 
+class Cell:
+    """A line below a notebook's cell."""
+
+    def __init__(self, display: Callable[..., Any]) -> None:
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def write(self, text: str) -> None:
+        self._handle.update({"text/plain": text.removeprefix(_CLEAR)}, raw=True)
+
+    def flush(self) -> None:
+        """Each line is shown at once."""
+
+
+def shown_in_notebook(spark: SparkSession) -> AbstractContextManager[None]:
+    """Shows how far the body is below the cell that it runs in; nothing where there is none."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if not hasattr(shell, "kernel"):
+        return nullcontext()
+    from IPython.display import display
+
+    return shown(spark, cell=Cell(display))
+
+
 @contextmanager
-def shown(spark: SparkSession, *, live: bool | None = None, stream: TextIO | None = None) -> Iterator[None]:
-    """Shows how far the body is, if the log tells news at all.
+def shown(
+    spark: SparkSession, *, plain: bool = False, stream: TextIO | None = None, cell: Cell | None = None
+) -> Iterator[None]:
+    """Shows how far the body is, if the log tells news at all or a ``cell`` is given.
 
     Args:
-        live: a line that changes, in ``stream`` (stderr); None: if that is a terminal.
+        plain: only by lines of the log.
+        stream: where a line that changes is written; None: stderr, if that is a terminal.
     """
     global _shown
-    stream = stream or sys.stderr
-    live = stream.isatty() if live is None else live
-    if not log.isEnabledFor(logging.INFO):
+    terminal = sys.stderr if sys.stderr.isatty() and not plain else None
+    live: TextIO | Cell | None = cell or stream or terminal
+    if cell is None and not log.isEnabledFor(logging.INFO):
         yield
         return
     tasks, close = _tasks_of(spark)
     _shown = Shown(tasks, _counters_of(spark))
     ended = threading.Event()
-    look = threading.Thread(target=_watch, args=(_shown, ended, stream if live else None), daemon=True)
-    clear = before_each_line(lambda: _write(stream, _CLEAR)) if live else None
+    look = threading.Thread(target=_watch, args=(_shown, ended, live), daemon=True)
+    clear = before_each_line(lambda: _write(live, _CLEAR)) if live is not None and cell is None else None
     look.start()
     try:
         yield
@@ -136,10 +162,11 @@ def shown(spark: SparkSession, *, live: bool | None = None, stream: TextIO | Non
         close()
         if clear is not None:
             clear()
-            _write(stream, _CLEAR)
+        if live is not None:
+            _write(live, _CLEAR)
 
 
-def _watch(run: Shown, ended: threading.Event, stream: TextIO | None) -> None:
+def _watch(run: Shown, ended: threading.Event, stream: TextIO | Cell | None) -> None:
     while not ended.wait(LOOK if stream else LINE):
         stage = running()
         now = time.perf_counter()
@@ -156,8 +183,8 @@ def _watch(run: Shown, ended: threading.Event, stream: TextIO | None) -> None:
                 _write(stream, _CLEAR + line[: shutil.get_terminal_size().columns - 1])
 
 
-def _write(stream: TextIO, text: str) -> None:
-    with suppress(OSError, ValueError):  # closed
+def _write(stream: TextIO | Cell, text: str) -> None:
+    with suppress(Exception):  # closed, or a kernel that has gone
         stream.write(text)
         stream.flush()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import time
+from types import SimpleNamespace
 
 import conftest
 import pytest
@@ -77,22 +79,40 @@ def test_a_terminal_a_file_and_quiet(handler, fast, monkeypatch):
     terminal = io.StringIO()
     # The log goes to the same terminal.
     handler.setStream(terminal)
-    with shown(None, live=True, stream=terminal):
+    with shown(None, stream=terminal):
         work()
     seen = terminal.getvalue()
     assert seen.count("\r\x1b[2Kmatch: 25%, 1 of 4 tasks, 0:00, about 0:01 left") >= 2
     # A line of the log takes the place of the one that changes, which is gone in the end.
     assert "\r\x1b[2Kmatch: 0.2 s\n" in seen and seen.endswith("\r\x1b[2K")
     handler.setStream(plain := io.StringIO())
-    with shown(None, stream=plain):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # no terminal
+    with shown(None):
         work()
     assert plain.getvalue().startswith("match: 25%, 1 of 4 tasks") and "\x1b" not in plain.getvalue()
     handler.setStream(quiet := io.StringIO())
     logging.getLogger("imgdedup").setLevel(logging.WARNING)
-    with shown(None, live=True, stream=quiet):
+    with shown(None, stream=quiet):
         work()
         assert progress.counters() is None
     assert quiet.getvalue() == ""
+
+
+def test_below_a_cell(fast, monkeypatch):
+    """Whatever the level of the log; and nothing where Python runs without a notebook."""
+    monkeypatch.setattr(progress, "_tasks_of", lambda spark: (lambda: Tasks(1, 4), lambda: None))
+    monkeypatch.setattr(progress, "_counters_of", lambda spark: None)
+    seen = []
+    handle = SimpleNamespace(update=lambda data, raw: seen.append(data["text/plain"]))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=1)))
+    display = SimpleNamespace(display=lambda data, raw, display_id: handle)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with progress.shown_in_notebook(None):
+        work()
+    assert seen[0].startswith("match: 25%, 1 of 4 tasks") and seen[-1] == ""
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    with progress.shown_in_notebook(None):
+        assert progress._shown is None
 
 
 @pytest.mark.spark
@@ -100,7 +120,7 @@ def test_tasks_and_counts_are_sparks_own(spark, handler, fast):
     if not hasattr(spark, "registerProgressHandler") and conftest.MODE == "connect":
         pytest.skip("PySpark 3.5 tells nothing through Connect")
     stream = io.StringIO()
-    with shown(spark, live=True, stream=stream):
+    with shown(spark, stream=stream):
         count = progress.counters()
 
         def slowly(batches):
