@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Airflow:
             "AIRFLOW_VAR_IMGDEDUP_DATA": str(data),
             # The provider brings pyspark-client, which has no spark-submit.
             "SPARK_HOME": str(Path(pyspark.__file__).parent),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(sys.executable).parent}:{Path(program).parent}:{os.environ['PATH']}",
             "PYSPARK_PYTHON": sys.executable,
             "PYTHONPATH": str(ROOT),
         }
@@ -88,14 +88,14 @@ class Airflow:
             return base.execute(query).fetchall()
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Scheduler, web server and what parses DAGs."""
+    def running(self) -> Iterator[Callable[[], bool]]:
+        """Scheduler, web server and what parses DAGs; gives what tells whether they still run."""
         with (self.home / "standalone.log").open("w") as log:
             started = subprocess.Popen(
                 [self.program, "standalone"], env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
         try:
-            yield
+            yield lambda: started.poll() is None
         finally:
             os.killpg(started.pid, signal.SIGTERM)
             started.wait(60)
@@ -124,10 +124,10 @@ def one_day(airflow: Airflow, data: Path, expected: dict[str, list[str]]) -> Non
 
 
 def backfill(airflow: Airflow, data: Path, expected: dict[str, list[str]]) -> None:
-    with airflow.running():
+    with airflow.running() as alive:
         until = time.monotonic() + LONGEST
         while not airflow_knows(airflow):
-            assert time.monotonic() < until, "the DAG was not parsed"
+            assert alive() and time.monotonic() < until, "the DAG was not parsed"
             time.sleep(3)
         airflow("dags", "unpause", DAG)
         # Airflow wants to be told so for tasks that depend on the day before.
@@ -137,7 +137,7 @@ def backfill(airflow: Airflow, data: Path, expected: dict[str, list[str]]) -> No
         assert status == 0, text[-4000:]
         query = f"select state from dag_run where dag_id = '{DAG}' and run_type = 'backfill'"
         while (states := [one[0] for one in airflow.ask(query)]) != ["success"] * len(DAYS):
-            assert time.monotonic() < until and "failed" not in states, states
+            assert alive() and time.monotonic() < until and "failed" not in states, states
             time.sleep(3)
     order = airflow.ask(
         f"select run_id from dag_run where run_type = 'backfill' and dag_id = '{DAG}' order by start_date"
