@@ -59,6 +59,8 @@ class Airflow:
         self.environment = {
             **os.environ,
             "AIRFLOW_HOME": str(home),
+            # SQLite, where who finds it locked waits.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=120",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "conf" / "airflow"),
             "AIRFLOW__CORE__PARALLELISM": "2",
