@@ -21,7 +21,7 @@ CONF = ROOT / "conf"
 sys.path.insert(0, str(ROOT / "demo"))
 #: Those that run a model; tests/job/test_embeddings_job.py runs them where there is one.
 MODELS = {"embeddings", "stages"}
-NEEDS = {"daily_index": ("--run-id", "2026-11-25"), "decontamination": ("--against", "eval.parquet")}
+NEEDS = {"daily_index": ("--run-id", "2026-11-25", "--index", "seen"), "decontamination": ("--against", "eval.parquet")}
 #: Which copies each finds of those that `rows` picks: all are of the one picture.
 COPIES = {"the same file", "re-encoded", "as PNG"}
 FINDS = {
@@ -72,8 +72,8 @@ def write(folder, rows, name):
 def test_a_configuration_does_what_it_says(run, monkeypatch, tmp_path, name):
     rows = picked(monkeypatch)
     data = write(tmp_path, rows, name)
-    monkeypatch.chdir(tmp_path)
-    result = run(data, "--config", CONF / f"{name}.yaml", *NEEDS.get(name, ()))
+    needs = [str(tmp_path / one) if one in ("seen", "eval.parquet") else one for one in NEEDS.get(name, ())]
+    result = run(data, "--config", CONF / f"{name}.yaml", *needs)
     edits = {str(row["id"]): row["edit"] for row in rows}
     dropped = {edits[str(one).rpartition("#")[2]] for one in result.dropped}
     assert dropped == FINDS.get(name, COPIES)
