@@ -54,7 +54,7 @@ def find_duplicates(
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
     source = or_nulls(source, named_columns(config))
-    prints_of(config).check(source.schema)
+    prints_of(config).check(source)
     source.check_ids(config.id_col)
     never = NeverMatched.of(config, past)
     references = recall(source, config, work, clock, past)
@@ -107,7 +107,7 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
         JobError: ``on_error="fail"`` and an image is unreadable.
     """
     source = or_nulls(source, named_columns(config))
-    prints_of(config).check(source.schema)
+    prints_of(config).check(source)
     source.check_ids(config.id_col)
     hashed = look(source, prints_of(config), work, clock, store=store)
     with small_shuffles(source.frame.sparkSession, hashed.rows):

@@ -55,7 +55,7 @@ def find_in_stages(
     if source.columns:
         # All of them before the work of the first.
         for step in steps:
-            step.check(source.schema)
+            step.check(source)
     found = find_duplicates(source, steps[0].config, work, clock, past, store)
     dropped = found.dropped.withColumn("stage", F.lit(1)).withColumn("via_order", F.lit(None).cast("bigint"))
     found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan}, at_once=None)

@@ -5,6 +5,7 @@ No Spark: names that begin with ``_``, brackets in names, plain sub-folders and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -100,8 +101,7 @@ class Walk:
                 raise UserError(f"--input {path}: matches no file")
             found: list[Listed] = []
             for place in places:
-                opened, inner = storage.open_fs(place)
-                if opened.get_file_info(inner).type == fs.FileType.Directory:
+                if _is_folder(place):
                     found += self._below(place, folder)
                 else:
                     folder = place.rpartition("/")[0] or "/" if place == path else folder
@@ -217,12 +217,30 @@ def _matches(base: str, parts: Sequence[str]) -> Iterator[str]:
         if storage.exists(f"{base.rstrip('/')}/{part}"):
             yield from _matches(f"{base.rstrip('/')}/{part}", rest)
         return
-    opened, inner = storage.open_fs(base)
     wanted = _regex(part)
+    for name, is_folder in _names(base):
+        hidden = name.startswith(".") and not part.startswith(".")
+        if not hidden and wanted.fullmatch(name) and (not rest or is_folder):
+            yield from _matches(f"{base.rstrip('/')}/{name}", rest)
+
+
+def _names(folder: str) -> Iterator[tuple[str, bool]]:
+    """What lies in a folder that may not be there, and which of it are folders."""
+    if storage.is_local(folder):
+        # pyarrow lists no folder with a name in it that is not UTF-8.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            yield from [(entry.name, entry.is_dir()) for entry in entries]
+        return
+    opened, inner = storage.open_fs(folder)
     for info in opened.get_file_info(fs.FileSelector(inner, allow_not_found=True)):
-        hidden = info.base_name.startswith(".") and not part.startswith(".")
-        if not hidden and wanted.fullmatch(info.base_name) and (not rest or info.type == fs.FileType.Directory):
-            yield from _matches(f"{base.rstrip('/')}/{info.base_name}", rest)
+        yield info.base_name, info.type == fs.FileType.Directory
+
+
+def _is_folder(place: str) -> bool:
+    if storage.is_local(place):
+        return Path(place).is_dir()
+    opened, inner = storage.open_fs(place)
+    return bool(opened.get_file_info(inner).type == fs.FileType.Directory)
 
 
 def _alternatives(text: str) -> list[str]:

@@ -18,6 +18,7 @@ from imgdedup_spark.files.parquet_batches import BoundedFile
 from imgdedup_spark.files.parquet_schema import leaves_of, with_extra, writer_options
 from imgdedup_spark.files.shares import Share, grouped, kept_masks
 from imgdedup_spark.files.unite import conform
+from imgdedup_spark.files.uris import folder_values
 
 # Stored bytes read at once, by the row group's mean row size, and rows, of which many may be stored as one.
 _BATCH_BYTES = 8 << 20
@@ -47,6 +48,7 @@ def copy_parquet(
     out_uri: str,
     extra: Sequence[pa.Table] | None = None,
     united: pa.Schema | None = None,
+    keys: Sequence[str] = (),
 ) -> int:
     """Writes the rows of ``shares`` that are not dropped to one file, in order; returns how many.
 
@@ -55,6 +57,7 @@ def copy_parquet(
         out_uri: plain URI. The file appears there whole or not at all; if no row is kept there is none.
         extra: for each share a table of strings and doubles with a row for each row of it, put behind its columns.
         united: the schema that the files' own are brought to, if they differ.
+        keys: of folders named ``key=value`` that are columns of ``united``.
 
     Raises:
         CopyMismatch: the shares do not hold those rows, or they cannot be copied as they are. Nothing is written.
@@ -72,7 +75,7 @@ def copy_parquet(
             schema = with_extra(united or file.schema_arrow, extra[0].schema if extra else _NO_EXTRA)
             options = {"compression": "zstd"} if united else writer_options(file, like)
             with pq.ParquetWriter(stream, schema, **options) as writer:
-                kept = _kept_tables(work, file, None if united is None else schema)
+                kept = _kept_tables(work, file, None if united is None else schema, keys)
                 for tables in grouped(kept, lambda table: table.nbytes, _ROW_GROUP_BYTES):
                     table = pa.concat_tables(tables)
                     writer.write_table(table, row_group_size=table.num_rows)
@@ -117,7 +120,7 @@ def _open(uri: str) -> BoundedFile:
 
 
 def _kept_tables(
-    work: Sequence[tuple[Share, np.ndarray, pa.Table]], like: BoundedFile, schema: pa.Schema | None
+    work: Sequence[tuple[Share, np.ndarray, pa.Table]], like: BoundedFile, schema: pa.Schema | None, keys: Sequence[str]
 ) -> Iterator[pa.Table]:
     """The kept rows of all shares, in tables of bounded size, brought to a schema if one is given. Shares of one file
     open it once."""
@@ -138,7 +141,7 @@ def _kept_tables(
         for index, row, rows in groups:
             if kept[row : row + rows].any():
                 for table in _kept_batches(file, index, kept[row:], extra.slice(row)):
-                    yield table if schema is None else conform(table, schema)
+                    yield table if schema is None else conform(table, schema, folder_values(uri, keys))
 
 
 def _kept_batches(file: BoundedFile, group: int, kept: np.ndarray, extra: pa.Table) -> Iterator[pa.Table]:

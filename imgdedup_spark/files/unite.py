@@ -95,17 +95,36 @@ def check_names(schemas: Mapping[str, pa.Schema]) -> None:
 
 def _wider(name: str, one: tuple[str, pa.DataType], other: tuple[str, pa.DataType]) -> pa.DataType:
     (first, a), (second, b) = one, other
-    # What pyarrow allows, but for whole numbers as floats, which do not hold all of them.
-    loses = (pa.types.is_integer(a) and a.bit_width > 32 and pa.types.is_floating(b)) or (
-        pa.types.is_integer(b) and b.bit_width > 32 and pa.types.is_floating(a)
-    )
     try:
-        if not loses:
-            both = [pa.schema([pa.field(name, one)]) for one in (_decoded(a), _decoded(b))]
-            return pa.unify_schemas(both, promote_options="permissive").field(0).type
+        both = [pa.schema([pa.field(name, _decoded(kind))]) for kind in (a, b)]
+        wide = pa.unify_schemas(both, promote_options="permissive").field(0).type
     except pa.ArrowException:
-        pass
+        wide = None
+    # pyarrow knows no type for whole numbers with and without a sign of 64 bits.
+    if {a, b} == {pa.uint64(), pa.int64()}:
+        wide = pa.decimal128(20)
+    if wide is not None and _holds(wide, a) and _holds(wide, b):
+        return wide
     raise UserError(f"--input: column {name} is {a} in {first} and {b} in {second}, which do not go together") from None
+
+
+def _holds(wide: pa.DataType, kind: pa.DataType) -> bool:
+    """Whether a type that pyarrow widens another to holds all of its values as what they are: whole numbers of many
+    digits are not what a float holds, nor text what bytes are."""
+    types = pa.types
+    if types.is_struct(wide) and types.is_struct(kind):
+        return all(_holds(wide.field(field.name).type, field.type) for field in kind)
+    if types.is_map(wide) and types.is_map(kind):
+        return _holds(wide.key_type, kind.key_type) and _holds(wide.item_type, kind.item_type)
+    if hasattr(wide, "value_type") and hasattr(kind, "value_type"):
+        return _holds(wide.value_type, kind.value_type)
+    if types.is_floating(wide):
+        exact = {16: 8, 32: 16, 64: 32}[wide.bit_width]
+        return not types.is_decimal(kind) and (not types.is_integer(kind) or kind.bit_width <= exact)
+    if kind == pa.uint64() and types.is_signed_integer(wide):
+        return False
+    text = (pa.string(), pa.large_string(), pa.string_view())
+    return (wide in text) == (_decoded(kind) in text) or types.is_null(kind)
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:
@@ -113,13 +132,20 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
     return {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind, kind)
 
 
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns of a united schema: widened, and null where it has none."""
+def conform(table: pa.Table, schema: pa.Schema, values: Mapping[str, str | None]) -> pa.Table:
+    """The table with the columns of a united schema: widened, and null where it has none.
+
+    Args:
+        values: what the file's folders say, of columns that no file has.
+    """
     lower = {name.lower(): name for name in table.column_names}
     columns = []
     for field in schema:
         name = field.name if field.name in table.column_names else lower.get(field.name.lower())
-        column = pa.nulls(table.num_rows, field.type) if name is None else table[name]
+        if name is None:
+            column = pa.repeat(pa.scalar(values.get(field.name), field.type), table.num_rows)
+        else:
+            column = table[name]
         columns.append(column if column.type.equals(field.type) else column.cast(field.type))
     return pa.table(columns, schema=schema)
 
@@ -177,13 +203,17 @@ def plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))
 
 
-def plain_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Batches of a file as those of a united schema of plain types."""
+def plain_batches(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, values: Mapping[str, str | None]
+) -> Iterator[pa.RecordBatch]:
+    """Batches of a file as those of a united schema of plain types; ``values`` as for ``conform``."""
     for batch in batches:
         lower = {name.lower(): name for name in batch.schema.names}
         columns = []
         for field in schema:
             name = field.name if field.name in batch.schema.names else lower.get(field.name.lower())
-            column = pa.nulls(len(batch), field.type) if name is None else plain(batch.column(name), field.type)
-            columns.append(column)
+            if name is None:
+                columns.append(pa.repeat(pa.scalar(values.get(field.name), field.type), len(batch)))
+            else:
+                columns.append(plain(batch.column(name), field.type))
         yield pa.RecordBatch.from_arrays(columns, schema=schema)

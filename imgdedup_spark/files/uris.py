@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 from imgdedup_spark.errors import UserError
@@ -12,6 +13,8 @@ from imgdedup_spark.errors import UserError
 _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 # As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
+# How Hive and Spark spell null in the name of a folder.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def split_uri(uri: str) -> tuple[str, str, str]:
@@ -46,6 +49,13 @@ def encoded(uri: str) -> str:
 def escaped(uri: str) -> str:
     """A plain URI that Spark, reading it, takes for no glob."""
     return re.sub(r"([][{}*?\\])", r"\\\1", uri)
+
+
+def folder_values(uri: str, keys: Sequence[str]) -> dict[str, str | None]:
+    """What a file's folders named ``key=value`` say, as written; None where they say nothing."""
+    found = dict(part.split("=", 1) for part in uri.split("/")[:-1] if "=" in part)
+    values = {key: found.get(key, _NO_VALUE) for key in keys}
+    return {key: None if value == _NO_VALUE else unquote(value) for key, value in values.items()}
 
 
 def absolute(uri: str) -> str:

@@ -37,7 +37,6 @@ from pyspark.sql.types import (
     LongType,
     StringType,
     StructField,
-    StructType,
 )
 
 from imgdedup_spark.config.dedup import DedupConfig
@@ -46,7 +45,7 @@ from imgdedup_spark.hash.problems import ERROR_TYPE, errors_only, has_errors, re
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.pictures.decode import Reading
 from imgdedup_spark.kernels.pictures.values import RULE, ground_color
-from imgdedup_spark.read.columns import check_columns, col, row_terms
+from imgdedup_spark.read.columns import check_columns, check_image_choice, col, row_terms
 from imgdedup_spark.read.source import BAD, ID, PLACE, Source
 
 MEASURED = [
@@ -88,11 +87,12 @@ class Prints(ABC):
     #: What ``emit_hashes`` adds to the rows kept.
     emitted: ClassVar[tuple[str, ...]] = ("imagehash", "texthash")
 
-    def check(self, schema: StructType) -> None:
+    def check(self, source: Source) -> None:
         """Raises:
         UserError: a column that an option names is missing, of a type the option cannot use, or in the way.
         """
-        check_columns(schema, self.config, self.emitted)
+        check_columns(source.schema, self.config, self.emitted)
+        check_image_choice(source.partial, self.config)
 
     @property
     @abstractmethod

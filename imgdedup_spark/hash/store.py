@@ -24,6 +24,7 @@ from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.kernels.pictures.values import RULE
 from imgdedup_spark.read.columns import image_column, row_terms
 from imgdedup_spark.read.source import PLACE, FileState, Source
+from imgdedup_spark.spark.written import read_back
 from imgdedup_spark.versions import versions
 
 #: The folder of the store, in an index or in ``_staging``.
@@ -48,7 +49,7 @@ class Group:
 
     def read(self, spark: SparkSession, schema: StructType) -> DataFrame:
         """All of its prints."""
-        return spark.read.schema(schema).parquet(storage.escaped(self.folder))
+        return read_back(spark, schema, self.folder)
 
     def holds(self, pairs: Mapping[File, File]) -> bool:
         """Whether these are all of its prints, in the places that they had.
@@ -110,7 +111,7 @@ class PrintStore:
         """
         folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
         frame.write.mode("overwrite").parquet(folder)
-        prints = frame.sparkSession.read.schema(frame.schema).parquet(storage.escaped(folder))
+        prints = read_back(frame.sparkSession, frame.schema, folder)
         known = tuple(lasting(prints, folder, files))
         group = Group(folder, known, made, whole=len(known) == len(files))
         content = {"files": known, "made": made, "whole": group.whole}

@@ -18,7 +18,6 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files.never import read_never
-from imgdedup_spark.files.uris import escaped
 from imgdedup_spark.hash.apart import NUMBER, apart
 from imgdedup_spark.hash.prints import Prints, lane, size_range
 from imgdedup_spark.hash.problems import has_errors
@@ -31,6 +30,7 @@ from imgdedup_spark.read.open import read_source
 from imgdedup_spark.read.source import ORDER, Source
 from imgdedup_spark.spark.joins import BROADCAST_KEYS, join_few, keepers, number
 from imgdedup_spark.spark.workspace import Stage
+from imgdedup_spark.spark.written import read_back
 
 log = logging.getLogger("imgdedup")
 
@@ -178,7 +178,7 @@ def _of_index(spark: SparkSession, index: Index, state: State, kind: Prints) -> 
     runs = [run for run in state.runs if run.rows]
     frame = spark.createDataFrame([], schema)
     if runs:
-        frame = spark.read.schema(schema).parquet(*[escaped(index.path(run.folder)) for run in runs])
+        frame = read_back(spark, schema, *[index.path(run.folder) for run in runs])
     frame = kind.comparable(frame)
     if not runs:
         empty = frame.withColumn("rank", F.col("position"))
@@ -191,7 +191,7 @@ def _of_index(spark: SparkSession, index: Index, state: State, kind: Prints) -> 
     distinct = all(run.distinct for run in runs)
     packed = None
     if all(run.packed for run in runs):
-        read = spark.read.schema(f"run string, {PACKED}").parquet(*[escaped(index.path(run.packed)) for run in runs])
+        read = read_back(spark, f"run string, {PACKED}", *[index.path(run.packed) for run in runs])
         packed = read.join(F.broadcast(bases), "run").drop("run")
     return References(ranked.select(*_columns(kind)), sum(run.rows for run in runs), 0, distinct, digits, packed)
 
@@ -210,7 +210,7 @@ def _of_data(source: Source, path: str, kind: Prints, stage: Stage) -> Reference
     id_col = config.id_col if config.id_col in source.columns else None
     kind = replace(kind, config=replace(config, id_col=id_col, keep="first", on_error=config.on_error and "keep"))
     try:
-        kind.check(source.schema)
+        kind.check(source)
         hashed = hash_rows(source, kind, lambda name, frame: stage(f"reference_{name}", frame))
     except UserError as error:
         raise UserError(f"--against {path}: {error}") from None

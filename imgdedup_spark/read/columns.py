@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -53,6 +53,20 @@ def image_column(schema: StructType, config: DedupConfig) -> str | None:
     if not is_image_type(kind):
         raise UserError(f"--image-col {name}: expected {IMAGE_TYPES}; found {kind.simpleString()}")
     return name
+
+
+def check_image_choice(partial: Collection[str], config: DedupConfig) -> None:
+    """Raises:
+    UserError: nobody has said which column holds the images, and some files call it by one of the names that are
+        tried, some by another: the pictures of all but one would not be looked at.
+
+    Args:
+        partial: columns that some files do not have, in small letters.
+    """
+    if config.reads_images and not config.image_col and set(IMAGE_COLUMNS) <= set(partial):
+        raise UserError(
+            "--image-col: some files have `images` and others `image`; rename one of them, or say which to read"
+        )
 
 
 def is_image_type(kind: DataType) -> bool:
@@ -155,3 +169,14 @@ def as_numbers(column: Column, kind: DataType) -> Column:
         return vector_to_array(column)
     is_float = isinstance(kind, ArrayType) and isinstance(kind.elementType, FloatType)
     return column if is_float else column.cast("array<double>")
+
+
+def check_unique(prints: DataFrame, id_col: str | None) -> None:
+    """Raises:
+    UserError: an ``id`` names no row or several.
+    """
+    bad = prints.groupBy("id").count().where("id is null or count > 1").limit(1).collect()
+    if bad:
+        value, rows = bad[0]["id"], bad[0]["count"]
+        what = "is null in some rows" if value is None else f"has the value {value!r} in {rows} rows"
+        raise UserError(f"--id-col {id_col}: an id must name one row, and it {what}")

@@ -19,7 +19,7 @@ from imgdedup_spark.errors import JobError, UserError, first_line
 from imgdedup_spark.files.shares import Share
 from imgdedup_spark.files.storage import from_spark
 from imgdedup_spark.files.uris import escaped
-from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.columns import check_unique, col
 from imgdedup_spark.read.listing import plain_path, spark_states
 from imgdedup_spark.read.numbering import number_rows
 from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
@@ -35,7 +35,6 @@ from imgdedup_spark.read.source import (
     Placed,
     PlacedTable,
     Source,
-    check_unique,
     few,
 )
 from imgdedup_spark.spark.workspace import Stage

@@ -17,12 +17,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed
 from imgdedup_spark.files.parquet_batches import BoundedFile
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.files.unite import Footer, check_names, plain_batches, plain_type, read_footers, unite
+from imgdedup_spark.files.uris import folder_values
 from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, workers_open
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
@@ -82,7 +84,7 @@ class ReadParquet(ParquetFiles):
     def _of(self, files: set[tuple[int, str]]) -> ReadParquet:
         assert self.united is not None
         units = tuple(unit for unit in self.units if unit[:2] in files)
-        return replace(self, units=units, frame=_frame(self.frame.sparkSession, units, self.united))
+        return replace(self, units=units, frame=_frame(self.frame.sparkSession, units, self.united, self.keys))
 
 
 def is_parquet(file: Listed) -> bool:
@@ -99,24 +101,32 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     Raises:
         UserError: a file cannot be read, or columns cannot be united.
     """
-    sized = [one.uri for files in listing.files for one in files if one.size]
-    footers = read_footers(sized) if all(workers_open(root.folder) for root in listing.roots) else {}
+    listing = listing.only(lambda one: one.size > 0, "empty_file")
+    if not any(listing.files):
+        raise UserError(f"--input {' '.join(listing.inputs)}: no Parquet file holds a byte: {listing.passed}")
+    every = [one.uri for files in listing.files for one in files]
+    footers = read_footers(every) if all(workers_open(root.folder) for root in listing.roots) else {}
     schemas = {uri: footer.schema for uri, footer in footers.items()}
     if not case_matters(spark):
         check_names(schemas)
-    if schemas and not _is_for_spark(listing, list(schemas.values())):
-        return _read_by_workers(spark, listing, footers, unite(schemas))
     # A column of the files wins over a folder of its name.
     names = {name.lower() for schema in schemas.values() for name in schema.names}
-    known = of_listing(listing, [key for key in listing.keys if key.lower() not in names])
+    keys = tuple(key for key in listing.keys if key.lower() not in names)
+    if schemas and not _is_for_spark(listing, list(schemas.values()), keys):
+        return _read_by_workers(spark, listing, footers, keys)
+    known = of_listing(listing, keys)
     with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
         frames = load_files(spark, "parquet", listing, base=known["partitioned"])
         return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
 
 
-def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema]) -> bool:
+def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence[str]) -> bool:
     first = schemas[0]
-    hidden = any(_ODD.search(one.name) for files in listing.files for one in files)
+    # Spark wants folders named `key=value` to have the same keys everywhere.
+    names = (one.name for files in listing.files for one in files if keys)
+    if len({tuple(part.partition("=")[:2] for part in name.split("/")[:-1]) for name in names}) > 1:
+        return False
+    hidden = any(_ODD.search(storage.split_uri(one.uri)[2]) for files in listing.files for one in files)
     # Spark knows its own columns of that name by no other.
     hidden = hidden or "_metadata" in (name.lower() for name in first.names)
     same = all(schema.equals(first) for schema in schemas)
@@ -133,8 +143,10 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _read_by_workers(
-    spark: SparkSession, listing: Listing, footers: dict[str, Footer], united: pa.Schema
+    spark: SparkSession, listing: Listing, footers: dict[str, Footer], keys: tuple[str, ...]
 ) -> ReadParquet:
+    united = unite({uri: footer.schema for uri, footer in footers.items()})
+    united = pa.schema([*united, *[pa.field(key, pa.string()) for key in keys]], united.metadata)
     units = []
     for index, files in enumerate(listing.files):
         for file in files:
@@ -146,27 +158,34 @@ def _read_by_workers(
                 row += sum(rows for _, rows in numbers)
     columns = tuple(field.name for field in united if plain_type(field.type) is not None)
     return ReadParquet(
-        _frame(spark, units, united),
+        _frame(spark, units, united, keys),
         columns,
         "parquet",
         listing.inputs,
         listing.roots,
         absolute=True,
         scanner="parquet",
+        partial=_partial([footer.schema for footer in footers.values()]),
         united=united,
+        keys=keys,
         units=tuple(units),
         listed=tuple(listing.states()),
     )
 
 
-def _frame(spark: SparkSession, units: Sequence[Any], united: pa.Schema) -> DataFrame:
+def _partial(schemas: Sequence[pa.Schema]) -> frozenset[str]:
+    names = [{name.lower() for name in schema.names} for schema in schemas]
+    return frozenset(set.union(*names) - set.intersection(*names))
+
+
+def _frame(spark: SparkSession, units: Sequence[Any], united: pa.Schema, keys: Sequence[str]) -> DataFrame:
     kinds = [(field.name, plain_type(field.type)) for field in united]
     plain = pa.schema([(name, kind) for name, kind in kinds if kind is not None])
     schema = StructType([*from_arrow_schema(plain).fields, StructField(PLACE, FILE_PLACE)])
-    return rows_of_units(spark, units, _reading(plain), schema)
+    return rows_of_units(spark, units, _reading(plain, keys), schema)
 
 
-def _reading(schema: pa.Schema) -> Callable[[tuple[int, str, int, Any]], Iterator[pa.RecordBatch]]:
+def _reading(schema: pa.Schema, keys: Sequence[str]) -> Callable[[tuple[int, str, int, Any]], Iterator[pa.RecordBatch]]:
     def read(unit: tuple[int, str, int, Any]) -> Iterator[pa.RecordBatch]:
         index, uri, row, groups = unit
         opened, path = storage.open_fs(uri)
@@ -174,7 +193,7 @@ def _reading(schema: pa.Schema) -> Callable[[tuple[int, str, int, Any]], Iterato
         with opened.open_input_file(path) as stream:
             file = BoundedFile(stream)
             batches = (file.bounded_batches(number, PICTURE_BATCH_ROWS) for number, _ in groups)
-            for batch in plain_batches(chain.from_iterable(batches), schema):
+            for batch in plain_batches(chain.from_iterable(batches), schema, folder_values(uri, keys)):
                 count = len(batch)
                 place = file_place(index, uri, row, total, range(row, row + count))
                 row += count

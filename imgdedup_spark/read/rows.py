@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -20,12 +19,13 @@ from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files.json_rows import ANY, Columns, Fields
 from imgdedup_spark.files.listing import Listed, PassedOver
 from imgdedup_spark.files.shares import grouped
+from imgdedup_spark.files.uris import folder_values
 from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of
-from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.columns import check_unique, col
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import of_listing
-from imgdedup_spark.read.source import BAD, PLACE, FileState, check_unique
+from imgdedup_spark.read.source import BAD, PLACE, FileState
 from imgdedup_spark.spark.settings import case_matters, parallelism, partition_bytes
 from imgdedup_spark.spark.units import rows_of_units
 
@@ -42,8 +42,6 @@ _LOOKED = pa.schema(
         ("problem", pa.string()),
     ]
 )
-# What Hadoop calls a folder of no value.
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Part(NamedTuple):
@@ -77,14 +75,12 @@ class RowFiles(FileSource):
         made: the columns that are made of the rows' fields.
         units: the parts that one task reads.
         listed: states of the files.
-        keys: of folders named ``key=value`` that add columns.
     """
 
     rows: Rows = no_rows
     made: Columns = Columns({}, {})  # noqa: RUF009 - nothing changes it
     units: Units = ()
     listed: tuple[FileState, ...] = ()
-    keys: tuple[str, ...] = ()
 
     def is_any(self, name: str) -> bool:
         """Whether a column's values have no type in common, and those that are not strings are JSON."""
@@ -138,7 +134,7 @@ def open_rows(
         for part in _parts(index, one, step if one.size > step and split(one) else max(1, one.size))
     ]
     units = tuple(tuple(some) for some in grouped(parts, lambda part: part.length * weight + FILE_COST, target))
-    counts, fields = _look(spark, units, rows, blanks, listing.passed)
+    counts, fields, partial = _look(spark, units, rows, blanks, listing.passed)
     keys: tuple[str, ...] = ()
     if made is None:
         made = fields.columns(by_case=case_matters(spark))
@@ -155,6 +151,7 @@ def open_rows(
         "units": numbered,
         "listed": tuple(listing.states()),
         "keys": keys,
+        "partial": partial,
     }
 
 
@@ -178,8 +175,8 @@ def _numbered(units: Units, counts: Mapping[Part, int]) -> Iterator[tuple[Part, 
 
 def _look(
     spark: SparkSession, units: Units, rows: Rows, blanks: Callable[[Part], int], passed: PassedOver
-) -> tuple[dict[Part, int], Fields]:
-    """How many rows each part has, and what fields.
+) -> tuple[dict[Part, int], Fields, frozenset[str]]:
+    """How many rows each part has, what fields there are, and which of them some parts do not have, in small letters.
 
     Raises:
         UserError: a file cannot be read, or none of its rows is one.
@@ -204,6 +201,7 @@ def _look(
             yield pa.RecordBatch.from_arrays(list(map(pa.array, answer, _LOOKED.types)), schema=_LOOKED)
 
     counts, fields, bad = {}, Fields(), ""
+    names: list[set[str]] = []
     answers = rows_of_units(spark, units, look, from_arrow_schema(_LOOKED)).collect()
     for part, one in zip((part for unit in units for part in unit), answers, strict=True):
         if one["problem"]:
@@ -213,10 +211,13 @@ def _look(
             passed.add("blank_line", part.uri, one["blank"])
         bad = bad or (f"{part.uri} {one['bad']}" if one["bad"] else "")
         schema = pa.ipc.read_schema(pa.py_buffer(one["kinds"]))
+        if counts[part]:
+            names.append({name.lower() for name in schema.names})
         fields.join(Fields({item.name: item.type for item in schema}, {(a, b) for a, b in one["together"]}))
     if bad and not fields.kinds:
         raise UserError(f"--input: holds no row; {bad}")
-    return counts, fields
+    everywhere: set[str] = set.intersection(*names) if names else set()
+    return counts, fields, frozenset(set().union(*names) - everywhere)
 
 
 def _frame(spark: SparkSession, units: Units, rows: Rows, made: Columns, keys: Sequence[str]) -> DataFrame:
@@ -224,7 +225,7 @@ def _frame(spark: SparkSession, units: Units, rows: Rows, made: Columns, keys: S
 
     def read(unit: tuple[Part, ...]) -> Iterator[pa.RecordBatch]:
         for part in unit:
-            row, values = part.row, _values_of(part.uri, keys)
+            row, values = part.row, folder_values(part.uri, keys)
             for batch in rows(part):
                 yield _batch(batch, part._replace(row=row), made, values)
                 row += len(batch)
@@ -247,10 +248,3 @@ def _batch(rows: Sequence[Row], part: Part, made: Columns, values: Mapping[str, 
     place = file_place(part.input, part.uri, part.start, part.length, range(part.row, part.row + count))
     names = [*made.kinds, *values, BAD, PLACE]
     return pa.RecordBatch.from_arrays([*arrays, pa.array(bad, pa.string()), place], names)
-
-
-def _values_of(uri: str, keys: Sequence[str]) -> dict[str, str | None]:
-    """What a file's folders named ``key=value`` say, as written; None where they say nothing."""
-    found = dict(part.split("=", 1) for part in uri.split("/")[:-1] if "=" in part)
-    values = {key: found.get(key, _NO_VALUE) for key in keys}
-    return {key: None if value == _NO_VALUE else unquote(value) for key, value in values.items()}

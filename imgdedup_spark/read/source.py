@@ -17,12 +17,11 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StructType
 
-from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import PassedOver
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import Share
-from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.columns import check_unique, col
 from imgdedup_spark.spark.joins import BROADCAST_KEYS
 from imgdedup_spark.spark.workspace import Stage
 
@@ -78,6 +77,8 @@ class Source:
         passed: what lies in the inputs and is not read.
         stores: what the rows may name pictures on beside the file systems of the roots (``PathRules.stores``).
         own_structs: whether structs in columns of pictures are made here and not the data's (``forms.entries_of``).
+        partial: columns that some of the files do not have, in small letters.
+        keys: of folders named ``key=value`` that add columns.
     """
 
     frame: DataFrame
@@ -88,6 +89,8 @@ class Source:
     passed: PassedOver = field(default_factory=PassedOver)
     stores: tuple[str, ...] = ()
     own_structs: bool = False
+    partial: frozenset[str] = frozenset()
+    keys: tuple[str, ...] = ()
 
     #: The schema of files that differ, if they do (see ``read.parquet``).
     united: ClassVar[Any] = None
@@ -268,14 +271,6 @@ class PlacedTable:
 def few(numbers: DataFrame, count: int) -> DataFrame:
     """Broadcast if they are few. What they are joined to may hold pictures, which no shuffle should carry."""
     return F.broadcast(numbers) if count <= BROADCAST_KEYS * 20 else numbers
-
-
-def check_unique(prints: DataFrame, id_col: str | None) -> None:
-    bad = prints.groupBy("id").count().where("id is null or count > 1").limit(1).collect()
-    if bad:
-        value, rows = bad[0]["id"], bad[0]["count"]
-        what = "is null in some rows" if value is None else f"has the value {value!r} in {rows} rows"
-        raise UserError(f"--id-col {id_col}: an id must name one row, and it {what}")
 
 
 def where_columns(rows: DataFrame) -> list[str]:

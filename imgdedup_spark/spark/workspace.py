@@ -22,6 +22,7 @@ from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.sharing import delete_empty
 from imgdedup_spark.spark.local import from_driver, to_driver
+from imgdedup_spark.spark.written import read_back
 
 Stage = Callable[[str, DataFrame], DataFrame]
 
@@ -70,7 +71,7 @@ class FolderWorkspace:
         count = self._used[name] = self._used.get(name, 0) + 1
         path = storage.join(self.folder, name if count == 1 else f"{name}-{count}")
         frame.write.mode("overwrite").parquet(path)
-        return frame.sparkSession.read.schema(frame.schema).parquet(storage.escaped(path))
+        return read_back(frame.sparkSession, frame.schema, path)
 
     def local(self, spark: SparkSession, name: str, table: pa.Table) -> DataFrame:
         if is_remote():  # whose disk may be another
@@ -78,7 +79,7 @@ class FolderWorkspace:
         path = storage.join(self.folder, f"{name}-{uuid.uuid4().hex}")
         with storage.open_output(storage.join(path, "part-00000.parquet")) as stream:
             pq.write_table(table, stream)
-        return spark.read.schema(from_arrow_schema(table.schema)).parquet(storage.escaped(path))
+        return read_back(spark, from_arrow_schema(table.schema), path)
 
     def cut(self, frame: DataFrame) -> DataFrame:
         return frame  # its plan begins with a file that was read back

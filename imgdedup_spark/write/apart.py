@@ -41,6 +41,9 @@ def check_places(config: JobConfig, source: Source) -> None:
         check_apart(written, read)
         check_spared(written, spared)
     _check_references(index, against)
+    head = storage.read_head(config.metrics) if config.metrics is not None else b""
+    if head and not head.startswith(b"# HELP imgdedup_"):
+        raise UserError(f"--metrics {config.metrics}: is there and holds no metrics of this job; choose another file")
 
 
 def check_call(df: DataFrame, staging: str | None, index: str | None, against: Sequence[str]) -> None:

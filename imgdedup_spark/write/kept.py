@@ -30,6 +30,7 @@ from imgdedup_spark.read.order import ROW_BITS
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.settings import picture_settings
 from imgdedup_spark.spark.units import rows_of_units
+from imgdedup_spark.spark.written import read_back
 from imgdedup_spark.write import small, tables
 from imgdedup_spark.write.output import Output
 from imgdedup_spark.write.parts import NAMES
@@ -92,6 +93,7 @@ class CopyFiles:
     folder: str
     emitted: tuple[str, ...]
     united: pa.Schema | None = None
+    keys: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -126,7 +128,7 @@ class CopyFiles:
         )
         try:
             if self.kind == "parquet":
-                rows = copy_parquet(shares, dropped, out, more or None, self.united)
+                rows = copy_parquet(shares, dropped, out, more or None, self.united, self.keys)
             elif self.kind == "webdataset":
                 rows = copy_tar(shares, dropped, out)
             elif self.kind == "list":
@@ -150,7 +152,7 @@ def write_shards(found: Found, output: Output) -> None:
     storage.write_text(output.part("kept", NAMES), json.dumps(sorted(names)) + "\n")
     last = max((number for number, _ in shares.values()), default=-1)
     groups = [[shares.get(uri, (last + 1 + place, Share(uri, 0, 0)))] for place, uri in enumerate(files)]
-    done = _copied(found, groups, (), CopyFiles("webdataset", output.part("kept"), (), None, tuple(names)))
+    done = _copied(found, groups, (), CopyFiles("webdataset", output.part("kept"), (), names=tuple(names)))
     problems = [one["problem"] for one in done if one["problem"]]
     written = sum(one["rows"] for one in done)
     if problems or written != found.kept_count:
@@ -179,7 +181,7 @@ def _by_copying(found: Found, output: Output, kind: str, shares: Sequence[tuple[
     files = list(grouped(shares, lambda one: one[1].length, target))
     written = 0
     if files:
-        work = CopyFiles(kind, output.part("kept"), emitted, found.source.united)
+        work = CopyFiles(kind, output.part("kept"), emitted, found.source.united, found.source.keys)
         done = _copied(found, files, emitted, work)
         problems = [one["problem"] for one in done if one["problem"]]
         if problems and (found.source.united or kind == "list"):
@@ -259,5 +261,5 @@ def _by_spark(found: Found, output: Output, kind: str) -> int:
             writer.parquet(output.part("kept"))
         else:
             writer.option("ignoreNullFields", "false").json(output.part("kept"))
-    back = spark.read.schema(rows.schema).format("parquet" if kind == "parquet" else "json")
-    return back.load(storage.escaped(output.part("kept"))).count()
+    back = "parquet" if kind == "parquet" else "json"
+    return read_back(spark, rows.schema, output.part("kept"), kind=back).count()

@@ -130,6 +130,17 @@ def test_names_that_are_no_utf_8(tmp_path):
         walk.files(f"{tmp_path}/{found[0]}")
 
 
+def test_globs_beside_names_that_are_no_utf_8(tmp_path):
+    for name in (b"\xe9.png", b"a.png", b"d\xe9/b.png", b"e/c.png"):
+        path = Path(os.fsdecode(bytes(tmp_path) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    # By themselves, and in a folder: found, so that they are read or counted.
+    assert sorted(one.name for one in Walk().files(f"{tmp_path}/*.png")[1]) == ["a.png", "\udce9.png"]
+    assert sorted(one.name for one in Walk().files(f"{tmp_path}/*/*.png")[1]) == ["d\udce9/b.png", "e/c.png"]
+    assert len(Walk().files(f"{tmp_path}/*")[1]) == 4
+
+
 @given(st.binary(min_size=1, max_size=20).map(lambda name: os.fsdecode(name.replace(b"/", b"%25"))))
 def test_any_name_has_a_form_that_is_utf_8(name):
     assert from_spark(encoded(name)) == name

@@ -50,6 +50,10 @@ def test_nothing_that_is_read_is_replaced(spark, tmp_path):
         with pytest.raises(UserError, match=r"^--output .* lies in it; choose another folder$"):
             run_job(spark, read_options(["--input", *options, *output]))
         assert contents(tmp_path) == before, given
+    metrics = ["--input", str(tmp_path / "in"), *HASHES, "--output", str(tmp_path / "v2")]
+    with pytest.raises(UserError, match=r"^--metrics .*a.parquet: is there and holds no metrics of this job"):
+        run_job(spark, read_options([*metrics, "--metrics", str(tmp_path / "in" / "a.parquet")]))
+    assert contents(tmp_path) == before
     here = ["--input", str(tmp_path / "in"), "--index", str(tmp_path / "in" / "i")]
     with pytest.raises(UserError, match="it lies in the input"):
         run_fingerprint(spark, read_options([*here, *HASHES], fingerprint=True))

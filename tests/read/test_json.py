@@ -137,6 +137,14 @@ def test_arrays_and_lines_and_hidden_names_in_one_input(run, tmp_path):
     assert result.summary["passed_over"]["other_format"]["count"] == 1
 
 
+def test_files_that_call_their_pictures_by_two_names(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text('{"image": "a.png"}\n')
+    (tmp_path / "in" / "b.jsonl").write_text('{"images": ["b.png"]}\n')
+    with pytest.raises(UserError, match="--image-col: some files have `images` and others `image`"):
+        run(tmp_path / "in")
+
+
 def test_a_file_that_does_not_decompress(run, tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"image": null}\n' * 999)[:-20])
     with pytest.raises(UserError, match=r"a.jsonl.gz cannot be read"):

@@ -62,21 +62,22 @@ def test_ids_of_files_are_the_same_from_python(run, spark, tmp_path, others):
     found.close()
 
 
-def test_names_in_brackets_everywhere(run, tmp_path):
-    folder = tmp_path / "[2024] {in} *"
-    folder.mkdir()
-    for number, name in enumerate("ab"):
-        pq.write_table(pa.table({"image": [png(1), png(number + 2)]}), folder / f"{name}.parquet")
-    options = (*PIXELS, "--index", tmp_path / "in{d,e}x", "--output-format", "jsonl")
-    assert run(folder / "a.parquet", *options, "--run-id", "1", output="[out] 1").summary["rows_kept"] == 2
-    assert run(folder / "b.parquet", *options, "--run-id", "2", output="[out] 2").dropped == {
-        "b.parquet#0": "a.parquet#0"
-    }
-
-
 def test_views_beside_other_strings(run, tmp_path):
     for name, kind in (("a", pa.string()), ("b", pa.string_view()), ("c", pa.dictionary(pa.int8(), pa.string()))):
         table = pa.table({"t": pa.array([name], kind), "image": pa.array([png(1)])})
         pq.write_table(table, tmp_path / f"{name}.parquet")
     result = run(tmp_path / "*.parquet", *PIXELS, "--text-col", "t")
     assert result.ids("t") == ["a", "b", "c"]
+
+
+def test_any_name_of_input_output_index_and_reference(run, tmp_path):
+    """Brackets, braces, a colon, a percent sign, a backslash and stars, which Hadoop's globs and URIs mind."""
+    odd = tmp_path / "odd [x] {y} : %20 \\ q*"
+    odd.mkdir()
+    for name, numbers in (("a", (1, 1, 2)), ("b", (1, 3))):
+        pq.write_table(pa.table({"image": [png(number) for number in numbers]}), odd / f"{name}.parquet")
+    index = ("--output-format", "jsonl", "--index", odd / "in{d,e}x", "--run-id")
+    assert run(odd / "a.parquet", *PIXELS, *index, "1", output=odd / "1").dropped == {"a.parquet#1": "a.parquet#0"}
+    assert run(odd / "b.parquet", *PIXELS, *index, "2", output=odd / "2").dropped == {"b.parquet#0": "a.parquet#0"}
+    late = run(odd / "b.parquet", *PIXELS, "--against", odd / "in{d,e}x", output=odd / "3")
+    assert len(late.dropped) == 2 and late.kept == []

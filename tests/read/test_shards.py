@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,11 +64,31 @@ def test_columns_and_types_that_come_later(run, tmp_path):
         (pa.array([1]), pa.array(["a"]), "column n is int64 in .*part-0.* and string in .*part-1"),
         (pa.array([1 << 60]), pa.array([0.5]), "column n is int64 in .* and double in"),
         (pa.array([True]), pa.array([dt.date(2024, 1, 1)]), "column n is bool"),
+        (pa.array([[1 << 60]]), pa.array([[0.5]]), "column n is list<element: int64> in .* and list<element: double>"),
+        (pa.array([{"a": 1 << 60}]), pa.array([{"a": 0.5, "b": 1}]), "column n is struct"),
+        (pa.array([Decimal("0.1")]), pa.array([0.5]), "column n is decimal"),
+        (pa.array(["a.png"]), pa.array([b"a"]), "column n is string in .* and binary"),
     ],
 )
 def test_what_cannot_be_united_is_refused_before_any_hashing(run, tmp_path, one, other, said):
     with pytest.raises(UserError, match=said):
         run(write(tmp_path / "in", {"image": images(1), "n": one}, {"image": images(2), "n": other}), *PIXELS)
+
+
+def test_whole_numbers_with_and_without_a_sign(run, tmp_path):
+    numbers = [pa.array([2**64 - 1], pa.uint64()), pa.array([-(2**63)], pa.int64())]
+    folder = write(tmp_path / "in", *({"image": images(1 + at), "n": one} for at, one in enumerate(numbers)))
+    assert kept(run(folder, *PIXELS))["n"].to_pylist() == [2**64 - 1, -(2**63)]
+
+
+def test_shards_that_call_their_pictures_by_two_names(run, tmp_path):
+    folder = write(tmp_path / "in", {"image": images(1, 2)}, {"images": images(1)})
+    with pytest.raises(UserError, match="--image-col: some files have `images` and others `image`"):
+        run(folder, *PIXELS)
+    assert run(folder, *PIXELS, "--image-col", "image").summary["images"] == 2
+    # A name that all files have is the one, whatever else is there.
+    both = write(tmp_path / "both", {"images": images(1, 2)}, {"images": images(1), "image": images(3)})
+    assert run(both, *PIXELS).dropped == {"part-1.parquet#0": "part-0.parquet#0"}
 
 
 def test_types_that_only_arrow_knows(run, tmp_path):
@@ -116,14 +137,34 @@ def test_values_of_folders_stay_as_written(run, tmp_path):
     assert [row["shard"] for row in run(tmp_path / "in", *PIXELS).kept] == ["own 00012", "own 00013"]
 
 
+def test_folders_whose_keys_differ(run, tmp_path):
+    """Rows above folders, folders of other keys, one that says nothing, and shards of other columns in them."""
+    rows = {
+        "": {},
+        "x=01": {},
+        "x=__HIVE_DEFAULT_PARTITION__": {"n": [7]},
+        "y=a%20b/sub": {"view": pa.array(["v"], pa.string_view())},
+    }
+    for number, (folder, more) in enumerate(rows.items()):
+        (tmp_path / "in" / folder).mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"image": images(number), **more}), tmp_path / "in" / folder / "a.parquet")
+    found = kept(run(tmp_path / "in", *PIXELS)).drop(["image"]).to_pylist()
+    nothing = {"n": None, "view": None, "x": None, "y": None}
+    assert sorted(found, key=repr) == sorted(
+        [nothing, {**nothing, "x": "01"}, {**nothing, "n": 7}, {**nothing, "view": "v", "y": "a b"}], key=repr
+    )
+
+
 def test_other_files_are_counted(run, tmp_path):
     folder = write(tmp_path / "in", {"image": images(1, 2, 1)})
     (folder / "README.md").write_text("# mine")
     (folder / "00000_stats.json").write_text("{}")
     (folder / "part-0.parquet.bak").write_text("old")
     (folder / ".gitattributes").write_text("*")
+    (folder / "part-1.parquet").write_bytes(b"")
     result = run(folder, *PIXELS)
     assert {reason: one["count"] for reason, one in result.summary["passed_over"].items()} == {
+        "empty_file": 1,
         "hidden": 1,
         "other_format": 3,
     }

@@ -1,0 +1,26 @@
+"""Files that the job has written, read back at paths that are no globs, whatever characters are in them."""
+
+from __future__ import annotations
+
+import re
+from functools import reduce
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+_MAGIC = re.compile(r"[][{}*?\\]")
+
+
+def read_back(spark: SparkSession, schema: StructType | str, *paths: str, kind: str = "parquet") -> DataFrame:
+    """The rows of some files or folders (lazy).
+
+    Args:
+        paths: plain URIs.
+    """
+    reader = spark.read.schema(schema).format(kind)
+    if not any(map(_MAGIC.search, paths)):
+        return reader.load(list(paths))
+    # Escaped, a name with a colon is still none that Hadoop's globs can have. Spark has an option to leave globs out,
+    # with which it reads each of several paths as often as there are paths: so one by one.
+    literal = reader.option("__globPaths__", "false")
+    return reduce(DataFrame.unionByName, [literal.load(path) for path in paths])
