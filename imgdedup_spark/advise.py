@@ -17,13 +17,13 @@ from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.kernels.hashes import HashSpec, validate
 from imgdedup_spark.pipeline import place_rows
 from imgdedup_spark.read.columns import check_columns
-from imgdedup_spark.read.open import read_source
+from imgdedup_spark.read.open import places_of, read_source
 from imgdedup_spark.read.sample import sample_bands, sample_rows
 from imgdedup_spark.report.advice import Advice, advise_on
 from imgdedup_spark.report.page import advice_page
 from imgdedup_spark.report.thumbnails import read_thumbnails
-from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.local import to_driver
+from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import SessionWorkspace
 
 log = logging.getLogger("imgdedup")
@@ -77,7 +77,7 @@ def run(spark: SparkSession, task: Task) -> Advice:
         more = tuple(f"{one.method}:{one.size}:0" for one in known[1:])
         config, specs = replace(config, method=known[0].method, verify=more), [*known]
     config = replace(config, threshold=1 if specs[0] is None or specs[0].near else 0)
-    serve_storage()
+    open_stores(spark, places_of(job))
     with clock.stage("read") as entry:
         how = {"count_hard_links": job.count_hard_links, "strict": job.strict}
         source = read_source(spark, job.input, job.input_format, **how)

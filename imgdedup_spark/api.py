@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql.utils import is_remote
 
+from imgdedup_spark.causes import cause, package_missing
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.wording import in_words_of_python
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import JobError, UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.small import MOST_BYTES, MOST_ROWS
 from imgdedup_spark.hash.stage import prints_of
@@ -22,9 +26,9 @@ from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec, validate
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
-from imgdedup_spark.read.frames import frame_source
+from imgdedup_spark.read.frames import frame_source, places_of_call
 from imgdedup_spark.spark.local import to_driver
-from imgdedup_spark.spark.roots import read_roots
+from imgdedup_spark.spark.progress import shown_in_notebook
 from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
@@ -33,6 +37,11 @@ from imgdedup_spark.write.additions import begin
 from imgdedup_spark.write.apart import check_call
 from imgdedup_spark.write.summary import summarize
 
+if TYPE_CHECKING:
+    from imgdedup_spark.report.gallery import Gallery
+
+#: Pairs that a result shows of itself.
+_SHOWN = 4
 #: Of an embedding of 1,024 numbers.
 _VECTOR_BYTES = 4096
 
@@ -43,6 +52,7 @@ class DedupResult:
     def __init__(self, found: Found, clock: Clock, work: Workspace) -> None:
         self._result: Found | None = found
         self._clock, self._work = clock, work
+        self._shown: str | None = None
 
     @property
     def _found(self) -> Found:
@@ -83,11 +93,27 @@ class DedupResult:
         """What summary.json holds."""
         return summarize(self._found, self._clock.stages)
 
-    def _repr_html_(self) -> str:
-        """The counts, for a notebook. Of what it would take a Spark job to count there is nothing."""
-        from imgdedup_spark.report.brief import brief
+    def gallery(self, count: int = 12) -> Gallery:
+        """The pairs of ``pairs(count)`` as pictures side by side, for a notebook. Where the input is not in files whose
+        rows can be picked out, all of its rows are read once more for it."""
+        from imgdedup_spark.report.gallery import gallery
 
-        return "<p>DedupResult, closed</p>" if self._result is None else brief(self._result)
+        return gallery(self._found, count)
+
+    def _repr_html_(self) -> str:
+        """The counts, and a few pairs where they can be had cheaply, for a notebook; made once."""
+        if self._result is None:
+            return "<p>DedupResult, closed</p>"
+        if self._shown is None:
+            from imgdedup_spark.report.brief import brief
+            from imgdedup_spark.report.gallery import is_cheap
+
+            self._shown = brief(self._result)
+            if is_cheap(self._result):
+                # What a notebook shows of itself must not fail.
+                with suppress(PySparkException, UserError, JobError):
+                    self._shown += self.gallery(_SHOWN).html
+        return self._shown
 
     def report(self, path: str | None = None) -> str:
         """The report as one page of HTML that needs nothing else (``--report``); some hundred pictures are read again
@@ -109,13 +135,33 @@ class DedupResult:
         return page
 
     def close(self) -> None:
-        """Lets go of what was persisted or staged; the tables cannot be read after it. Twice is as once."""
+        """Lets go of what was persisted or staged: no table can be asked for after it, and those that were may be gone.
+        Twice is as once."""
         if self._result is not None:
             self._result = None
             self._work.close()
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raises:
+    UserError: in the place of what a store's library has raised that is of no kind, as of missing credentials.
+    JobError: in the place of a stack that ends in a worker without this package.
+    """
+    try:
+        yield
+    except PySparkException as error:
+        if package_missing(error):
+            raise JobError(cause(error)) from None
+        raise
+    except pa.ArrowException as error:
+        if type(error) is pa.ArrowException:
+            raise UserError(f"a store cannot be opened: {first_line(error)}") from None
+        raise
+
+
 @in_words_of_python()
+@_explained()
 def deduplicate(
     df: DataFrame,
     config: DedupConfig | None = None,
@@ -143,7 +189,8 @@ def deduplicate(
 
     Raises:
         UserError: an option or a column is wrong, or the index was made with other options.
-        JobError: ``on_error="fail"`` and an image is unreadable; or another run has changed the index meanwhile.
+        JobError: ``on_error="fail"`` and an image is unreadable; another run has changed the index meanwhile; or
+            Spark's workers have no package of this name.
     """
     config = config or DedupConfig()
     if id_col is not None:
@@ -151,7 +198,7 @@ def deduplicate(
     config.check()
     config.check_references(index, against)
     check_models(config)
-    open_stores(df.sparkSession, _places(df, config, staging, index, against))
+    open_stores(df.sparkSession, places_of_call(df, config, staging, index, against))
     if run_id is not None and index is None:
         raise UserError("run_id: it names a run in an index, and needs index")
     check_call(df, staging, index, against)
@@ -162,24 +209,14 @@ def deduplicate(
         if index is not None:
             addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
         past = Past([(path, path) for path in against], index=addition.past if addition else None)
-        found = find_in_stages(frame_source(df, config.id_col, work.freeze), config, work, clock, past)
-        if addition is not None:
-            addition.add(found, work.stage)
+        with shown_in_notebook(df.sparkSession):
+            found = find_in_stages(frame_source(df, config.id_col, work.freeze), config, work, clock, past)
+            if addition is not None:
+                addition.add(found, work.stage)
     except BaseException:
         work.close()
         raise
     return DedupResult(found, clock, work)
-
-
-def _places(
-    df: DataFrame, config: DedupConfig, staging: str | None, index: str | None, against: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """All that a call may open on a store, each behind its argument."""
-    yield from (("df", root) for root in read_roots(df))
-    yield from (("against", path) for path in against)
-    yield from (("allow_store", prefix) for prefix in config.allow_store)
-    single = {"staging": staging, "index": index, "image_root": config.image_root, "never": config.never}
-    yield from ((argument, path) for argument, path in single.items() if path)
 
 
 def _workspace(

@@ -19,6 +19,11 @@ _OURS = tuple(f"{kind.__module__}.{kind.__name__}: " for kind in (JobError, User
 _KNOWN = re.compile(r"\[[A-Z][A-Z_.0-9]+\] (.+)")
 _NAMES = re.compile(r"^(?:[\w.$]*[a-z]\w*(?:Exception|Error|Throwable): )+")
 _SQLSTATE = re.compile(r"\s*SQLSTATE: \w+\s*$")
+_NO_PACKAGE = "No module named 'imgdedup_spark'"
+_SHIP = (
+    "Spark's workers have no package imgdedup_spark: install it there, or send it, with "
+    "spark.addArtifacts('imgdedup_spark.zip', pyfile=True) through Spark Connect, with --py-files to spark-submit"
+)
 _WORKER_GONE = ("Python worker exited unexpectedly", "Python worker failed to connect back")
 
 
@@ -28,6 +33,8 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
     Args:
         folders: local folders that the job writes to, of which one may be on a full disk.
     """
+    if package_missing(error):
+        return _SHIP
     text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
     if _FULL in text:
         return _full_disk(text, folders)
@@ -36,6 +43,11 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
     if type(error).__module__.partition(".")[0] in ("pyspark", "py4j"):
         return (_of_java(text) or type(error).__name__)[:_LONGEST]
     return f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")[:_LONGEST]
+
+
+def package_missing(error: BaseException) -> bool:
+    """Whether a worker could not import this package."""
+    return _NO_PACKAGE in str(error)
 
 
 def _of_python(text: str) -> str:

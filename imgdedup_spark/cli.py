@@ -35,6 +35,16 @@ def fingerprint_main(arguments: Sequence[str] | None = None) -> int:
     return _main(_run_fingerprint, arguments)
 
 
+def task_main() -> None:
+    """``main`` for platforms that call an entry point and look at no exit status (Databricks' wheel tasks).
+
+    Raises:
+        SystemExit: of a status other than 0, so that the task fails.
+    """
+    if status := main():
+        sys.exit(status)
+
+
 def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) -> int:
     start_logs()
     try:
@@ -60,8 +70,10 @@ def _run(arguments: Sequence[str]) -> int:
     set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run
+        from imgdedup_spark.spark.progress import shown
 
-        summary = run(spark, config)
+        with shown(spark, plain=config.log_format == "json"):
+            summary = run(spark, config)
         if config.metrics is not None:
             from imgdedup_spark.files import storage
             from imgdedup_spark.report.metrics import metrics_text
@@ -94,8 +106,10 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
     set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
         from imgdedup_spark.job import run_fingerprint
+        from imgdedup_spark.spark.progress import shown
 
-        done = run_fingerprint(spark, config)
+        with shown(spark, plain=config.log_format == "json"):
+            done = run_fingerprint(spark, config)
     log.info("%s rows in, %s added to %s", f"{done['rows_in']:,}", f"{done['rows_added']:,}", config.index)
     return OK
 

@@ -7,9 +7,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 log = logging.getLogger("imgdedup")
+
+
+class Running(NamedTuple):
+    """A stage at work.
+
+    Attributes:
+        started: by ``time.perf_counter``.
+    """
+
+    name: str
+    started: float
+
+
+_running: list[Running] = []
+
+
+def running() -> Running | None:
+    """The stage that this process is at, the innermost of several."""
+    return _running[-1] if _running else None
 
 
 @dataclass
@@ -23,7 +42,11 @@ class Clock:
         """Times the body, and tells what it puts into the entry."""
         entry: dict[str, Any] = {}
         started = time.perf_counter()
-        yield entry
+        _running.append(Running(name, started))
+        try:
+            yield entry
+        finally:
+            _running.pop()
         self.stages[name] = {"seconds": round(time.perf_counter() - started, 3), **entry}
         shown = ", ".join(
             f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in entry.items()

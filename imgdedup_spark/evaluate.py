@@ -23,12 +23,12 @@ from imgdedup_spark.files import storage
 from imgdedup_spark.files.truth import read_truth
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.read.columns import row_terms
-from imgdedup_spark.read.open import read_source
+from imgdedup_spark.read.open import places_of, read_source
 from imgdedup_spark.read.source import ORDER, Source
 from imgdedup_spark.report.evaluation import evaluation_page
 from imgdedup_spark.report.scores import Labels, Truth, best, joined, score
-from imgdedup_spark.spark.hadoop import serve_storage
 from imgdedup_spark.spark.local import to_driver
+from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import SessionWorkspace, Workspace
 from imgdedup_spark.splits import Split, look_at, repeated, text_ids
 from imgdedup_spark.stages import tell
@@ -76,7 +76,7 @@ def run(spark: SparkSession, task: Task) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock, job = Clock(), task.job
-    serve_storage()
+    open_stores(spark, places_of(job))
     check_models(job.dedup)
     tell(job.dedup)
     pairs = None if task.truth is None else read_truth(task.truth)

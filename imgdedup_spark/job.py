@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -22,7 +21,7 @@ from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.pipeline import place_rows
-from imgdedup_spark.read.open import KINDS, check_output_format, read_source
+from imgdedup_spark.read.open import check_output_format, places_of, read_source
 from imgdedup_spark.read.source import Source, on_same_file_system
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.stores import open_more, open_stores
@@ -47,7 +46,7 @@ def run(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     clock = Clock()
     check_models(config.dedup)
     with clock.stage("read"):
-        stores = open_stores(spark, _places(config))
+        stores = open_stores(spark, places_of(config))
         source = _read(spark, config, stores)
         check_places(config, source)
         addition = _begin(config, source)
@@ -116,7 +115,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     clock = Clock()
     check_models(config.dedup)
     with clock.stage("read"):
-        source = _read(spark, config, open_stores(spark, _places(config)))
+        source = _read(spark, config, open_stores(spark, places_of(config)))
         check_places(config, source)
         addition = _begin(config, source)
     assert addition is not None
@@ -133,17 +132,6 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
     finally:
         work.close()
     return {"rows_in": found.rows_in, "rows_added": added, "run_id": addition.run}
-
-
-def _places(config: JobConfig) -> Iterator[tuple[str, str]]:
-    """All that a run may open on a store, each behind its option."""
-    if config.input_format in (None, *KINDS):  # else a table may have a name
-        yield from (("--input", path) for path in config.input)
-    yield from (("--against", path) for path in config.against)
-    yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store)
-    single = {"--output": config.output, "--index": config.index, "--image-root": config.dedup.image_root}
-    single |= {"--never": config.dedup.never, "--metrics": config.metrics}
-    yield from ((option, path) for option, path in single.items() if path)
 
 
 def _read(spark: SparkSession, config: JobConfig, stores: dict[str, str]) -> Source:

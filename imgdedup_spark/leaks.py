@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -21,11 +22,11 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
 from imgdedup_spark.hash.store import PRINTS, PrintStore
 from imgdedup_spark.hash.vectors import check_models
-from imgdedup_spark.read.frames import frame_source
-from imgdedup_spark.read.open import read_source
+from imgdedup_spark.read.frames import frame_source, places_of_call
+from imgdedup_spark.read.open import places_of, read_source
 from imgdedup_spark.read.source import Source, on_same_file_system
 from imgdedup_spark.report.overlaps import matrix_text, summarize_overlaps
-from imgdedup_spark.spark.hadoop import serve_storage
+from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.splits import Overlaps, find_overlaps
 from imgdedup_spark.stages import tell
@@ -58,7 +59,8 @@ def run(spark: SparkSession, task: Task) -> dict[str, Any]:
         JobError: the job ran and failed for a reason known to it.
     """
     clock, job = Clock(), task.job
-    serve_storage()
+    inputs = ((f"{name}:", path) for name, paths in task.splits.items() for path in paths)
+    open_stores(spark, [*inputs, *places_of(job)])
     check_models(job.dedup)
     tell(job.dedup)
     with clock.stage("read"):
@@ -174,8 +176,9 @@ def find_leaks(
     if not tests or "train" in tests:
         raise UserError("tests: name at least one split, and none of them `train`")
     check_models(config)
-    serve_storage()
     frames = {"train": train, **tests}
+    places = (places_of_call(frame, config, staging, None, ()) for frame in frames.values())
+    open_stores(train.sparkSession, chain.from_iterable(places))
     for frame in frames.values():
         check_call(frame, staging, None, ())
     if staging is not None:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 log = logging.getLogger("imgdedup")
@@ -64,6 +65,24 @@ def error_line(message: str) -> str:
     if not formats:
         return line
     return formats[0].format(logging.LogRecord("imgdedup", logging.ERROR, "", 0, "%s", (line,), None))
+
+
+def before_each_line(action: Callable[[], None]) -> Callable[[], None]:
+    """Does something before a line is written; returns what ends that."""
+
+    def first(record: logging.LogRecord) -> bool:
+        action()
+        return True
+
+    handlers = _ours()
+    for handler in handlers:
+        handler.addFilter(first)
+
+    def end() -> None:
+        for handler in handlers:
+            handler.removeFilter(first)
+
+    return end
 
 
 def _ours() -> list[logging.Handler]:

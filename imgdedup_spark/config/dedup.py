@@ -43,7 +43,7 @@ class _Filled(type):
 class DedupConfig(
     EmbeddingOptions, OutputOptions, KeepOptions, MatchOptions, HashOptions, InputOptions, metaclass=_Filled
 ):
-    """How duplicates are found and which row of a group stays; see the README's table of options."""
+    """How duplicates are found and which row of a group stays; see docs/options.md."""
 
     #: Ways to find duplicates one after another, each among what the one before has kept: mappings of
     #: ``STAGE_OPTIONS``. For YAML files and Python; a command line has no room for it.

@@ -17,6 +17,7 @@ from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
 from imgdedup_spark.read.columns import image_column
 from imgdedup_spark.read.source import Source
+from imgdedup_spark.spark.progress import counters
 
 
 def hash_pictures(
@@ -44,7 +45,8 @@ def hash_pictures(
     column = source.column_reader(image)
     frame = source.frame.select(*other_columns(source, config), *([] if column else [pictures.alias("image")]))
     isolated = Isolated(hasher, config.image_timeout)
-    work = HashPictures(isolated, picture_reader(source, config), columns, kind.typeName() == "binary", column, views)
+    reader, binary = picture_reader(source, config), kind.typeName() == "binary"
+    work = HashPictures(isolated, reader, columns, binary, column, views, counters())
     fields = [one for one in frame.schema.fields if one.name != "image"]
     made = [StructField(name, kind) for name in columns]
     if views is not None:

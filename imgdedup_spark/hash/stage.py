@@ -19,6 +19,7 @@ from imgdedup_spark.hash.prints import Prints, Tally, tally
 from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
+from imgdedup_spark.spark.progress import portion
 from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings
 from imgdedup_spark.spark.workspace import Stage
 
@@ -171,9 +172,11 @@ def _stored(
         counts.extend(here)
         return _lasting(source, files, here)
 
-    for some in portions:
+    sizes = [sum(file[3] for file in some) for some in portions]
+    for number, some in enumerate(portions):
         part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
-        groups.append(store.add(prints.of(left(part)), some, lasting))
+        with portion(sum(sizes[:number]) / max(sum(sizes), 1), sizes[number] / max(sum(sizes), 1)):
+            groups.append(store.add(prints.of(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})
     return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing), gathered.whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class HashPictures:
         binary: whether those are bytes; else strings.
         column: reads pictures by ``PLACE``, if the batches have no images.
         views: hexadecimal digits of each of the hashes, if the hasher makes views, too.
+        count: is told rows, images and rows with errors of each batch.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class HashPictures:
         binary: bool = False,
         column: ColumnReader | None = None,
         views: Sequence[int] | None = None,
+        count: Callable[[int, int, int], None] | None = None,
     ) -> None:
-        self.hasher, self.reader, self.column = hasher, reader, column
+        self.hasher, self.reader, self.column, self.count = hasher, reader, column, count
         self.names, self.binary, self.views = tuple(names), binary, views
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -61,6 +63,8 @@ class HashPictures:
             here = None if inputs is None else inputs[first : first + len(images)]
             for pictures in self.reader.read_chunks(images, here, CHUNK_BYTES):
                 rows.add(pictures, first, self.hasher)
+        if self.count is not None:
+            self.count(batch.num_rows, int(rows.images.sum()), int(rows.failed.sum()))
         columns = {name: batch.column(name) for name in batch.schema.names if name != "image"}
         return pa.RecordBatch.from_pydict({**columns, **rows.columns()})
 

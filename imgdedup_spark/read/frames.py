@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.files import storage
 from imgdedup_spark.read.source import ID, PLACE, Source
+from imgdedup_spark.spark.roots import read_roots
 
 
 def frame_source(frame: DataFrame, id_col: str | None, freeze: Callable[[DataFrame], DataFrame]) -> Source:
@@ -79,3 +81,14 @@ def resolves(frame: DataFrame, name: str) -> bool:
         return False
     finally:
         logger.disabled = disabled
+
+
+def places_of_call(
+    df: DataFrame, config: DedupConfig, staging: str | None, index: str | None, against: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """All that a call may open on a store, each behind its argument."""
+    yield from (("df", root) for root in read_roots(df))
+    yield from (("against", path) for path in against)
+    yield from (("allow_store", prefix) for prefix in config.allow_store)
+    single = {"staging": staging, "index": index, "image_root": config.image_root, "never": config.never}
+    yield from ((argument, path) for argument, path in single.items() if path)

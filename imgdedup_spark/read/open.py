@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
 
+from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files.listing import Listed, ending_of, is_utf8
 from imgdedup_spark.files.metadata import is_metadata
@@ -77,6 +78,17 @@ def read_source(
             raise UserError(f"--strict: passed over {listing.passed}")
         log.info("passed over: %s", listing.passed)
     return replace(source, passed=listing.passed)
+
+
+def places_of(config: JobConfig) -> Iterator[tuple[str, str]]:
+    """All that a run may open on a store, each behind its option."""
+    if config.input_format in (None, *KINDS):  # else a table may have a name
+        yield from (("--input", path) for path in config.input)
+    yield from (("--against", path) for path in config.against)
+    yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store)
+    single = {"--output": config.output, "--index": config.index, "--image-root": config.dedup.image_root}
+    single |= {"--never": config.dedup.never, "--metrics": config.metrics}
+    yield from ((option, path) for option, path in single.items() if path)
 
 
 def _kind_of(listing: Listing) -> str:

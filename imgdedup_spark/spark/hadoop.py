@@ -102,11 +102,11 @@ class _HadoopHandler(fs.FileSystemHandler):
     @contextmanager
     def at(self, path: str) -> Iterator[tuple[Any, Any]]:
         """The Java file system and the Java path. Looked up each time: a session may have been stopped since."""
-        from py4j.protocol import Py4JError
-
         context = _context()
         if context is None:
-            raise OSError(errno.ENOTCONN, f"{self.root}{path}: Spark has been stopped")
+            raise OSError(errno.ENOTCONN, f"{self.root}{path}: there is no JVM here, or Spark has been stopped")
+        from py4j.protocol import Py4JError
+
         try:
             java = context._jvm.org.apache.hadoop.fs.Path(self.root + (path or "/"))
             yield java.getFileSystem(context._jsc.hadoopConfiguration()), java
@@ -188,8 +188,10 @@ class _Output(io.BytesIO):
 
 
 def _context() -> Any:
-    from pyspark import SparkContext
-
+    try:
+        from pyspark import SparkContext
+    except ImportError:  # pyspark-client is all there is
+        return None
     return SparkContext._active_spark_context
 
 

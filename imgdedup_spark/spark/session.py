@@ -31,6 +31,9 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active, False
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        # The platform's own, also where no cell has asked for it yet.
+        return SparkSession.builder.getOrCreate(), False
     # Without it PySpark starts workers with `python3` from PATH, which in a virtual environment is another
     # Python without this package. A cluster's own setting wins.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from encoders import EDITS, PHOTOGRAPHS, encoded, photograph, save_clip
 
 from imgdedup_spark import DedupConfig, ImageHasher, UserError, deduplicate, hash_bytes
@@ -16,6 +18,7 @@ from imgdedup_spark.kernels.cosine.rows import TOLERANCE
 
 pytestmark = pytest.mark.spark
 
+CONF = Path(__file__).parents[2] / "conf"
 VECTORS = ("--method", "clip", "--embedding-col", "v", "--id-col", "id")
 
 
@@ -311,10 +314,11 @@ def test_edits_of_photographs_and_stages(run, efficientnet, tmp_path):
     path, count = tmp_path / "in.parquet", len(pictures)
     pq.write_table(pa.table({"id": range(len(rows)), "image": rows}), path, row_group_size=10)
     expected = {row: row % count for row in range(count, len(rows))}
-    clip = {"method": "clip", "model": str(efficientnet), "similarity": 0.85}
-    (tmp_path / "one.yaml").write_text(json.dumps({**clip, "id_col": "id"}))
-    assert run(path, "--config", tmp_path / "one.yaml").dropped == expected
-    (tmp_path / "two.yaml").write_text(json.dumps({"stages": [{"threshold": 8}, clip], "id_col": "id"}))
+    model = {"model": str(efficientnet), "similarity": 0.85}
+    flags = ("--model", efficientnet, "--similarity", 0.85, "--id-col", "id")
+    assert run(path, "--config", CONF / "embeddings.yaml", *flags).dropped == expected
+    plain, clip = yaml.safe_load((CONF / "stages.yaml").read_text("utf-8"))["stages"]
+    (tmp_path / "two.yaml").write_text(json.dumps({"stages": [plain, clip | model], "id_col": "id"}))
     result = run(path, "--config", tmp_path / "two.yaml")
     assert result.dropped == expected
     dropped = [row["stage"] for row in result.table("duplicates")]

@@ -1,0 +1,56 @@
+"""Through Spark Connect nothing is touched that only classic Spark has, or that serverless platforms refuse."""
+
+from __future__ import annotations
+
+import conftest
+import pytest
+
+from imgdedup_spark import DedupConfig, deduplicate
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.skipif(conftest.MODE != "connect", reason="classic Spark has all of it"),
+]
+REFUSED = ("persist", "cache", "checkpoint", "localCheckpoint", "rdd", "sparkContext", "_jvm", "_jdf", "_jsparkSession")
+
+
+@pytest.fixture
+def serverless(spark, monkeypatch):
+    """A session in which touching any of that is a failure."""
+    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.connect.session import SparkSession
+
+    def refuse(name):
+        def touched(self, *arguments):
+            raise AssertionError(f"{name} was touched")
+
+        return property(touched)
+
+    for kind in (DataFrame, SparkSession):
+        for name in REFUSED:
+            if kind is DataFrame or name not in ("cache", "persist"):
+                monkeypatch.setattr(kind, name, refuse(name), raising=False)
+    with pytest.raises(AssertionError, match="persist was touched"):
+        spark.range(1).persist()
+    return spark
+
+
+def test_a_small_call(serverless, photos):
+    rows = [(number, photos[letter]) for number, letter in enumerate("ABCAB")]
+    frame = serverless.createDataFrame(rows, "id long, image binary")
+    result = deduplicate(frame, DedupConfig(threshold=4), id_col="id")
+    shown = result._repr_html_()
+    assert shown.count('<img src="data:image/jpeg;base64,') == 4 and "kept: 0" in shown and "dropped: 4" in shown
+    assert result.kept.count() == 3 and result.summary()["rows_dropped"] == 2
+    result.close()
+
+
+def test_a_large_call_with_staging(serverless, photos, tmp_path, monkeypatch):
+    """Decided by Spark, and from an input without ids."""
+    from imgdedup_spark.hash import small
+
+    monkeypatch.setattr(small, "MOST_ROWS", -1)
+    frame = serverless.createDataFrame([(photos[letter],) for letter in "ABAC"], "image binary")
+    result = deduplicate(frame, DedupConfig(), staging=str(tmp_path / "staging"))
+    assert (result.kept.count(), result.duplicates.count(), result.pairs(2).count()) == (3, 1, 1)
+    result.close()
