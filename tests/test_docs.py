@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -17,8 +18,8 @@ import yaml
 import imgdedup_spark
 from imgdedup_spark import DedupConfig, deduplicate, hash_bytes
 from imgdedup_spark.api import DedupResult
-from imgdedup_spark.cli import COMMANDS
 from imgdedup_spark.config import command_line
+from imgdedup_spark.config.command_line import COMMANDS
 from imgdedup_spark.config.declared import OPTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def parse(monkeypatch, tmp_path):
             command = importlib.import_module(f"imgdedup_spark.commands.{arguments[0]}")
             with monkeypatch.context() as patch, pytest.raises(Parsed):
                 patch.setattr(command_line.Parser, "parse_args", parse_only)
-                command.run(arguments[1:])
+                command.run(arguments[1:], contextlib.nullcontext)
         else:
             command_line.read_options(arguments, fingerprint=fingerprint)
 

@@ -74,3 +74,11 @@ def parts_of(spark: SparkSession, name: str) -> tuple[str, ...]:
     if len(parts) == 2:
         parts.insert(0, spark.catalog.currentCatalog().lower())
     return tuple(parts)
+
+
+def make_iceberg(rows: DataFrame, folder: str) -> None:
+    """Makes an Iceberg table without rows in a folder: Spark's own writer makes tables in catalogs alone."""
+    spark = rows.sparkSession
+    iceberg = spark._jvm.org.apache.iceberg
+    schema = iceberg.spark.SparkSchemaUtil.convert(rows._jdf.schema())
+    iceberg.hadoop.HadoopTables(spark._jsc.hadoopConfiguration()).create(schema, folder)

@@ -12,7 +12,7 @@ from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.read.source import Source
-from imgdedup_spark.spark.catalog import TABLE, VERSIONED, parts_of, provider_of
+from imgdedup_spark.spark.catalog import TABLE, VERSIONED, make_iceberg, parts_of, provider_of
 from imgdedup_spark.write.output import Output
 from imgdedup_spark.write.parts import TABLE_NOTE
 
@@ -98,17 +98,9 @@ def write_folder(rows: DataFrame, output: Output, kind: str) -> int:
     folder = output.part("kept")
     storage.delete(folder)
     if kind == "iceberg":
-        _make_iceberg(rows, folder)
+        make_iceberg(rows, folder)
     rows.write.format(kind).mode("append").save(folder)
     return rows.sparkSession.read.format(kind).load(folder).count()
-
-
-def _make_iceberg(rows: DataFrame, folder: str) -> None:
-    """Spark's writer makes a new table in a catalog alone."""
-    spark = rows.sparkSession
-    iceberg = spark._jvm.org.apache.iceberg
-    schema = iceberg.spark.SparkSchemaUtil.convert(rows._jdf.schema())
-    iceberg.hadoop.HadoopTables(spark._jsc.hadoopConfiguration()).create(schema, folder)
 
 
 def write_table(rows: DataFrame, output: Output, name: str) -> int:
