@@ -180,7 +180,7 @@ def look_at(
     for name, source in sources.items():
         with _of_split(name):
             ready[name] = source = or_nulls(source, named_columns(config))
-            prints_of(config).check(source.schema)
+            prints_of(config).check(source)
             source.check_ids(config.id_col)
     hashed: dict[str, Hashed] = {}
     known = (0, 0)
