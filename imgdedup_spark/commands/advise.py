@@ -19,7 +19,8 @@ _METHODS = ("phash", "dhash", "double_gradient", "md5")
 #: Minutes on two cores, seconds on a cluster.
 _ROWS = 20_000
 _UNUSED = (
-    "output", "output_format", "output_table", "mark", "dry_run", "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
+    "output", "output_format", "output_table", "mark", "dry_run",
+    "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
     "against", "run_id", "stages", "preset", "threshold", "verify", "views", "invariant", *ONLY_EMBEDDINGS,
 )  # fmt: skip
 

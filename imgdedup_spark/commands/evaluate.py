@@ -12,7 +12,8 @@ from imgdedup_spark.files import storage
 
 log = logging.getLogger("imgdedup")
 _UNUSED = (
-    "output", "output_format", "output_table", "mark", "dry_run", "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
+    "output", "output_format", "output_table", "mark", "dry_run",
+    "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
     "against", "run_id", "stages",
 )  # fmt: skip
 

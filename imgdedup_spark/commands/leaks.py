@@ -17,7 +17,8 @@ from imgdedup_spark.files import storage
 LEAKS_FOUND = 4
 #: Options of the job that have no meaning here.
 _UNUSED = (
-    "input", "output_format", "output_table", "mark", "dry_run", "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
+    "input", "output_format", "output_table", "mark", "dry_run",
+    "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
     "against", "run_id", "stages",
 )  # fmt: skip
 #: ``NAME=PATH``; with a slash before the sign it is a path.
