@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,32 +15,38 @@ from split_cases import THRESHOLD, chains, check_pair, matrix
 
 from imgdedup_spark import DedupConfig, find_leaks
 from imgdedup_spark.cli import main
+from imgdedup_spark.clock import Clock
 from imgdedup_spark.commands import leaks
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
+from imgdedup_spark.read.frames import frame_source
+from imgdedup_spark.spark.local import to_driver
+from imgdedup_spark.spark.workspace import SessionWorkspace
+from imgdedup_spark.splits import _by_spark, look_at
 
 pytestmark = pytest.mark.spark
 
 
-def test_every_row_with_a_partner_is_counted_by_spark(spark, monkeypatch):
-    splits = {"train": chains(1, 120), "test": chains(2, 60)}
-    truth = matrix(splits)
-    assert truth["test"]["train"] > 10 and truth["train"]["test"] > 10  # or it would prove little
-    monkeypatch.setattr(small, "MOST_ROWS", 0)
+def by_spark(frames, config):
+    """The rows of the first split that are in the second one, as Spark finds them."""
+    work = SessionWorkspace()
+    sources = {name: frame_source(frame, "id", work.freeze) for name, frame in frames.items()}
+    one, other = look_at(sources, replace(config, id_col="id"), work, Clock())
+    found = to_driver(_by_spark(one, other, work)).to_pylist()
+    work.close()
+    return found
+
+
+def test_every_row_with_a_partner_is_found_by_spark(spark):
+    splits = {"test": chains(2, 60), "train": chains(1, 120)}
+    expected = matrix(splits)["test"]["train"]
+    assert 10 < expected < 60  # or it would prove little
     frames = {name: spark.createDataFrame(rows, "id string, hash string, text string") for name, rows in splits.items()}
-    config = DedupConfig(hash_col="hash", text_col="text", threshold=THRESHOLD)
-    found = find_leaks(frames.pop("train"), frames, config, id_col="id", within=False)
-    pairs = [row.asDict() for row in found.pairs.collect()]
-    for name, cells in truth.items():
-        del cells[name]  # near ones of the split itself are the job's own work
-    assert found.matrix == truth and found.leaked == truth["test"]["train"]
-    assert len(pairs) == sum(sum(cells.values()) for cells in truth.values())
-    rows = {name: {row[0]: row for row in rows} for name, rows in splits.items()}
+    pairs = by_spark(frames, DedupConfig(hash_col="hash", text_col="text", threshold=THRESHOLD))
+    assert len(pairs) == expected == len({pair["id"] for pair in pairs})
+    tests, train = ({row[0]: row for row in rows} for rows in splits.values())
     for pair in pairs:
-        one, other = rows[pair["split"]][pair["id"]], rows[pair["other_split"]][pair["other_id"]]
-        check_pair(one, other, pair, splits[pair["other_split"]])
-    assert f"test: {found.leaked} of 60 rows" in str(found)
-    found.close()
+        check_pair(tests[pair["id"]], train[pair["other_id"]], pair, splits["train"])
 
 
 def test_equal_rows_of_every_split_by_spark(spark, monkeypatch):
@@ -50,7 +57,8 @@ def test_equal_rows_of_every_split_by_spark(spark, monkeypatch):
         for name, hashes in splits.items()
     }
     found = find_leaks(frames.pop("train"), frames, DedupConfig(hash_col="hash"), id_col="id")
-    assert found.matrix == {"train": {"train": 1, "test": 1}, "test": {"train": 3, "test": 2}}
+    assert "test: 3 of 4 rows (75.00%) are in train, 3 of them with equal hashes" in str(found)
+    assert found.leaked == 3 and found.matrix == {"train": {"train": 1, "test": 1}, "test": {"train": 3, "test": 2}}
     pairs = {(row["split"], row["id"], row["other_split"], row["other_id"]) for row in found.pairs.collect()}
     assert {one for one in pairs if one[0] == one[2]} == {
         ("train", "1", "train", "0"),
@@ -66,7 +74,7 @@ def test_embeddings(spark):
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(6, 8))
     splits = {}
-    for name, count in (("train", 30), ("test", 20)):
+    for name, count in (("test", 20), ("train", 30)):
         vectors = centers[rng.integers(0, 6, count)] + 0.3 * rng.normal(size=(count, 8))
         splits[name] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     splits["test"][3] = splits["train"][5]
@@ -76,16 +84,13 @@ def test_embeddings(spark):
         )
         for name, vectors in splits.items()
     }
-    config = DedupConfig(method="clip", embedding_col="v", similarity=0.9)
-    found = find_leaks(frames.pop("train"), frames, config, id_col="id", within=False)
+    found = by_spark(frames, DedupConfig(method="clip", embedding_col="v", similarity=0.9))
     cosines = splits["test"] @ splits["train"].T
-    assert found.matrix["test"] == {"train": int((cosines >= 0.9).any(axis=1).sum())}
-    assert found.matrix["train"] == {"test": int((cosines >= 0.9).any(axis=0).sum())}
-    assert 3 < found.leaked < 20
-    pairs = {int(row["id"]): row for row in found.pairs.where("split = 'test'").collect()}
+    assert {int(row["id"]) for row in found} == set(np.flatnonzero((cosines >= 0.9).any(axis=1)).tolist())
+    assert 3 < len(found) < 20
+    pairs = {int(row["id"]): row for row in found}
     assert all(abs(cosines[one, int(row["other_id"])] - (1 - row["distance"])) < 1e-5 for one, row in pairs.items())
-    assert pairs[3]["other_id"] == "5" and {row["reason"] for row in pairs.values()} == {"near_embedding"}
-    found.close()
+    assert pairs[3]["other_id"] == "5" and {row["reason"] for row in found} == {"near_embedding"}
 
 
 @pytest.fixture
