@@ -39,8 +39,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import pyspark
 
     folder = tmp_path_factory.mktemp("hdfs")
-    own = [one for one in (Path(pyspark.__file__).parent / "jars").glob("*.jar") if one.name.startswith(
-        ("hadoop-client", "slf4j", "log4j", "commons-logging"))]  # fmt: skip
+    needed = ("hadoop-client", "slf4j", "log4j")
+    own = [
+        one
+        for one in (Path(pyspark.__file__).parent / "jars").glob("*.jar")
+        if any(part in one.name for part in needed)
+    ]
     jars = ":".join(map(str, [*(Path(JARS) / "hdfs").glob("*.jar"), *own]))
     details = folder / "details.json"
     command = ["java", "-Xmx512m", "-cp", jars, "org.apache.hadoop.test.MiniDFSClusterManager", "-format"]
