@@ -121,7 +121,7 @@ def _try(store: Store, way: Way, places: list[Place]) -> str:
         for place in places:
             storage.check_workers(place.uri)
             _look(*storage.open_fs(place.uri))
-    except (UserError, OSError) as error:
+    except (UserError, OSError, pa.ArrowException) as error:  # Arrow's own where Azure finds no credentials
         return first_line(error)
     finally:
         access.use(before)
