@@ -169,7 +169,7 @@ def run_case(name: str) -> dict[str, Any]:
     from pyspark.sql import SparkSession
 
     from imgdedup_spark.kernels.hamming.table import Part
-    from imgdedup_spark.match.by_hash.first_come import first_come
+    from imgdedup_spark.match.by_hash.first_come import Earlier, first_come
     from imgdedup_spark.match.by_hash.plan import NearOptions
 
     case = CASES[name]
@@ -207,8 +207,7 @@ def run_case(name: str) -> dict[str, Any]:
                     case.count,
                     [Part(case.bits, case.threshold)],
                     stage=stage,
-                    references=frames.get("references"),
-                    known=case.references,
+                    earlier=Earlier(frames.get("references"), case.references),
                     options=NearOptions(path=case.path),
                 )
                 seconds.append(round(time.perf_counter() - started, 2))

@@ -43,7 +43,6 @@ def first_come_by_views(
     views: Views,
     contexts: npt.NDArray[np.uint8] | None,
     parts: Sequence[Part],
-    options: NearOptions = _DEFAULTS,
     *,
     references: int = 0,
     among: bool = True,
@@ -81,7 +80,7 @@ def first_come_by_views(
     known = int(starts[references])
     own = every[known:] if references < count else every
     sample = own[:: max(1, len(own) // SAMPLE_HASHES)][:SAMPLE_HASHES]
-    matcher = make_matcher(sample, parts, contexts is not None, len(own), known, options, barred)
+    matcher = make_matcher(sample, parts, contexts is not None, len(own), known, _DEFAULTS, barred)
     seconds = matcher.plan.search_seconds(len(every))
     if seconds > MOST_SECONDS:
         log.info("%s views are compared on one core: some %.0f minutes", f"{len(every):,}", seconds / 60)

@@ -42,7 +42,7 @@ class HashSearch:
             known: the same of references.
         """
         items = _items(keys, self.prints, images)
-        earlier = None if known is None else _items(known, self.prints, images)
+        frame = None if known is None else _items(known, self.prints, images)
         rows, packed = 0, None
         if self.references is not None:
             rows = self.references.rows
@@ -53,10 +53,7 @@ class HashSearch:
             count,
             self.prints.parts(images),
             stage=self.stage,
-            references=earlier,
-            known=rows,
-            packed=packed,
-            packed_numbers=self.excluded.references,
+            earlier=by_hash.Earlier(frame, rows, packed, self.excluded.references),
             among=self.among,
             barred=self.excluded.barred,
         )

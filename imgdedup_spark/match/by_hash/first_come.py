@@ -28,7 +28,7 @@ from imgdedup_spark.match.by_hash.shuffle import earliest, plan_routes, search_b
 from imgdedup_spark.spark.settings import parallelism, settings
 from imgdedup_spark.spark.workspace import Stage
 
-__all__ = ["first_come"]
+__all__ = ["Earlier", "first_come"]
 log = logging.getLogger(__name__)
 # Hashes of a unit that are worth a task of their own.
 SMALLEST_UNIT = 100_000
@@ -36,7 +36,27 @@ SMALLEST_UNIT = 100_000
 # are searched while the next one is read.
 _ONE_BLOCK_A_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"}
 _DEFAULTS = NearOptions()
-_NO_NUMBERS = Numbers()
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What is kept once and for all, before all items.
+
+    Attributes:
+        frame: the columns of items, with ranks of their own; None if there are none.
+        count: how many they are at most; if there are any, the plan depends on it, and the answer does not.
+        packed: the same (some may be there twice) without contexts, as an index keeps them: ``rows``, ``base``,
+            ``positions``, ``codes`` (see ``packed``).
+        numbers: their numbers, as far as they are not 0.
+    """
+
+    frame: DataFrame | None = None
+    count: int = 0
+    packed: DataFrame | None = None
+    numbers: Numbers = Numbers()  # noqa: RUF009 - nothing changes it
+
+
+_NOTHING = Earlier()
 
 
 def first_come(
@@ -45,10 +65,7 @@ def first_come(
     parts: Sequence[Part],
     *,
     stage: Stage,
-    references: DataFrame | None = None,
-    known: int = 0,
-    packed: DataFrame | None = None,
-    packed_numbers: Numbers = _NO_NUMBERS,
+    earlier: Earlier = _NOTHING,
     among: bool = True,
     barred: Barred = NOT_BARRED,
     options: NearOptions = _DEFAULTS,
@@ -63,11 +80,7 @@ def first_come(
         count: how many they are.
         parts: what the code is made of.
         stage: ``stage(name, df)`` stores a DataFrame and returns it read back, so that nothing is computed twice.
-        references: the same columns, ranks of their own: kept once and for all, before all items.
-        known: how many they are at most; if there are any, the plan depends on it, and the answer does not.
-        packed: the same references (some may be there twice) without contexts, as an index keeps them: ``rows``,
-            ``base``, ``positions``, ``codes`` (see ``packed``).
-        packed_numbers: their numbers, as far as they are not 0.
+        earlier: references.
         among: whether the items are compared with each other, too; if not, those near no reference have no row.
         barred: pairs of numbers (``pack_pairs``) that never match; 0 is in none.
         options: tuning.
@@ -83,17 +96,20 @@ def first_come(
     has_contexts = "context" in items.columns
     if has_contexts:
         items = _digest_contexts(items)
-        references = None if references is None else _digest_contexts(references)
+    references = earlier.frame
+    if references is not None and has_contexts:
+        references = _digest_contexts(references)
+    known = earlier.count
     matcher = make_matcher(sample_codes(items, count), parts, has_contexts, count, known, options, barred)
     search = _Search(items.sparkSession, matcher, stage, options)
     info: dict[str, Any] = {**matcher.plan.summary(), "hashes": count, "references": known}
 
     found: DataFrame | None = None
     if references is not None and known:
-        if packed is not None and search.fits_lookup(count):
+        if earlier.packed is not None and search.fits_lookup(count):
             table = stage("near_queries", search.table(items, count))
             with settings(search.spark, _ONE_BLOCK_A_BATCH):
-                found = stage("near_references", lookup_packed(matcher, table, packed, packed_numbers))
+                found = stage("near_references", lookup_packed(matcher, table, earlier.packed, earlier.numbers))
         else:
             found = search.lookup("near_queries", items, count, references, known, True)
     if not among:

@@ -34,7 +34,7 @@ from imgdedup_spark.kernels.hamming.units import (
     search_share,
     search_unit,
 )
-from imgdedup_spark.match.by_hash.first_come import first_come
+from imgdedup_spark.match.by_hash.first_come import Earlier, first_come
 from imgdedup_spark.match.by_hash.plan import NearOptions
 
 PARTS = (
@@ -194,8 +194,7 @@ def run(
         len(items),
         parts,
         stage=stage,
-        references=frame(references) if references else None,
-        known=len(references),
+        earlier=Earlier(frame(references), len(references)) if references else Earlier(),
         options=options,
     )
     rows = decisions.collect()
