@@ -17,7 +17,7 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-airflow test-notebook test-databricks test-matrix lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora test-airflow test-notebook test-databricks test-matrix lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,13 @@ test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py
 	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_formats.py
+# Of the Pillow that is installed: its pictures come with its sources alone.
+test-corpora: setup  ## the pictures that Pillow tests itself with: read here as there
+	rm -rf build/corpora && mkdir -p build/corpora
+	$(BIN)/pip download --quiet --no-deps --no-binary :all: --dest build/corpora "pillow==$$($(BIN)/python -c 'import PIL; print(PIL.__version__)')"
+	tar -xzf build/corpora/pillow-*.tar.gz -C build/corpora
+	$(BIN)/python tests/corpora/check.py build/corpora/pillow-*/Tests/images
+
 test-airflow: setup $(VENV_AIRFLOW)/ready  ## the DAG of conf/airflow under a real Airflow (some minutes)
 	$(BIN)/python tests/airflow/run.py $(VENV_AIRFLOW)/bin/airflow
 
