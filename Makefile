@@ -9,6 +9,7 @@ JARS ?= $(HOME)/.cache/imgdedup-jars
 VENV_AIRFLOW := .venv-airflow
 VENV_CLIENT := .venv-client
 VENV_DATABRICKS := .venv-databricks
+VENV_FUZZ := .venv-fuzz
 BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
@@ -17,7 +18,7 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora test-airflow test-notebook test-databricks test-matrix lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-airflow test-notebook test-databricks test-matrix lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +117,15 @@ test-corpora: setup  ## the pictures that Pillow tests itself with: read here as
 	tar -xzf build/corpora/pillow-*.tar.gz -C build/corpora
 	$(BIN)/python tests/corpora/check.py build/corpora/pillow-*/Tests/images
 
+$(VENV_FUZZ)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV_FUZZ)
+	$(VENV_FUZZ)/bin/pip install --quiet -e '.[dev]' atheris
+	@touch $@
+
+SECONDS ?= 60
+fuzz: $(VENV_FUZZ)/ready  ## pictures, rows and options from any bytes, SECONDS=60 each
+	for target in pictures rows config; do $(VENV_FUZZ)/bin/python tests/fuzz/fuzz.py $$target -max_total_time=$(SECONDS) -rss_limit_mb=4096 || exit 1; done
+
 test-airflow: setup $(VENV_AIRFLOW)/ready  ## the DAG of conf/airflow under a real Airflow (some minutes)
 	$(BIN)/python tests/airflow/run.py $(VENV_AIRFLOW)/bin/airflow
 
@@ -150,4 +160,4 @@ bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) $(VENV_LAKES) $(VENV41) $(VENV_AIRFLOW) $(VENV_CLIENT) $(VENV_DATABRICKS) build dist *.egg-info demo-data
+	rm -rf $(VENV) $(VENV35) $(VENV_MODELS) $(VENV_LAKES) $(VENV41) $(VENV_AIRFLOW) $(VENV_CLIENT) $(VENV_DATABRICKS) $(VENV_FUZZ) build dist *.egg-info demo-data

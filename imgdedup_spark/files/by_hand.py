@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.failures import BROKEN
 from imgdedup_spark.files.listing import ending_of
 
 
@@ -33,7 +34,7 @@ def read_by_hand(path: str, where: str, form: str, ids: Collection[str]) -> pa.T
         if info.type == fs.FileType.NotFound:
             raise UserError(f"{where}: there is no such file")
         table = _read(opened, info, ids, f"{where}: {form}")
-    except (OSError, pa.ArrowException) as error:
+    except BROKEN as error:
         raise UserError(f"{where}: {form}; it cannot be read as that: {first_line(error)}") from None
     if not set(ids) <= set(table.column_names):
         raise UserError(f"{where}: {form}; found columns {', '.join(table.column_names)}")

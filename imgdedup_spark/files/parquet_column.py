@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.errors import JobError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.failures import BROKEN
 from imgdedup_spark.files.parquet_batches import BoundedFile
 
 # Decoded bytes read at once: some hundred small pictures, or a few large ones.
@@ -56,7 +57,7 @@ class ColumnReader:
                 if self._stretch is None or not self._stretch.goes_on_to(uri, begin):
                     self._stretch = _Stretch(uri, self.column, begin)
                 yield from self._stretch.take(begin, int(end - first), int(first))
-            except (OSError, pa.ArrowException) as error:
+            except BROKEN as error:
                 raise JobError(
                     f"{storage.absolute(storage.from_spark(uri))} cannot be read: {first_line(error)}"
                 ) from error

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.failures import BROKEN
 
 _READERS = 16
 _PLAIN = {
@@ -45,7 +46,7 @@ def read_footers(uris: list[str]) -> dict[str, Footer]:
                 metadata = pq.read_metadata(stream)
                 groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
                 return Footer(metadata.schema.to_arrow_schema(), tuple((g.num_rows, g.total_byte_size) for g in groups))
-        except (pa.ArrowException, OSError) as error:
+        except BROKEN as error:
             raise UserError(f"--input {uri}: is not a Parquet file: {first_line(error)}") from None
 
     with ThreadPoolExecutor(_READERS) as pool:

@@ -1,0 +1,112 @@
+"""What is fuzzed: functions that fail if any bytes end in anything but a result or an error with a name."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.config.yaml_file import read_yaml
+from imgdedup_spark.errors import UserError
+from imgdedup_spark.files.csv_rows import csv_rows
+from imgdedup_spark.files.failures import BROKEN
+from imgdedup_spark.files.json_lines import row_texts
+from imgdedup_spark.files.json_rows import Fields, parse_row
+from imgdedup_spark.files.parquet_batches import BoundedFile
+from imgdedup_spark.files.shares import Share
+from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+
+HASHER = Hasher([HashSpec("phash", 8), HashSpec("dhash", 8), HashSpec("pixels", 8)], max_pixels=1 << 20)
+FILE = Path(tempfile.mkdtemp()) / "file"
+
+
+def pictures(data: bytes) -> None:
+    """Of every picture a hash or an error, with a code."""
+    found = HASHER.hash_batch([data])
+    assert (found.hashes[0][0] is None) == (0 in found.errors)
+    if found.errors:
+        assert found.errors[0].code in type(found.errors[0]).CODES
+
+
+def rows(data: bytes) -> None:
+    """JSON, CSV and Parquet: of every file rows, or an error of those that readers tell of."""
+    kind, content = data[:1], data[1:]
+    FILE.write_bytes(content)
+    if kind < b"\x55":
+        parsed = [parse_row(text) for text in row_texts(Share(str(FILE), 0, 0, 0, len(content)))]
+        found, fields = [one for one in parsed if isinstance(one, dict)], Fields()
+        fields.add(found)
+        try:
+            columns = fields.columns(by_case=True)
+        except UserError:
+            return
+        assert all(len(one) == len(found) for one in columns.arrays(found))
+    elif kind < b"\xaa":
+        try:
+            list(csv_rows(str(FILE)))
+        except UserError:
+            return
+    else:
+        try:
+            file = BoundedFile(io.BytesIO(content))
+            for group in range(min(file.num_row_groups, 4)):
+                # Asked for the metadata of a broken column, pyarrow ends the process; it raises only here.
+                file.read_row_group(group)
+                for _ in file.bounded_batches(group, 16):
+                    pass
+        except BROKEN:
+            return
+
+
+def config(data: bytes) -> None:
+    """Of every YAML file options that build a configuration, or the user's mistake in one line."""
+    FILE.write_bytes(data)
+    try:
+        given = read_yaml(str(FILE))
+        names = {name: value for name, value in given.items() if name in JobConfig.__dataclass_fields__}
+        JobConfig(**names)
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+def seeds(target: str, folder: Path) -> None:
+    """A few files of each kind to begin with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if target == "pictures":
+        picture = Image.linear_gradient("L").resize((24, 24)).convert("RGB")
+        for name in [
+            "JPEG",
+            "PNG",
+            "GIF",
+            "WEBP",
+            "BMP",
+            "TIFF",
+            "TGA",
+            "PPM",
+            "ICO",
+            "JPEG2000",
+            "AVIF",
+            "DDS",
+            "PCX",
+        ]:
+            picture.save(folder / name, name)
+    elif target == "rows":
+        lines = [{"image": "a.png", "n": 1}, {"image": ["b.png"], "n": 1.5, "s": {"a": [None]}}]
+        text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        (folder / "lines").write_bytes(b"\x00" + text)
+        (folder / "array").write_bytes(b"\x00" + json.dumps(lines, indent=1).encode())
+        (folder / "csv").write_bytes(b'\x60id,image\r\n1,"a ""b""\nc"\r\n2,\r\n')
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({"image": [b"abc" * 40, None, b"", b"x"], "n": [1, 2, 3, 4]}), buffer)
+        (folder / "parquet").write_bytes(b"\xff" + buffer.getvalue())
+    else:
+        (folder / "one").write_text("input: in\nthreshold: 8\nverify: [phash:16:31]\nstages:\n  - method: phash\n")
+
+
+TARGETS = {"pictures": pictures, "rows": rows, "config": config}
