@@ -55,6 +55,8 @@ def find_duplicates(
     """
     source = or_nulls(source, named_columns(config))
     prints_of(config).check(source)
+    if config.view_names and source.known_rows > small.MOST_ROWS:
+        raise UserError(too_many(config, source.known_rows))
     source.check_ids(config.id_col)
     never = NeverMatched.of(config, past)
     references = recall(source, config, work, clock, past)

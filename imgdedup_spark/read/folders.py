@@ -154,7 +154,9 @@ def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
     if not all(workers_open(root.folder) for root in listing.roots):
         frame = _through_spark(frame, [one.uri for one in rows])
     states = tuple(listing.state(index) for index in range(len(listing.inputs)))
-    return PictureFolders(frame, ("path", *made.kinds), "images", listing.inputs, listing.roots, listed=states)
+    return PictureFolders(
+        frame, ("path", *made.kinds), "images", listing.inputs, listing.roots, listed=states, known_rows=len(rows)
+    )
 
 
 def _shown(uri: str) -> str:

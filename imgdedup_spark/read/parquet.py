@@ -112,9 +112,10 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     # A column of the files wins over a folder of its name.
     names = {name.lower() for schema in schemas.values() for name in schema.names}
     keys = tuple(key for key in listing.keys if key.lower() not in names)
+    rows = sum(count for footer in footers.values() for count, _ in footer.groups)
     if schemas and not _is_for_spark(listing, list(schemas.values()), keys):
-        return _read_by_workers(spark, listing, footers, keys)
-    known = of_listing(listing, keys)
+        return replace(_read_by_workers(spark, listing, footers, keys), known_rows=rows)
+    known = {**of_listing(listing, keys), "known_rows": rows}
     with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
         frames = load_files(spark, "parquet", listing, base=known["partitioned"])
         return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")

@@ -152,6 +152,7 @@ def open_rows(
         "listed": tuple(listing.states()),
         "keys": keys,
         "partial": partial,
+        "known_rows": sum(counts.values()),
     }
 
 

@@ -79,6 +79,7 @@ class Source:
         own_structs: whether structs in columns of pictures are made here and not the data's (``forms.entries_of``).
         partial: columns that some of the files do not have, in small letters.
         keys: of folders named ``key=value`` that add columns.
+        known_rows: how many rows there are; 0 where that is found out while they are read.
     """
 
     frame: DataFrame
@@ -91,6 +92,7 @@ class Source:
     own_structs: bool = False
     partial: frozenset[str] = frozenset()
     keys: tuple[str, ...] = ()
+    known_rows: int = 0
 
     #: The schema of files that differ, if they do (see ``read.parquet``).
     united: ClassVar[Any] = None

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from imgdedup_spark import DedupConfig, deduplicate
+from imgdedup_spark import DedupConfig, deduplicate, pipeline
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
 
@@ -35,7 +35,7 @@ def edits(photos):
     }
 
 
-def test_copies_are_found_by_their_views(run, photos, tmp_path):
+def test_copies_are_found_by_their_views(run, photos, tmp_path, monkeypatch):
     folder = tmp_path / "in"
     folder.mkdir()
     for name, data in edits(photos).items():
@@ -49,6 +49,11 @@ def test_copies_are_found_by_their_views(run, photos, tmp_path):
     assert set(found) == {"b_boxed.jpg", "c_turned.jpg", "d_cropped.jpg"}
     assert result.summary["rows_kept"] == 2
     assert result.summary["config"]["views"] == ["trimmed", "center", "turned"]
+    # More than can be compared are refused before any is hashed, where their number is known.
+    monkeypatch.setattr(small, "MOST_ROWS", 3)
+    monkeypatch.setattr(pipeline, "look", lambda *_, **__: pytest.fail("hashed"))
+    with pytest.raises(UserError, match=r"--views: up to 3 rows can be compared .* and there are 5"):
+        run(folder, "--preset", "thorough")
 
 
 def test_from_python(spark, photos, monkeypatch):
