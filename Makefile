@@ -109,7 +109,7 @@ test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py
-	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_formats.py
+	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_table_formats.py
 # Of the Pillow that is installed: its pictures come with its sources alone.
 test-corpora: setup  ## the pictures that Pillow tests itself with: read here as there
 	rm -rf build/corpora && mkdir -p build/corpora
