@@ -7,6 +7,9 @@ from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
+from pyspark.sql.utils import is_remote
+
+from imgdedup_spark.files.uris import escaped
 
 _MAGIC = re.compile(r"[][{}*?\\]")
 
@@ -20,6 +23,8 @@ def read_back(spark: SparkSession, schema: StructType | str, *paths: str, kind: 
     reader = spark.read.schema(schema).format(kind)
     if not any(map(_MAGIC.search, paths)):
         return reader.load(list(paths))
+    if is_remote():  # Connect heeds no such option
+        return reader.load([escaped(path) for path in paths])
     # Escaped, a name with a colon is still none that Hadoop's globs can have. Spark has an option to leave globs out,
     # with which it reads each of several paths as often as there are paths: so one by one.
     literal = reader.option("__globPaths__", "false")

@@ -123,10 +123,11 @@ def test_tasks_and_counts_are_sparks_own(spark, handler, fast):
     stream = io.StringIO()
     with shown(spark, stream=stream):
         count = progress.counters()
+        seconds = 1.2 if conftest.MODE == "connect" else 0.4  # Connect's server tells every two seconds
 
         def slowly(batches):
             for batch in batches:
-                time.sleep(0.4)
+                time.sleep(seconds)
                 if count is not None:
                     count(batch.num_rows, 2 * batch.num_rows, 1)
                 yield batch
