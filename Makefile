@@ -86,7 +86,7 @@ test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python $(PYTEST) -m spark
 
 test-models: java $(VENV_MODELS)/ready  ## the tests of embeddings, with real encoders (installs PyTorch)
-	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python $(PYTEST) tests/kernels/encoders tests/job/test_embeddings_job.py
+	PYSPARK_PYTHON=$(CURDIR)/$(VENV_MODELS)/bin/python $(VENV_MODELS)/bin/python $(PYTEST) tests/kernels/encoders tests/job/test_embeddings_job.py -m "models or not spark"
 
 # The server is in an environment of its own: it would bring a hundred packages beside the project's.
 $(VENV_LAKES)/ready:

@@ -286,6 +286,7 @@ def test_stages_go_on_where_they_were_killed(run, staged, tmp_path, monkeypatch)
     assert [result.summary["stages"][name]["files_reused"] for name in ("hash", "hash 2")] == [1, 1]
 
 
+@pytest.mark.models
 def test_a_tiny_clip(run, photos, tmp_path):
     model = save_clip(tmp_path / "clip")
     a, b, c = (photos[letter] for letter in "ABC")
@@ -307,6 +308,7 @@ def test_a_tiny_clip(run, photos, tmp_path):
     assert "torch" in result.summary["versions"]
 
 
+@pytest.mark.models
 def test_edits_of_photographs_and_stages(run, efficientnet, tmp_path):
     """A trained network: each edit is dropped for its original, and no other photograph is."""
     pictures = [photograph(name) for name in PHOTOGRAPHS]
