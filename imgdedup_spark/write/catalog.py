@@ -13,6 +13,7 @@ from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.catalog import TABLE, VERSIONED, make_iceberg, parts_of, provider_of
+from imgdedup_spark.spark.settings import settings
 from imgdedup_spark.write.output import Output
 from imgdedup_spark.write.parts import TABLE_NOTE
 
@@ -120,7 +121,9 @@ def write_table(rows: DataFrame, output: Output, name: str) -> int:
             writer.using(provider).createOrReplace()
         else:
             spark.sql(f"DROP TABLE IF EXISTS {name}")
-            writer.create()
+            # Spark 3.5's own catalog would make it one of Hive's, as Spark 4's does not.
+            with settings(spark, {"spark.sql.legacy.createHiveTableByDefault": "false"}):
+                writer.create()
     except AnalysisException as error:
         raise UserError(f"--output-table {name}: {first_line(error)}") from None
     storage.write_text(output.part("kept", TABLE_NOTE), json.dumps({"table": name}) + "\n")
