@@ -115,7 +115,7 @@ def listing(shards: int) -> None:
                     info = tarfile.TarInfo(f"{number:05d}{sample}.jpg")
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
-    os.environ["PYSPARK_SUBMIT_ARGS"] = SPARK
+    os.environ |= {"PYSPARK_SUBMIT_ARGS": SPARK, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(HERE.parent)}
     sys.path.insert(0, str(HERE.parent))
     from pyspark.sql import SparkSession
 
