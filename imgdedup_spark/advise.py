@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +11,14 @@ from pyspark.sql import SparkSession
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files import storage
 from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.kernels.hashes import HashSpec, validate
 from imgdedup_spark.pipeline import place_rows
 from imgdedup_spark.read.columns import check_columns
-from imgdedup_spark.read.open import places_of, read_source
+from imgdedup_spark.read.open import places_of, read_input
 from imgdedup_spark.read.sample import sample_bands, sample_rows
 from imgdedup_spark.report.advice import Advice, advise_on
+from imgdedup_spark.report.answer import Answer
 from imgdedup_spark.report.page import advice_page
 from imgdedup_spark.report.thumbnails import read_thumbnails
 from imgdedup_spark.spark.local import to_driver
@@ -37,14 +36,13 @@ class Task:
         job: what is read, and how pictures become hashes.
         methods: that are tried.
         rows: most to look at, about.
-        page, notes: files to write, HTML and JSON.
+        answer: where the page and the notes go.
     """
 
     job: JobConfig
     methods: Sequence[str]
     rows: int
-    page: str
-    notes: str
+    answer: Answer
 
     def check(self) -> None:
         """Raises:
@@ -54,9 +52,7 @@ class Task:
             validate(HashSpec(method, self.job.dedup.hash_size))
         if self.rows < 1:
             raise UserError(f"--rows is 1 or more, not {self.rows}")
-        for option, path in (("--html", self.page), ("--json", self.notes)):
-            if not self.job.overwrite and storage.exists(path):
-                raise UserError(f"{option} {path}: it is there already; name another file or add --overwrite")
+        self.answer.check(overwrite=self.job.overwrite)
 
 
 def run(spark: SparkSession, task: Task) -> Advice:
@@ -79,8 +75,7 @@ def run(spark: SparkSession, task: Task) -> Advice:
     config = replace(config, threshold=1 if specs[0] is None or specs[0].near else 0)
     open_stores(spark, places_of(job))
     with clock.stage("read") as entry:
-        how = {"count_hard_links": job.count_hard_links, "strict": job.strict}
-        source = read_source(spark, job.input, job.input_format, **how)
+        source = read_input(spark, job, job.input)
         if config.hash_col is not None:
             check_columns(source.schema, config, ())
             sample = sample_bands(source, config.hash_col, task.rows)
@@ -98,9 +93,7 @@ def run(spark: SparkSession, task: Task) -> Advice:
             entry["rows"] = len(prints)
         with clock.stage("page"):
             page = advice_page(advice, read_thumbnails(found, advice.ids))
-            storage.write_text(task.page, page)
-            notes = {**advice.summary(), "stages": clock.stages}
-            storage.write_text(task.notes, json.dumps(notes, indent=2, ensure_ascii=False) + "\n")
+            task.answer.write(page, {**advice.summary(), "stages": clock.stages})
     finally:
         work.close()
     return advice

@@ -67,8 +67,7 @@ def _run(arguments: Sequence[str]) -> int:
         command = importlib.import_module(f"imgdedup_spark.commands.{arguments[0]}")
         return int(command.run(arguments[1:], _working))
     config = read_options(arguments)
-    set_logs(config.log_format, config.run_id, quiet=config.quiet)
-    with _session(config) as spark, _in_one_line(config):
+    with _working(config) as spark:
         from imgdedup_spark.job import run
         from imgdedup_spark.spark.progress import shown
 
@@ -93,7 +92,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _working(config: JobConfig) -> Iterator[Any]:
-    """The session for a command, its logs as the options say, and its errors in one line."""
+    """The session, the logs as the options say, and what goes wrong in one line."""
     set_logs(config.log_format, config.run_id, quiet=config.quiet)
     with _session(config) as spark, _in_one_line(config):
         yield spark
@@ -103,8 +102,7 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
     from imgdedup_spark.config.command_line import read_options
 
     config = read_options(arguments, fingerprint=True)
-    set_logs(config.log_format, config.run_id, quiet=config.quiet)
-    with _session(config) as spark, _in_one_line(config):
+    with _working(config) as spark:
         from imgdedup_spark.job import run_fingerprint
         from imgdedup_spark.spark.progress import shown
 

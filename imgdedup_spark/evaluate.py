@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,12 +18,12 @@ from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files import storage
 from imgdedup_spark.files.truth import read_truth
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.read.columns import row_terms
-from imgdedup_spark.read.open import places_of, read_source
+from imgdedup_spark.read.open import places_of, read_input
 from imgdedup_spark.read.source import ORDER, Source
+from imgdedup_spark.report.answer import Answer
 from imgdedup_spark.report.evaluation import evaluation_page
 from imgdedup_spark.report.scores import Labels, Truth, best, joined, score
 from imgdedup_spark.spark.local import to_driver
@@ -48,14 +47,13 @@ class Task:
         job: what is read, and the way to find duplicates.
         truth: a file of pairs; or else
         group_col: a column that is equal in copies.
-        page, notes: files to write, HTML and JSON.
+        answer: where the page and the notes go.
     """
 
     job: JobConfig
     truth: str | None
     group_col: str | None
-    page: str
-    notes: str
+    answer: Answer
 
     def check(self) -> None:
         """Raises:
@@ -63,9 +61,7 @@ class Task:
         """
         if (self.truth is None) == (self.group_col is None):
             raise UserError("--truth names a file of pairs that are copies, --group-col a column: give one of them")
-        for option, path in (("--html", self.page), ("--json", self.notes)):
-            if not self.job.overwrite and storage.exists(path):
-                raise UserError(f"{option} {path}: it is there already; name another file or add --overwrite")
+        self.answer.check(overwrite=self.job.overwrite)
 
 
 def run(spark: SparkSession, task: Task) -> dict[str, Any]:
@@ -81,8 +77,7 @@ def run(spark: SparkSession, task: Task) -> dict[str, Any]:
     tell(job.dedup)
     pairs = None if task.truth is None else read_truth(task.truth)
     with clock.stage("read"):
-        how = {"count_hard_links": job.count_hard_links, "strict": job.strict}
-        source = read_source(spark, job.input, job.input_format, **how)
+        source = read_input(spark, job, job.input)
         _check_column(source, task.group_col)
     work = SessionWorkspace()
     try:
@@ -109,8 +104,7 @@ def run(spark: SparkSession, task: Task) -> dict[str, Any]:
         "config": dataclasses.asdict(job.dedup),
         "versions": versions(models=split.kind.uses_models),
     }
-    storage.write_text(task.page, evaluation_page(summary))
-    storage.write_text(task.notes, json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
+    task.answer.write(evaluation_page(summary), summary)
     return summary
 
 

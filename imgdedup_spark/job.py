@@ -21,7 +21,7 @@ from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.pipeline import place_rows
-from imgdedup_spark.read.open import check_output_format, places_of, read_source
+from imgdedup_spark.read.open import check_output_format, places_of, read_input
 from imgdedup_spark.read.source import Source, on_same_file_system
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.stores import open_more, open_stores
@@ -136,8 +136,7 @@ def run_fingerprint(spark: SparkSession, config: JobConfig) -> dict[str, Any]:
 
 def _read(spark: SparkSession, config: JobConfig, stores: dict[str, str]) -> Source:
     """The input. Adds to ``stores`` what its files lie on, if that was not known before."""
-    how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
-    source = read_source(spark, config.input, config.input_format, **how)
+    source = read_input(spark, config, config.input)
     stores |= open_more(spark, (("--input", one) for one in source.stores))
     check_output_format(source, config.output_format)
     if source.native == "list" and config.dedup.emit_hashes and config.output_format is None:

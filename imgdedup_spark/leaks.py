@@ -23,7 +23,7 @@ from imgdedup_spark.hash import small
 from imgdedup_spark.hash.store import PRINTS, PrintStore
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.read.frames import frame_source, places_of_call
-from imgdedup_spark.read.open import places_of, read_source
+from imgdedup_spark.read.open import places_of, read_input
 from imgdedup_spark.read.source import Source, on_same_file_system
 from imgdedup_spark.report.overlaps import matrix_text, summarize_overlaps
 from imgdedup_spark.spark.stores import open_stores
@@ -86,9 +86,8 @@ def run(spark: SparkSession, task: Task) -> dict[str, Any]:
 
 
 def _read(spark: SparkSession, name: str, paths: Sequence[str], job: JobConfig) -> Source:
-    how = {"count_hard_links": job.count_hard_links, "strict": job.strict}
     try:
-        return read_source(spark, paths, job.input_format, **how)
+        return read_input(spark, job, paths)
     except UserError as error:
         raise UserError(f"{name}: {str(error).replace('--input ', '', 1)}") from None
 

@@ -3,11 +3,38 @@ returns the exit status."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from argparse import _ArgumentGroup
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.files import storage
+from imgdedup_spark.report.answer import Answer
+
+#: Options of the job that commands have no use for which read rows and keep none.
+OF_THE_JOB_ALONE = (
+    "output_format", "output_table", "mark", "dry_run", "report", "metrics", "show_num", "emit_hashes", "keep", "never",
+    "index", "against", "run_id", "stages",
+)  # fmt: skip
 
 #: ``with session(config) as spark:`` gives Spark, and has whatever goes wrong in the block told in one line.
 SessionOf: TypeAlias = Callable[[JobConfig], AbstractContextManager[Any]]
+
+
+def add_answer(options: _ArgumentGroup, page: str, notes: str) -> None:
+    """Adds the options that say where the answer goes.
+
+    Args:
+        page: the file of the page unless another is named.
+        notes: what the other file has, for people.
+    """
+    options.add_argument("--html", default=page, metavar="FILE", help=f"the page (default: {page})")
+    options.add_argument("--json", default=None, metavar="FILE", help=f"{notes} (default: beside the page)")
+
+
+def answer_of(given: Mapping[str, Any]) -> Answer:
+    """Where the options of ``add_answer`` say that it goes."""
+    page = given["html"]
+    notes = given["json"] or page.removesuffix(".html") + ".json"
+    return Answer(storage.absolute(page), storage.absolute(notes))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from imgdedup_spark.commands import SessionOf
+from imgdedup_spark.commands import OF_THE_JOB_ALONE, SessionOf, add_answer, answer_of
 from imgdedup_spark.config.command_line import Parser, read_command
 from imgdedup_spark.config.dedup import ONLY_EMBEDDINGS
 from imgdedup_spark.config.options import whole_number
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files import storage
 from imgdedup_spark.kernels.hashes import METHODS
 
 log = logging.getLogger("imgdedup")
@@ -19,9 +18,7 @@ _METHODS = ("phash", "dhash", "double_gradient", "md5")
 #: Minutes on two cores, seconds on a cluster.
 _ROWS = 20_000
 _UNUSED = (
-    "output", "output_format", "output_table", "mark", "dry_run",
-    "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
-    "against", "run_id", "stages", "preset", "threshold", "verify", "views", "invariant", *ONLY_EMBEDDINGS,
+    *OF_THE_JOB_ALONE, "output", "preset", "threshold", "verify", "views", "invariant", *ONLY_EMBEDDINGS,
 )  # fmt: skip
 
 
@@ -43,16 +40,14 @@ def run(arguments: Sequence[str], session: SessionOf) -> int:
     from imgdedup_spark.advise import Task
     from imgdedup_spark.advise import run as run_job
 
-    page = given["html"]
-    notes = given["json"] or page.removesuffix(".html") + ".json"
-    task = Task(job, given["method"] or _METHODS, given["rows"], storage.absolute(page), storage.absolute(notes))
+    task = Task(job, given["method"] or _METHODS, given["rows"], answer_of(given))
     task.check()
     with session(job) as spark:
         advice = run_job(spark, task)
     from imgdedup_spark.report.advice import advice_text
 
     print(advice_text(advice))
-    log.info("see %s", page)
+    log.info("see %s", given["html"])
     return 0
 
 
@@ -65,5 +60,4 @@ def _add_options(parser: Parser) -> None:
     own.add_argument(
         "--rows", type=whole_number, default=_ROWS, metavar="N", help=f"look at about so many (default: {_ROWS:,})"
     )
-    own.add_argument("--html", default="advice.html", metavar="FILE", help="the page (default: advice.html)")
-    own.add_argument("--json", default=None, metavar="FILE", help="the numbers (default: beside the page)")
+    add_answer(own, "advice.html", "the numbers")

@@ -5,17 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from imgdedup_spark.commands import SessionOf
+from imgdedup_spark.commands import OF_THE_JOB_ALONE, SessionOf, add_answer, answer_of
 from imgdedup_spark.config.command_line import Parser, read_command
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.files import storage
 
 log = logging.getLogger("imgdedup")
-_UNUSED = (
-    "output", "output_format", "output_table", "mark", "dry_run",
-    "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
-    "against", "run_id", "stages",
-)  # fmt: skip
+_UNUSED = (*OF_THE_JOB_ALONE, "output")
 
 
 def run(arguments: Sequence[str], session: SessionOf) -> int:
@@ -34,16 +29,14 @@ def run(arguments: Sequence[str], session: SessionOf) -> int:
     from imgdedup_spark.evaluate import Task
     from imgdedup_spark.evaluate import run as run_job
 
-    page = given["html"]
-    notes = given["json"] or page.removesuffix(".html") + ".json"
-    task = Task(job, given["truth"], given["group_col"], storage.absolute(page), storage.absolute(notes))
+    task = Task(job, given["truth"], given["group_col"], answer_of(given))
     task.check()
     with session(job) as spark:
         summary = run_job(spark, task)
     from imgdedup_spark.report.evaluation import evaluation_text
 
     print(evaluation_text(summary))
-    log.info("see %s", page)
+    log.info("see %s", given["html"])
     return 0
 
 
@@ -54,5 +47,4 @@ def _add_options(parser: Parser) -> None:
         help="pairs of ids that are copies, in columns a and b, and maybe a kind: CSV, JSON lines or Parquet",
     )  # fmt: skip
     own.add_argument("--group-col", default=None, metavar="NAME", help="a column that is equal in copies")
-    own.add_argument("--html", default="evaluation.html", metavar="FILE", help="the page (default: evaluation.html)")
-    own.add_argument("--json", default=None, metavar="FILE", help="the scores (default: beside the page)")
+    add_answer(own, "evaluation.html", "the scores")

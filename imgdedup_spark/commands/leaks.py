@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from imgdedup_spark.commands import SessionOf
+from imgdedup_spark.commands import OF_THE_JOB_ALONE, SessionOf
 from imgdedup_spark.config.command_line import Parser, read_command
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
@@ -15,12 +15,7 @@ from imgdedup_spark.files import storage
 
 #: With ``--fail-on-leak``, when a row of a test split is in the training split.
 LEAKS_FOUND = 4
-#: Options of the job that have no meaning here.
-_UNUSED = (
-    "input", "output_format", "output_table", "mark", "dry_run",
-    "report", "metrics", "show_num", "emit_hashes", "keep", "never", "index",
-    "against", "run_id", "stages",
-)  # fmt: skip
+_UNUSED = (*OF_THE_JOB_ALONE, "input")
 #: ``NAME=PATH``; with a slash before the sign it is a path.
 _NAMED = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 

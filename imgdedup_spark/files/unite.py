@@ -178,16 +178,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType | None:
         return None if item is None else pa.list_(item)
     if types.is_timestamp(kind):
         return pa.timestamp("us", kind.tz)
-    unsigned = {
-        pa.uint8(): pa.int16(),
-        pa.uint16(): pa.int32(),
-        pa.uint32(): pa.int64(),
-        pa.uint64(): pa.decimal128(20),
-    }
-    if kind in unsigned:
-        return unsigned[kind]
-    if kind == pa.float16():
-        return pa.float32()
+    if kind in _PLAIN:
+        return _PLAIN[kind]
     known = types.is_signed_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_date32(kind)
     return kind if known or types.is_decimal128(kind) or types.is_null(kind) else None
 

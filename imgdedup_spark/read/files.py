@@ -124,7 +124,7 @@ class FileSource(Source):
     def only(self, files: Sequence[FileState]) -> FileSource:
         numbers = sorted({one.input for one in files})
         scans = [self.scan(number, [one.uri for one in files if one.input == number]) for number in numbers]
-        return replace(self, frame=reduce(DataFrame.unionByName, scans))
+        return replace(self, frame=reduce(DataFrame.unionByName, scans), known_rows=0)
 
     def check_ids(self, id_col: str | None) -> None:
         if id_col is not None:

@@ -80,6 +80,12 @@ def read_source(
     return replace(source, passed=listing.passed)
 
 
+def read_input(spark: SparkSession, config: JobConfig, paths: Sequence[str]) -> Source:
+    """``read_source`` as the options say that inputs are read."""
+    how = {"count_hard_links": config.count_hard_links, "strict": config.strict}
+    return read_source(spark, paths, config.input_format, **how)
+
+
 def places_of(config: JobConfig) -> Iterator[tuple[str, str]]:
     """All that a run may open on a store, each behind its option."""
     if config.input_format in (None, *KINDS):  # else a table may have a name

@@ -84,7 +84,8 @@ class ReadParquet(ParquetFiles):
     def _of(self, files: set[tuple[int, str]]) -> ReadParquet:
         assert self.united is not None
         units = tuple(unit for unit in self.units if unit[:2] in files)
-        return replace(self, units=units, frame=_frame(self.frame.sparkSession, units, self.united, self.keys))
+        frame = _frame(self.frame.sparkSession, units, self.united, self.keys)
+        return replace(self, units=units, frame=frame, known_rows=0)
 
 
 def is_parquet(file: Listed) -> bool:

@@ -91,7 +91,8 @@ class RowFiles(FileSource):
 
     def only(self, files: Sequence[FileState]) -> RowFiles:
         units = units_of(self.units, files)
-        return replace(self, units=units, frame=_frame(self._spark, units, self.rows, self.made, self.keys))
+        frame = _frame(self._spark, units, self.rows, self.made, self.keys)
+        return replace(self, units=units, frame=frame, known_rows=0)
 
     def scan(self, index: int, uris: Any) -> DataFrame:
         return self.only([FileState(index, uri, 0, 0) for uri in uris]).frame

@@ -43,7 +43,7 @@ def sample_rows(source: Source, most: int, id_col: str | None) -> Sample:
     share, more = 1.0, ""
     if source.divisible and source.format not in _JUMPED:
         source, share, more = _few_files(source, most)
-    count = source.frame.count()
+    count = source.known_rows or source.frame.count()
     rows = round(count / share)
     placed = PLACE in source.frame.columns
     # Rows that have no number in their file would be others in another reading.
@@ -54,7 +54,7 @@ def sample_rows(source: Source, most: int, id_col: str | None) -> Sample:
     chosen = F.pmod(F.xxhash64(*where), F.lit(_SHADES)) < round(most / count * _SHADES)
     how = f"One row in {count / most:,.1f} {'of those ' if more else ''}was looked at, chosen by a hash of its place."
     how = f"{more} {how}".strip()
-    return Sample(replace(source, frame=source.frame.where(chosen)), rows, how, exact=share == 1)
+    return Sample(replace(source, frame=source.frame.where(chosen), known_rows=0), rows, how, exact=share == 1)
 
 
 def _few_files(source: Source, most: int) -> tuple[Source, float, str]:
@@ -78,7 +78,7 @@ def _few_files(source: Source, most: int) -> tuple[Source, float, str]:
 def sample_bands(source: Source, hash_col: str, most: int) -> Sample:
     """About so many rows, chosen by what their hashes are: those of which one of four bands of 16 bits has one of a few
     values. Equal hashes are in it together or not at all, and so are, mostly, near ones."""
-    count = source.frame.count()
+    count = source.known_rows or source.frame.count()
     if count <= most:
         return Sample(source, count, "All rows were looked at.")
     share = 1 - (1 - most / count) ** (1 / BANDS)
@@ -93,7 +93,7 @@ def sample_bands(source: Source, hash_col: str, most: int) -> Sample:
         f"hash has one of {share:.3%} of the values: equal hashes are together in the sample or not at all, so that "
         "groups stay whole. A pair counts by how likely its bands are to be chosen."
     )
-    return Sample(replace(source, frame=source.frame.where(chosen)), count, how, bands=share)
+    return Sample(replace(source, frame=source.frame.where(chosen), known_rows=0), count, how, bands=share)
 
 
 def shared_bands(one: str, other: str) -> int:
