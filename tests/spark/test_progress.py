@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import logging
 import re
 import sys
@@ -138,5 +139,6 @@ def test_tasks_and_counts_are_sparks_own(spark, handler, fast):
                 assert (count.rows.value, count.images.value, count.errors.value) == (12, 24, 6)
     seen = stream.getvalue()
     assert " of 6 tasks" in seen or " rows, " in seen
-    assert "hash: 67%" in seen or "hash: 83%" in seen, seen
+    shares = {int(share) for share in re.findall(r"hash: (\d+)%", seen)}
+    assert shares & {58, 67, 75, 83, 92}, seen  # some, but not all, of the six tasks of the second half
     assert (count is None) == (conftest.MODE == "connect")
