@@ -30,7 +30,7 @@ class ImageError(Exception):
             "unsupported_url",  # http, or a scheme that no file system here opens
             "unreadable",  # permission denied, the storage failed, or memory was short
             "bad_base64",  # a data: URI or base64 string that does not decode
-            "bad_row",  # a line that is no row: cut off, no JSON, no UTF-8, or no object
+            "bad_row",  # a line that is no row: cut off, no JSON, no UTF-8, no object, or a key twice in one
             "bad_hash",  # a ready hash that is neither hex nor binary
             "bad_vector",  # an embedding that is empty, of another length than others, or without a direction
             "odd_end",  # a warning: the end marker is missing, or something comes behind it

@@ -7,6 +7,7 @@ int64 < double, string, list, struct < *any*, which is a string: what is none is
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ _DEEPEST = 32
 def parse_row(text: bytes) -> dict[str, Any] | str:
     """The object that a row's text is; or what it is instead, for people."""
     try:
-        row = json.loads(text.decode("utf-8").rstrip())
+        row = _DECODER.decode(text.decode("utf-8").rstrip())
         if b"\\ud" in text or b"\\uD" in text:
             # Half of a surrogate pair, which JSON can spell and no other text holds.
             row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
@@ -33,10 +34,26 @@ def parse_row(text: bytes) -> dict[str, Any] | str:
         return f"not UTF-8 at byte {error.start}"
     except json.JSONDecodeError as error:
         return f"not JSON: {error.msg} at character {error.pos}"
+    except _TwiceError as error:
+        return f"the key {json.dumps(str(error)[:80], ensure_ascii=False)} twice in one object"
     except (ValueError, RecursionError) as error:
         return f"not read: {first_line(error)}"
     kinds = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
     return row if isinstance(row, dict) else f"no object but {kinds.get(type(row), 'a number')}"
+
+
+class _TwiceError(Exception):
+    """A key that an object has twice: readers of JSON differ in which of its values they take."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _TwiceError(Counter(name for name, _ in pairs).most_common(1)[0][0])
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 @dataclass

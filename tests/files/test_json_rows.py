@@ -36,6 +36,8 @@ def fields_of(rows):
         (b'"x"', "no object but a string"),
         (b"null", "no object but null"),
         (b"[{}]", "no object but an array"),
+        (b'{"a": 1, "b": {}, "a": 1}', 'the key "a" twice in one object'),
+        (b'{"a": [{"b c": 1, "b c": 2}]}', 'the key "b c" twice in one object'),
         (b"[" * 100_000, "not read: maximum recursion depth exceeded"),
     ],
 )

@@ -68,19 +68,20 @@ def test_lines_that_are_no_rows(run, tmp_path):
         b'{"image": "pics/b.png", "t": "\xff"}',
         b"no json",
         b"[]",
+        b'{"image": "pics/b.png", "n": 1, "image": "pics/a.png"}',
         b'{"image": "pics/b.png", "n": "cut',
     ]
     (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     result = run(tmp_path / "rows.jsonl", *PIXELS)
     errors = {row["id"]: row for row in result.table("errors")}
-    assert list(errors) == [f"rows.jsonl#{number}" for number in (1, 3, 4, 5, 6, 7)]
+    assert list(errors) == [f"rows.jsonl#{number}" for number in (1, 3, 4, 5, 6, 7, 8)]
     assert {(row["position"], row["error"], row["level"]) for row in errors.values()} == {(0, "bad_row", "error")}
     assert errors["rows.jsonl#3"]["message"] == "rows.jsonl row 3: no object but a string"
-    assert result.dropped == {"rows.jsonl#2": "rows.jsonl#0"} and result.summary["rows_with_errors"] == 6
+    assert result.dropped == {"rows.jsonl#2": "rows.jsonl#0"} and result.summary["rows_with_errors"] == 7
     assert bytes_kept(result) == b"".join(line + b"\n" for line in (lines[:2] + lines[3:]))
     assert bytes_kept(run(tmp_path / "rows.jsonl", *PIXELS, "--on-error", "drop")) == lines[0] + b"\n"
     as_table = run(tmp_path / "rows.jsonl", *PIXELS, "--output-format", "parquet")
-    assert as_table.kept == [{"image": "pics/a.png", "n": 1.0}] + [{"image": None, "n": None}] * 6
+    assert as_table.kept == [{"image": "pics/a.png", "n": 1.0}] + [{"image": None, "n": None}] * 7
     with pytest.raises(JobError, match="bad_row"):
         run(tmp_path / "rows.jsonl", *PIXELS, "--on-error", "fail")
     (tmp_path / "ids.jsonl").write_bytes(b'{"id": 7, "image": null}\n3\n4\n')
