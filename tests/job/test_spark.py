@@ -90,7 +90,8 @@ def test_no_picture_in_a_shuffle(tmp_path, monkeypatch, options):
         pictures = [(side, seed % 500) for seed in range(rows)]
         folder = write(tmp_path / name, pictures, [rows // 3] * 3)
         log = tmp_path / f"log-{name}"
-        done = submit("--input", folder, "--output", tmp_path / f"out-{name}", *options, conf=logged(log))
+        conf = logged(log) | {"spark.sql.shuffle.partitions": "8"}
+        done = submit("--input", folder, "--output", tmp_path / f"out-{name}", *options, conf=conf)
         assert done.returncode == 0, done.stderr[-2000:]
         summary = json.loads((tmp_path / f"out-{name}" / "summary.json").read_text())
         assert summary["rows_dropped"] >= 100
