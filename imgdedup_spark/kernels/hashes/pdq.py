@@ -8,6 +8,7 @@ import pdqhash
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.hashes.grids import fast_side
 from imgdedup_spark.kernels.pictures.frames import Frame
+from imgdedup_spark.kernels.pictures.values import grey_levels
 
 __all__ = ["pdq"]
 _GRID = 64  # PDQ's own grid
@@ -42,7 +43,7 @@ def _pixels(picture: Frame) -> np.ndarray:
     if factor > 1:
         grey = grey.reduce(factor)
     # The weights of PDQ's luminance add up to 1: three equal channels are the luminance itself.
-    return np.repeat(np.asarray(grey)[:, :, None], 3, axis=2)
+    return np.repeat(grey_levels(grey)[:, :, None], 3, axis=2)
 
 
 def _compute(pixels: np.ndarray) -> Bits:

@@ -19,6 +19,7 @@ from imgdedup_spark.kernels.hashes.digests import digest_of
 from imgdedup_spark.kernels.hashes.grids import LEVEL
 from imgdedup_spark.kernels.pictures.decode import Picture
 from imgdedup_spark.kernels.pictures.frames import Frame
+from imgdedup_spark.kernels.pictures.values import grey_levels
 
 __all__ = ["FLOOR", "SIDE", "Grid", "flat_key", "qualities", "sample"]
 #: Cells a side of the grid that quality is measured in.
@@ -42,7 +43,7 @@ def sample(frame: Frame) -> Grid:
     if picture.mode in ("1", "P", "PA"):  # whose points are names of colors
         picture = picture.convert("L")
     points = picture.resize((SIDE * _POINTS, SIDE * _POINTS), Image.Resampling.NEAREST)
-    return np.asarray((points if points.mode == "L" else points.convert("L")).reduce(_POINTS))
+    return grey_levels((points if points.mode == "L" else points.convert("L")).reduce(_POINTS))
 
 
 def qualities(grids: Sequence[Grid]) -> npt.NDArray[np.int32]:

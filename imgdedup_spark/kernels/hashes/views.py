@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from imgdedup_spark.kernels.hashes.family import Kernel
@@ -19,6 +18,7 @@ from imgdedup_spark.kernels.hashes.turns import TURNS
 from imgdedup_spark.kernels.hashes.view_codes import CROPS, Hashes, Texts, joined
 from imgdedup_spark.kernels.pictures.borders import inner_box
 from imgdedup_spark.kernels.pictures.frames import Frame
+from imgdedup_spark.kernels.pictures.values import grey_levels
 
 __all__ = ["Seen", "ViewHashes", "crops"]
 # Shorter side in pixels of the copy that crops are made of: twice the grid of a 256-bit pHash.
@@ -57,7 +57,7 @@ def crops(frame: Frame, names: Sequence[str]) -> dict[str, Frame]:
         grey = grey.reduce(factor)
     found: dict[str, tuple[int, int, int, int]] = {}
     if "trimmed" in names:
-        box = inner_box(np.asarray(grey))
+        box = inner_box(grey_levels(grey))
         if box is not None:
             top, bottom, left, right = box
             found["trimmed"] = (left, top, right, bottom)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from PIL import Image, ImageColor
 
-__all__ = ["RULE", "as_seen", "ground_color", "is_deep", "values"]
+__all__ = ["RULE", "as_seen", "grey_levels", "ground_color", "is_deep", "values"]
 #: Raised whenever the same file may get another hash: hashes made by different rules are never compared.
 RULE = 2
 _Color = tuple[int, int, int]
@@ -45,6 +46,17 @@ def as_seen(picture: Image.Image, ground: _Color) -> Image.Image:
     laid = Image.new("RGB", picture.size, ground)
     laid.paste(_colors(picture), mask=alpha)
     return laid
+
+
+def grey_levels(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """(height, width), read-only, of a picture in mode ``L``.
+
+    NumPy's own way to a picture copies it twice; Arrow's shows the decoder's memory, where that is in one piece.
+    """
+    try:
+        return pa.array(picture).to_numpy().reshape(picture.height, picture.width)
+    except ValueError:
+        return np.asarray(picture)
 
 
 def values(picture: Image.Image) -> tuple[str, bytes]:

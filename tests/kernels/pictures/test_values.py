@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
 from imgdedup_spark.kernels.pictures.decode import Picture, Reading
+from imgdedup_spark.kernels.pictures.values import grey_levels
 
 HASHES = [HashSpec(method) for method in METHODS if method not in ("md5", "pixels")]
 DEEP = [HashSpec("phash"), HashSpec("dhash"), HashSpec("pdq"), HashSpec("pixels"), HashSpec("colorhash")]
@@ -219,3 +220,20 @@ def test_one_bit_and_palettes_are_their_colors() -> None:
     assert len(set(hashes(same))) == 1
     palette = photographs()[0].quantize(32)
     assert len(set(hashes([encoded(palette, "PNG"), encoded(palette.convert("RGB"), "BMP")]))) == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (53, 37), (700, 500), (5000, 3600)], ids=str)
+def test_grey_levels_are_the_pictures_in_whatever_memory_it_lies(size):
+    levels = np.random.default_rng(0).integers(0, 255, size[::-1], np.uint8)
+    whole = Image.frombytes("L", size, levels.tobytes())  # of 18 megapixels in several pieces
+    pictures = [
+        whole,
+        Image.fromarray(levels),  # in NumPy's memory
+        Image.frombuffer("L", size, levels.tobytes(), "raw", "L", 0, -1),  # upside down
+        whole.transpose(Image.Transpose.ROTATE_90),
+        whole.crop((-3, 0, size[0] + 2, size[1])),
+        whole.reduce(2),
+    ]
+    for picture in pictures:
+        assert np.array_equal(grey_levels(picture), np.asarray(picture))
+        assert not grey_levels(picture).flags.writeable
