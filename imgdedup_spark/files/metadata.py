@@ -1,5 +1,5 @@
 """``metadata.csv`` and ``metadata.jsonl`` beside pictures, as Hugging Face's ``imagefolder`` has them: a line for each
-picture, which ``file_name`` names from the metadata file's folder on.
+picture, which ``file_name`` names from the metadata file's folder on; or for each few, one in each ``…_file_name``.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ class Metadata:
             for file in filter(is_metadata, some):
                 folder = posixpath.dirname(file.name)
                 for number, (line, problem) in enumerate(_lines(file)):
-                    name = line.get(KEY)
-                    key = (index, posixpath.normpath(posixpath.join(folder, name)) if isinstance(name, str) else "")
-                    if problem or not key[1] or key in found.lines:
+                    keys = {
+                        (index, posixpath.normpath(posixpath.join(folder, name)))
+                        for name in _named(line)
+                        if not problem
+                    }
+                    if not keys or keys & found.lines.keys():
                         passed.add("metadata_line", f"{file.uri} line {number}")
-                    else:
-                        found.lines[key] = {field: value for field, value in line.items() if field != KEY}
+                    rest = {field: value for field, value in line.items() if field != KEY}
+                    found.lines |= dict.fromkeys(keys - found.lines.keys(), rest)
         return found
 
     def columns(self, *, by_case: bool) -> Columns:
@@ -81,6 +84,12 @@ class Metadata:
         """Counts the lines of no picture."""
         for _, name in sorted(self.lines.keys() - pictures):
             self.passed.add("metadata_line", name)
+
+
+def _named(line: Line) -> list[str]:
+    """The pictures of a line."""
+    fields = [KEY] if KEY in line else [field for field in line if field.endswith(f"_{KEY}")]
+    return [name for name in map(line.get, fields) if isinstance(name, str) and name]
 
 
 def _lines(file: Listed) -> Iterator[tuple[Line, str | None]]:

@@ -58,6 +58,23 @@ def test_metadata_beside_pictures(run, tmp_path):
         f"{folder}/train/b.png",
         f"{folder}/train/c.png",
     ]
+    (folder / "metadata.csv").write_text("input_file_name,output_file_name,edit\na.png,d.png,grey\n")
+    assert run(folder, *PIXELS, "--method", "md5", "--keep", "edit desc").kept == [
+        {
+            "path": f"{folder}/a.png",
+            "input_file_name": "a.png",
+            "output_file_name": "d.png",
+            "edit": "grey",
+            "score": None,
+        },
+        {
+            "path": f"{folder}/train/c.png",
+            "input_file_name": None,
+            "output_file_name": None,
+            "edit": None,
+            "score": None,
+        },
+    ]
     (folder / "metadata.csv").write_text("file_name,path\na.png,x\n")
     with pytest.raises(UserError, match="metadata has a column `path`"):
         run(folder, *PIXELS)
