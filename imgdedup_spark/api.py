@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql.utils import is_remote
 
-from imgdedup_spark.causes import cause, package_missing
+from imgdedup_spark.causes import in_one_line
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.wording import in_words_of_python
-from imgdedup_spark.errors import JobError, UserError, first_line
+from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.small import MOST_BYTES, MOST_ROWS
 from imgdedup_spark.hash.stage import prints_of
@@ -142,26 +141,8 @@ class DedupResult:
             self._work.close()
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raises:
-    UserError: in the place of what a store's library has raised that is of no kind, as of missing credentials.
-    JobError: in the place of a stack that ends in a worker without this package.
-    """
-    try:
-        yield
-    except PySparkException as error:
-        if package_missing(error):
-            raise JobError(cause(error)) from None
-        raise
-    except pa.ArrowException as error:
-        if type(error) is pa.ArrowException:
-            raise UserError(f"a store cannot be opened: {first_line(error)}") from None
-        raise
-
-
 @in_words_of_python()
-@_explained()
+@in_one_line()
 def deduplicate(
     df: DataFrame,
     config: DedupConfig | None = None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from imgdedup_spark.errors import JobError, UserError
+from imgdedup_spark.errors import JobError, UserError, first_line
 
 #: Characters of a cause.
 _LONGEST = 500
@@ -48,6 +49,30 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
 def package_missing(error: BaseException) -> bool:
     """Whether a worker could not import this package."""
     return _NO_PACKAGE in str(error)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """What a Python call raises in the place of a stack whose cause is known.
+
+    Raises:
+        UserError: in the place of what a store's library has raised that is of no kind, as of missing credentials.
+        JobError: in the place of a stack that ends in a worker without this package.
+    """
+    # Not above: the command line's help needs neither.
+    import pyarrow as pa
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except PySparkException as error:
+        if package_missing(error):
+            raise JobError(cause(error)) from None
+        raise
+    except pa.ArrowException as error:
+        if type(error) is pa.ArrowException:
+            raise UserError(f"a store cannot be opened: {first_line(error)}") from None
+        raise
 
 
 def _of_python(text: str) -> str:

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.utils import is_remote
 
 from imgdedup_spark import __version__
+from imgdedup_spark.causes import in_one_line
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.job import JobConfig
@@ -145,6 +146,7 @@ class Leaks:
 
 
 @in_words_of_python()
+@in_one_line()
 def find_leaks(
     train: DataFrame,
     tests: Mapping[str, DataFrame],

@@ -12,7 +12,7 @@ from pyspark.errors import PySparkException
 
 import imgdedup_spark
 from imgdedup_spark import UserError
-from imgdedup_spark.api import _explained
+from imgdedup_spark.causes import in_one_line
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.files import storage
 from imgdedup_spark.spark import hadoop
@@ -21,18 +21,18 @@ PACKAGE = Path(imgdedup_spark.__file__).parent
 
 
 def test_a_worker_without_the_package():
-    with pytest.raises(JobError, match=r"spark\.addArtifacts\('imgdedup_spark\.zip', pyfile=True\)"), _explained():
+    with pytest.raises(JobError, match=r"spark\.addArtifacts\('imgdedup_spark\.zip', pyfile=True\)"), in_one_line():
         raise PySparkException(
             "Traceback (most recent call last):\nModuleNotFoundError: No module named 'imgdedup_spark'"
         )
-    with pytest.raises(PySparkException, match="something else"), _explained():
+    with pytest.raises(PySparkException, match="something else"), in_one_line():
         raise PySparkException("something else")
 
 
 def test_a_store_without_credentials():
-    with pytest.raises(UserError, match="a store cannot be opened: Unknown error: no token"), _explained():
+    with pytest.raises(UserError, match="a store cannot be opened: Unknown error: no token"), in_one_line():
         raise pa.ArrowException("Unknown error: no token\nfrom anywhere")
-    with pytest.raises(pa.ArrowInvalid), _explained():
+    with pytest.raises(pa.ArrowInvalid), in_one_line():
         raise pa.ArrowInvalid("a fault of the program's")
 
 
