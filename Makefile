@@ -105,11 +105,12 @@ $(JARS)/%/ready: tests/lakes/jars/%.xml
 	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(@D)
 	@touch $@
 
-test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/tables/ready $(JARS)/hdfs/ready  ## an S3 server, HDFS, Delta and Iceberg (needs Maven)
+test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/tables/ready $(JARS)/hdfs/ready $(JARS)/lineage/ready  ## an S3 server, HDFS, Delta, Iceberg, OpenLineage (needs Maven)
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest tests/lakes/test_s3.py
-	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py
+	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py tests/lakes/test_lineage.py
 	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_table_formats.py
+
 # Of the Pillow that is installed: its pictures come with its sources alone.
 test-corpora: setup  ## the pictures that Pillow tests itself with: read here as there
 	rm -rf build/corpora && mkdir -p build/corpora
