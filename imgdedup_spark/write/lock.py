@@ -48,6 +48,8 @@ class Lock:
         self._folder, self._named = folder, named
         self._token, self._number = uuid.uuid4().hex, 0
         self._ended = threading.Event()
+        # Where a file is replaced in two steps it is missing for a moment, which is no sign of another run.
+        self._writing = threading.Lock()
         self._beating = threading.Thread(target=self._beat, name="imgdedup-lock", daemon=True)
 
     def __enter__(self) -> Lock:
@@ -90,7 +92,9 @@ class Lock:
         Raises:
             JobError: another run holds the folder now, because this one gave no sign of life for too long.
         """
-        if not self._is_mine():
+        with self._writing:
+            mine = self._is_mine()
+        if not mine:
             raise JobError(f"{self._named}: another run has taken the folder over meanwhile; run it again")
 
     def _uri(self, number: int) -> str:
@@ -107,7 +111,7 @@ class Lock:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
-            with suppress(Exception):  # the next one may succeed
+            with suppress(Exception), self._writing:  # the next one may succeed
                 if not self._is_mine():
                     return
                 storage.write_text(self._uri(self._number), self._text())
@@ -127,8 +131,11 @@ class Lock:
         while time.monotonic() < until:
             time.sleep(min(1.0, BEAT_SECONDS))
             now = _read(self._uri(number))
+            if now is None:  # it has ended, or is just replacing its file
+                time.sleep(min(1.0, BEAT_SECONDS))
+                now = _read(self._uri(number))
             if now != holder:
-                return now is not None  # it has ended, or it lives
+                return now is not None
         return False
 
 

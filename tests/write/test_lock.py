@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +112,25 @@ def test_another_machine_that_gives_no_sign_is_dead(folder, monkeypatch, quick):
             theirs.check()
         theirs.__exit__(None, None, None)
         mine.check()
+
+
+def test_a_sign_of_life_written_in_two_steps_is_not_another_run(folder, monkeypatch):
+    """As Hadoop's local file systems do it: the old file goes, and a moment later the new one is there."""
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.001)
+    written = threading.Semaphore(0)
+
+    def in_two_steps(uri, text):
+        Path(uri).unlink()
+        time.sleep(0.02)
+        Path(uri).write_text(text)
+        written.release()
+
+    with Lock(folder, "--output out") as held:
+        monkeypatch.setattr(storage, "write_text", in_two_steps)
+        for _ in range(20):
+            written.acquire()
+            time.sleep(0.01)  # into the next one
+            held.check()
 
 
 def test_of_many_at_once_one_holds_it(folder, monkeypatch):
