@@ -52,11 +52,8 @@ class Metadata:
             for file in filter(is_metadata, some):
                 folder = posixpath.dirname(file.name)
                 for number, (line, problem) in enumerate(_lines(file)):
-                    keys = {
-                        (index, posixpath.normpath(posixpath.join(folder, name)))
-                        for name in _named(line)
-                        if not problem
-                    }
+                    names = [] if problem else _named(line)
+                    keys = {(index, posixpath.normpath(posixpath.join(folder, name))) for name in names}
                     if not keys or keys & found.lines.keys():
                         passed.add("metadata_line", f"{file.uri} line {number}")
                     rest = {field: value for field, value in line.items() if field != KEY}

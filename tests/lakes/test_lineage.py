@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,13 +29,11 @@ def test_the_listener_hears_of_the_run_and_its_input(tmp_path, photos):
     for name, value in settings.items():
         command += ["--conf", f"{name}={value}"]
     command += [str(ROOT / "jobs" / "dedup.py"), "--input", str(tmp_path / "in.parquet"), "--id-col", "id"]
-    done = subprocess.run(
-        [*command, "--output", str(tmp_path / "out")], capture_output=True, text=True, env={**os.environ}, timeout=300
-    )
+    command += ["--output", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     told = [json.loads(line) for line in events.read_text("utf-8").splitlines()]
-    assert {one["run"]["runId"] for one in told if one["job"]["name"] == "imgdedup"} and told[-1][
-        "eventType"
-    ] == "COMPLETE"
+    assert "imgdedup" in {one["job"]["name"] for one in told}
+    assert told[-1]["eventType"] == "COMPLETE"
     read = {place["name"] for one in told for place in one["inputs"]}
     assert str(tmp_path / "in.parquet") in read or str(tmp_path) in read
