@@ -13,7 +13,7 @@ from imgdedup_spark.kernels.hashes.grids import grid
 from imgdedup_spark.kernels.hashes.turns import TURNS, turned
 from imgdedup_spark.kernels.pictures.frames import Frame
 
-__all__ = ["Bits", "Kernel", "grid_hash", "to_hex"]
+__all__ = ["Bits", "Kernel", "grid_hash", "steps", "to_hex"]
 Bits = npt.NDArray[np.bool_]
 # Measures are stacked and transformed in float64 this many values at a time (8 MB): enough to make NumPy's
 # cost for each call vanish, little enough for caches and for a worker's memory.
@@ -43,7 +43,7 @@ class Kernel:
         """The hashes of a batch, as lower-case hexadecimal digits."""
         if self.bits is None or not measures:
             return list(measures)
-        return [text for part in _steps(measures) for text in to_hex(self.bits(part).reshape(len(part), -1))]
+        return [text for part in steps(measures) for text in to_hex(self.bits(part).reshape(len(part), -1))]
 
     def turned_hashes(self, measures: Sequence[Any], turns: Sequence[str]) -> list[list[str]]:
         """For each of the turns (names of ``TURNS``) the hashes of a batch.
@@ -53,13 +53,14 @@ class Kernel:
         """
         assert self.turned_bits is not None
         found: list[list[str]] = [[] for _ in turns]
-        for part in _steps(measures):
+        for part in steps(measures):
             for texts, bits in zip(found, self.turned_bits(part, turns), strict=True):
                 texts += to_hex(bits.reshape(len(part), -1))
         return found
 
 
-def _steps(measures: Sequence[Any]) -> Iterable[npt.NDArray[Any]]:
+def steps(measures: Sequence[Any]) -> Iterable[npt.NDArray[Any]]:
+    """Measures of one shape, as many together as pays."""
     step = max(1, _VALUES_A_STEP // measures[0].size) if measures else 1
     return (np.stack(measures[start : start + step]) for start in range(0, len(measures), step))
 

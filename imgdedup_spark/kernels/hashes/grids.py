@@ -19,7 +19,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgdedup_spark.kernels.pictures.frames import Frame
-from imgdedup_spark.kernels.pictures.values import grey_levels
 
 __all__ = ["LEVEL", "fast_side", "grid"]
 #: Cells are whole numbers of 1/LEVEL of a grey level, and fit 16 bits.
@@ -79,7 +78,7 @@ def grid(picture: Frame, width: int, height: int, side: int | None = None) -> np
     if max(grey.size) > _LONGEST_SIDE:
         across, down = (-(-side // _LONGEST_SIDE) for side in grey.size)
         grey = grey.reduce((across, down))
-    return _resized(grey_levels(grey), width, height)
+    return _resized(picture.levels(grey), width, height)
 
 
 def _resized(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint16]:

@@ -196,6 +196,9 @@ class Picture(Frame):
             if mode:
                 picture.draft(mode, (width // scale, height // scale))
             self._check(picture)
+            if self._format in ("JPEG", "MPO"):
+                # A decoder that is handed its file in portions of 64 KiB stops and starts again at each of them.
+                picture.decodermaxblock = len(self._whole)  # type: ignore[attr-defined]
             picture.load()
             self._orientation = orientation_of(picture)
             self._size = turned_size(self._stored_size if mode else picture.size, self._orientation)

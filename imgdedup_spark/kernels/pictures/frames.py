@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.pictures.trouble import Bytes
 from imgdedup_spark.kernels.pictures.upright import turned
-from imgdedup_spark.kernels.pictures.values import as_seen, ground_color, is_deep, values
+from imgdedup_spark.kernels.pictures.values import as_seen, grey_levels, ground_color, is_deep, values
 
 __all__ = ["MOST_FRAMES", "Frame", "Plane", "frame_numbers", "later_frames", "shows_several"]
 #: More are not looked at one by one: at ten milliseconds each that is some seconds a picture.
@@ -38,6 +40,8 @@ class Frame:
         data: the bytes of its file.
         fast: whether what is made of it may be less exact.
     """
+
+    _levels: tuple[Image.Image, npt.NDArray[np.uint8]] | None = None
 
     def __init__(self, image: Image.Image, data: Bytes, fast: bool, background: str) -> None:
         self.data = data
@@ -68,6 +72,12 @@ class Frame:
         if ("L", 1) not in self._decoded:
             self._decoded["L", 1] = self.seen().convert("L")
         return self._decoded["L", 1]
+
+    def levels(self, grey: Image.Image) -> npt.NDArray[np.uint8]:
+        """(height, width), read-only, of a picture in mode ``L``. The last one is at hand: most are asked for twice."""
+        if self._levels is None or self._levels[0] is not grey:
+            self._levels = grey, grey_levels(grey)
+        return self._levels[1]
 
     def rgb(self) -> Image.Image:
         """All pixels, upright, in mode ``RGB``."""

@@ -8,7 +8,8 @@ from hash_pictures import encoded, photographs
 from PIL import Image, ImageDraw
 
 from imgdedup_spark.kernels.hashes import METHODS, Decode, Hasher, HashSpec
-from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, qualities
+from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, qualities, sample
+from imgdedup_spark.kernels.pictures.frames import Frame
 
 HASHES = [method for method in METHODS if method not in ("md5", "pixels")]
 COLORS = {
@@ -116,3 +117,16 @@ def test_quality_hardly_depends_on_the_method() -> None:
     files = [encoded(picture.point(lambda level: 120 + level // 9), "PNG") for picture in photographs()]
     found = [Hasher([HashSpec(method)]).hash_batch(files).facts.quality for method in HASHES]
     assert np.ptp(found, axis=0).max() <= 12
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("size", [(1, 1), (127, 129), (128, 128), (683, 512), (40, 2500)])
+def test_a_sample_is_what_nearest_neighbours_and_their_means_give(mode: str, size: tuple[int, int]) -> None:
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    noise = np.random.default_rng(7).integers(0, 256, (size[1], size[0], bands), dtype=np.uint8)
+    picture = Image.fromarray(noise[:, :, 0] if bands == 1 else noise, mode)
+    cells = picture.resize((4 * SIDE, 4 * SIDE), Image.Resampling.NEAREST).convert("L").reduce(4)
+    levels = np.asarray(cells).astype(int)
+    between = np.abs(np.diff(levels, axis=0)).sum() + np.abs(np.diff(levels, axis=1)).sum()
+    found = qualities([sample(Frame(picture, b"", True, "white"))])
+    assert found.tolist() == [min(100, 10 * between // (2 * SIDE * (SIDE - 1)))]
