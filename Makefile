@@ -10,6 +10,7 @@ VENV_AIRFLOW := .venv-airflow
 VENV_CLIENT := .venv-client
 VENV_DATABRICKS := .venv-databricks
 VENV_FUZZ := .venv-fuzz
+VENV_DOCS := .venv-docs
 BIN := $(VENV)/bin
 # spark-submit starts the driver with this Python, and the workers too.
 export PYSPARK_PYTHON := $(CURDIR)/$(BIN)/python
@@ -18,7 +19,7 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-airflow test-notebook test-databricks test-matrix lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-airflow test-notebook test-databricks test-matrix docs lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,6 +138,18 @@ test-databricks: $(VENV_DATABRICKS)/ready  ## the bundle of conf/databricks agai
 	$(VENV_DATABRICKS)/bin/python tests/databricks/check_bundle.py conf/databricks/databricks.yml
 
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
+
+$(VENV_DOCS)/ready: Makefile pyproject.toml
+	$(PYTHON) -m venv $(VENV_DOCS)
+	$(VENV_DOCS)/bin/pip install --quiet 'mkdocs>=1.6,<2' 'mkdocstrings[python]>=0.29'
+	@touch $@
+
+docs: $(VENV_DOCS)/ready  ## the documentation as pages in site/, with the Python reference
+	rm -rf build/docs && mkdir -p build/docs/benchmarks
+	cp -r docs/. build/docs && cp -r benchmarks/results build/docs/benchmarks
+	sed 's#(docs/#(#g' README.md > build/docs/index.md
+	sed -i.bak -e 's#(\.\./README\.md#(index.md#g' -e 's#(\.\./benchmarks/#(benchmarks/#g' build/docs/*.md && rm build/docs/*.bak
+	$(VENV_DOCS)/bin/mkdocs build --quiet --strict
 
 lint: setup  ## ruff, mypy and the layers of imports
 	$(BIN)/ruff check .

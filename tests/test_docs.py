@@ -155,3 +155,13 @@ def test_pages_are_reached_from_readme():
     text = (ROOT / "README.md").read_text("utf-8")
     assert all(f"(docs/{page.name})" in text for page in (ROOT / "docs").glob("*.md"))
     assert len(text.splitlines()) < 150
+
+
+def test_the_reference_has_every_public_name():
+    text = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    listed = {line.rpartition(".")[2] for line in text.splitlines() if line.startswith("::: ")}
+    assert listed == set(imgdedup_spark.__all__) - {"__version__"}
+    for line in text.splitlines():
+        if line.startswith("::: imgdedup_spark."):
+            module, _, name = line.removeprefix("::: ").rpartition(".")
+            assert getattr(importlib.import_module(module), name) is getattr(imgdedup_spark, name)

@@ -48,10 +48,6 @@ class DedupConfig(
     #: Ways to find duplicates one after another, each among what the one before has kept: mappings of
     #: ``STAGE_OPTIONS``. For YAML files and Python; a command line has no room for it.
     stages: tuple[Mapping[str, Any], ...] = ()
-    #: Width of the hashes in ``hash_col``, found in the data when distances are asked for; no option.
-    ready_bits: int | None = None
-    #: Numbers in one embedding, found in the data; no option.
-    dimensions: int | None = None
 
     @property
     def is_embedding(self) -> bool:

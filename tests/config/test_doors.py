@@ -13,7 +13,7 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.job import JobConfig
 
 #: Fields that are no options of the command line.
-OTHERS = {"dedup", "stages", "ready_bits", "dimensions"}
+OTHERS = {"dedup", "stages"}
 
 
 PATHS = {"input": ("in",), "output": "out"}
