@@ -55,11 +55,12 @@ def find_duplicates(
     """
     source = or_nulls(source, named_columns(config))
     prints_of(config).check(source)
-    if config.view_names and source.known_rows > small.MOST_ROWS:
-        raise UserError(too_many(config, source.known_rows))
+    _check_views(config, source.known_rows)
     source.check_ids(config.id_col)
     never = NeverMatched.of(config, past)
     references = recall(source, config, work, clock, past)
+    before = references.rows if references else 0
+    _check_views(config, source.known_rows + before)
     hashed = look(source, prints_of(config), work, clock, store=store, references=references)
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):
@@ -69,7 +70,7 @@ def find_duplicates(
             unknown = [] if never is None or excluded is None else never.unknown(excluded)
             decided_here = None if table is None else _at_once(table, hashed.prints, references, excluded)
             if decided_here is None and config.view_names:
-                raise UserError(too_many(config, hashed.rows))
+                raise UserError(too_many(config, hashed.rows + before))
             if decided_here is not None:
                 entry["rows"] = len(decided_here.rows)
             else:
@@ -134,6 +135,14 @@ def place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -
     placed = source.placed(hashed.frame, hashed.counts, id_col, work.stage)
     few = isinstance(hashed.prints, Hashes) and hashed.rows <= small.MOST_ROWS
     return placed, to_driver(placed.prints) if few else None
+
+
+def _check_views(config: DedupConfig, rows: int) -> None:
+    """Raises:
+    UserError: so many rows have more views than can be compared.
+    """
+    if config.view_names and rows > small.MOST_ROWS:
+        raise UserError(too_many(config, rows))
 
 
 def too_many(config: DedupConfig, rows: int) -> str:

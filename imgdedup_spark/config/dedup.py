@@ -162,15 +162,10 @@ class DedupConfig(
 
     def check_references(self, index: str | None, against: Sequence[str]) -> None:
         """Raises:
-        UserError: the run is one of stages, which know nothing of earlier rows, or compares views.
+        UserError: the run is one of stages, which know nothing of earlier rows.
         """
         if self.stages and (index or against):
             raise UserError(
                 f"{'--index' if index else '--against'} does not go with `stages`: give each stage a run of its "
                 "own (with an index of its own), the next one on the kept/ of the one before"
-            )
-        if self.view_names and (index or against):
-            raise UserError(
-                f"{'--index' if index else '--against'} does not go with {self._views_option}, for it knows whole "
-                "pictures alone: say --views whole, and no --invariant, to compare those"
             )

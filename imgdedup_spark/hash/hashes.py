@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, StringType, StructField
+from pyspark.sql.types import ArrayType, BinaryType, StringType, StructField
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash.pictures import hash_pictures
@@ -29,6 +29,10 @@ class Hashes(Prints):
     def columns(self) -> tuple[str, ...]:
         return ("imagehash", *(f"verify{i}" for i in range(len(self.config.specs) - 1)))
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return ("views",) if self.config.view_names else ()
+
     def make(self, source: Source) -> DataFrame:
         config, views = self.config, self.config.view_names
         hasher = Hasher(config.specs, config.decode, config.max_pixels, config.reading, views)
@@ -44,6 +48,7 @@ class Hashes(Prints):
             **reading_spec(self.config.reading),
             "decode": self.config.decode,
             "verify": [_named(verify.spec) for verify in self.config.verifies],
+            "views": list(self.config.view_names),
         }
 
     def sizes(self) -> Column:
@@ -85,11 +90,12 @@ class Hashes(Prints):
         }
 
     def index_fields(self) -> list[StructField]:
-        return [StructField(name, StringType()) for name in self.columns]
+        views = [StructField(name, ArrayType(BinaryType())) for name in self.beside]
+        return [*(StructField(name, StringType()) for name in self.columns), *views]
 
     @property
     def can_pack(self) -> bool:
-        return self.config.text_col is None and None not in self.digits()
+        return self.config.text_col is None and None not in self.digits() and not self.beside
 
 
 class ReadyHashes(Hashes):

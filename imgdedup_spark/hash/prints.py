@@ -100,6 +100,11 @@ class Prints(ABC):
         """The columns that make up a row's key."""
 
     @property
+    def beside(self) -> tuple[str, ...]:
+        """Further columns that rows are compared by."""
+        return ()
+
+    @property
     def batch_rows(self) -> int | None:
         """Least rows of a batch of pictures; None where no picture is looked at."""
         return 1

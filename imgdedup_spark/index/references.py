@@ -39,7 +39,7 @@ log = logging.getLogger("imgdedup")
 class References:
     """Attributes:
     frame: ``rank`` (from 0), ``id`` (string), ``images``, ``flat``, ``texthash``, ``imagehash``, ``verify0``, … or
-        ``vector``
+        ``vector``, and maybe ``views``
     rows: how many they are.
     index_base: the rank from which on they are the index's.
     distinct: whether no two of them have the same key.
@@ -170,7 +170,7 @@ def widest(ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _columns(kind: Prints) -> list[str]:
-    return ["rank", "id", "images", "flat", "texthash", *kind.columns]
+    return ["rank", "id", "images", "flat", "texthash", *kind.columns, *kind.beside]
 
 
 def _of_index(spark: SparkSession, index: Index, state: State, kind: Prints) -> References:

@@ -19,6 +19,7 @@ _SAID = {
     "frames": "--frames {}",
     "decode": "--decode {}",
     "verify": "--verify {}",
+    "views": "views: {}",
     "text": "--text-col: {}",
     "text_normalize": "--text-normalize {}",
 }

@@ -138,7 +138,7 @@ def _columns(found: Found, rows: DataFrame) -> DataFrame:
         prints, source = prints.join(F.broadcast(table), INPUT), F.col("source")
     elif len(names) > 1:
         source = F.lit(" ".join(names)).alias("source")
-    hashes = found.kind.columns
+    hashes = (*found.kind.columns, *found.kind.beside)
     measured = ("texthash", "images", "flat", "width", "height", "bytes")
     slim = prints.select("order", F.col("id").cast("string").alias("id"), *hashes, *measured, source)
     return slim.join(rows.select("order", "rank"), "order").drop("order")

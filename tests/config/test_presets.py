@@ -110,13 +110,6 @@ def test_what_views_do_not_go_with(options, said):
         DedupConfig(**options).check()
 
 
-def test_an_index_knows_wholes_alone():
-    for more in (["--index", "seen"], ["--against", "eval"]):
-        with pytest.raises(UserError, match=f"{more[0]} does not go with --views trimmed"):
-            read_options([*PATHS, "--preset", "balanced", *more])
-        read_options([*PATHS, "--preset", "balanced", "--views", "whole", *more])
-
-
 def test_a_preset_is_told_in_full(caplog):
     caplog.set_level(logging.INFO)
     tell(DedupConfig(preset="strict", threshold=12))

@@ -67,3 +67,27 @@ def test_from_python(spark, photos, monkeypatch):
     monkeypatch.setattr(small, "MOST_ROWS", 3)
     with pytest.raises(UserError, match=r"up to 3 rows can be compared .* and there are 5"):
         deduplicate(frame, DedupConfig(views=["center"], threshold=4), id_col="name")
+
+
+@pytest.mark.parametrize("before", ["index", "against"])
+def test_views_of_what_was_there_before(before, run, photos, tmp_path):
+    """Pictures that come a day later than one with a border, which they are copies of."""
+    days = {"day1": ("b_boxed.jpg", "e_other.jpg"), "day2": ("a.jpg", "c_turned.jpg", "f_other.jpg")}
+    for day, names in days.items():
+        (tmp_path / day).mkdir()
+        for name in names:
+            (tmp_path / day / name).write_bytes({**edits(photos), "f_other.jpg": photos["B"]}[name])
+    options = ["--preset", "thorough", "--report"]
+    if before == "index":
+        for day in days:
+            result = run(tmp_path / day, *options, "--index", tmp_path / "seen", "--run-id", day)
+        with pytest.raises(UserError, match="made with views: trimmed center .*, and this run has views: none"):
+            run(tmp_path / "day2", *options, "--views", "whole", "--index", tmp_path / "seen")
+    else:
+        result = run(tmp_path / "day2", *options, "--against", tmp_path / "day1")
+    found = {row["id"].split("#")[0]: row for row in result.table("duplicates")}
+    assert {row["kept_id"] for row in found.values()} == {"b_boxed.jpg#0"}
+    assert {row["reason"] for row in found.values()} == {"in_index" if before == "index" else "in_reference"}
+    assert (found["a.jpg"]["view"], found["a.jpg"]["kept_view"]) == ("whole", "trimmed")
+    assert (found["c_turned.jpg"]["view"], found["c_turned.jpg"]["kept_view"]) == ("rotate_90", "trimmed")
+    assert len(found) == 2 and result.summary["rows_kept"] == 1
