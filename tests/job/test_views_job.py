@@ -81,7 +81,7 @@ def test_views_of_what_was_there_before(before, run, photos, tmp_path):
     if before == "index":
         for day in days:
             result = run(tmp_path / day, *options, "--index", tmp_path / "seen", "--run-id", day)
-        with pytest.raises(UserError, match="made with views: trimmed center .*, and this run has views: none"):
+        with pytest.raises(UserError, match=r"made with views: trimmed center .*, and this run has views: none"):
             run(tmp_path / "day2", *options, "--views", "whole", "--index", tmp_path / "seen")
     else:
         result = run(tmp_path / "day2", *options, "--against", tmp_path / "day1")
