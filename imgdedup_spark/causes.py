@@ -20,11 +20,16 @@ _OURS = tuple(f"{kind.__module__}.{kind.__name__}: " for kind in (JobError, User
 _KNOWN = re.compile(r"\[[A-Z][A-Z_.0-9]+\] (.+)")
 _NAMES = re.compile(r"^(?:[\w.$]*[a-z]\w*(?:Exception|Error|Throwable): )+")
 _SQLSTATE = re.compile(r"\s*SQLSTATE: \w+\s*$")
-_NO_PACKAGE = "No module named 'imgdedup_spark'"
+_NO_PACKAGE = re.compile(r"^ModuleNotFoundError: No module named '(\w+)", re.MULTILINE)
 _SHIP = (
     "Spark's workers have no package imgdedup_spark: install it there, or send it, with "
     "spark.addArtifacts('imgdedup_spark.zip', pyfile=True) through Spark Connect, with --py-files to spark-submit"
 )
+_OTHER_PYTHON = (
+    "Spark's workers run a Python without the package {}: let PYSPARK_PYTHON (or spark.pyspark.python) name one that "
+    "has what imgdedup-spark needs, or send such an environment with --archives"
+)
+_NO_HEAP = "OutOfMemoryError"
 _WORKER_GONE = ("Python worker exited unexpectedly", "Python worker failed to connect back")
 
 
@@ -34,8 +39,9 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
     Args:
         folders: local folders that the job writes to, of which one may be on a full disk.
     """
-    if package_missing(error):
-        return _SHIP
+    lacking = lacking_package(error)
+    if lacking:
+        return lacking
     text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
     if _FULL in text:
         return _full_disk(text, folders)
@@ -46,9 +52,13 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")[:_LONGEST]
 
 
-def package_missing(error: BaseException) -> bool:
-    """Whether a worker could not import this package."""
-    return _NO_PACKAGE in str(error)
+def lacking_package(error: BaseException) -> str | None:
+    """What to do about a package that a worker could not import; None if that is not it."""
+    text = str(error)
+    if f"No module named '{__package__}" in text:
+        return _SHIP
+    found = _NO_PACKAGE.search(text[text.find(_TRACEBACK) :]) if _TRACEBACK in text else None
+    return None if found is None else _OTHER_PYTHON.format(found[1])
 
 
 @contextmanager
@@ -57,7 +67,7 @@ def in_one_line() -> Iterator[None]:
 
     Raises:
         UserError: in the place of what a store's library has raised that is of no kind, as of missing credentials.
-        JobError: in the place of a stack that ends in a worker without this package.
+        JobError: in the place of a stack that ends in a worker without this package or another.
     """
     # Not above: the command line's help needs neither.
     import pyarrow as pa
@@ -66,8 +76,9 @@ def in_one_line() -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
-        if package_missing(error):
-            raise JobError(cause(error)) from None
+        lacking = lacking_package(error)
+        if lacking:
+            raise JobError(lacking) from None
         raise
     except pa.ArrowException as error:
         if type(error) is pa.ArrowException:
@@ -97,6 +108,10 @@ def _of_java(text: str) -> str:
     if gone is not None:
         fatal = next((line for line in lines if line.startswith("Fatal Python error")), gone)
         return f"{fatal}: was the worker killed for want of memory? Give it more, or run fewer tasks at a time"
+    heap = next((line for line in lines if _NO_HEAP in line), None)
+    if heap is not None:
+        what = _plain(heap[heap.index(_NO_HEAP) + len(_NO_HEAP) :])
+        return f"the JVM is out of memory ({what}): raise spark.driver.memory, or spark.executor.memory on a cluster"
     # "An error occurred while calling o123.parquet." says nothing.
     lines = [line for line in lines if not line.startswith(("An error occurred while calling", "at ", "..."))]
     known = next((found[1] for line in lines if (found := _KNOWN.search(line))), None)

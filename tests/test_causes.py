@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imgdedup_spark.causes import cause
+from imgdedup_spark.causes import cause, lacking_package
 
 WORKER = """
 An exception was thrown from the Python worker. Please see the stack trace below.
@@ -90,3 +90,34 @@ def test_an_error_without_a_word():
     assert cause(ZeroDivisionError()) == "ZeroDivisionError"
     assert cause(KeyError("x")) == "KeyError: 'x'"
     assert cause(SparkError()) == "SparkError"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("imgdedup_spark", "have no package imgdedup_spark: install it there, or send it"),
+        ("imgdedup_spark.hash", "have no package imgdedup_spark: install it there, or send it"),
+        ("pyarrow", "run a Python without the package pyarrow: let PYSPARK_PYTHON"),
+        ("PIL.Image", "run a Python without the package PIL: let PYSPARK_PYTHON"),
+    ],
+)
+def test_a_package_that_workers_lack(name, said):
+    text = WORKER.format(last=f"ModuleNotFoundError: No module named '{name}'")
+    assert cause(SparkError(text)).startswith("Spark's workers " + said)
+    # As Spark Connect tells it, and as cloudpickle does.
+    assert lacking_package(SparkError("(pyspark.errors.PythonException) " + text))
+
+
+def test_what_the_driver_lacks_is_another_matter():
+    assert lacking_package(ModuleNotFoundError("No module named 'pyarrow'")) is None
+
+
+def test_a_heap_that_is_full():
+    text = """An error occurred while calling o91.collect.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 3.0 failed 1 times
+\tat org.apache.spark.scheduler.DAGScheduler
+Caused by: java.lang.OutOfMemoryError: Java heap space
+"""
+    assert cause(SparkError(text)) == (
+        "the JVM is out of memory (Java heap space): raise spark.driver.memory, or spark.executor.memory on a cluster"
+    )
