@@ -19,7 +19,7 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-airflow test-notebook test-databricks test-matrix docs lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-matrix docs lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +127,10 @@ $(VENV_FUZZ)/ready: pyproject.toml
 SECONDS ?= 60
 fuzz: $(VENV_FUZZ)/ready  ## pictures, rows and options from any bytes, SECONDS=60 each
 	for target in pictures rows config; do $(VENV_FUZZ)/bin/python tests/fuzz/fuzz.py $$target -max_total_time=$(SECONDS) -rss_limit_mb=4096 || exit 1; done
+
+TIMES ?= 10
+test-cluster: setup  ## kills parts of a standalone cluster of two workers while the job runs, TIMES=10
+	$(BIN)/python tests/cluster_kills.py --times $(TIMES)
 
 test-airflow: setup $(VENV_AIRFLOW)/ready  ## the DAG of conf/airflow under a real Airflow (some minutes)
 	$(BIN)/python tests/airflow/run.py $(VENV_AIRFLOW)/bin/airflow

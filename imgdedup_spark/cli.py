@@ -56,8 +56,10 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
     except KeyboardInterrupt:
         return _fail(JOB_FAILED, "interrupted")
     except Exception as error:
+        from imgdedup_spark.causes import cause
+
         log.debug("the whole traceback", exc_info=True)
-        return _fail(JOB_FAILED, f"the job failed: {type(error).__name__}: {error}")
+        return _fail(JOB_FAILED, f"the job failed: {cause(error)}")
 
 
 def _run(arguments: Sequence[str]) -> int:

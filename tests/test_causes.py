@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imgdedup_spark.causes import cause, lacking_package
+from imgdedup_spark.cli import _main
 
 WORKER = """
 An exception was thrown from the Python worker. Please see the stack trace below.
@@ -121,3 +122,17 @@ Caused by: java.lang.OutOfMemoryError: Java heap space
     assert cause(SparkError(text)) == (
         "the JVM is out of memory (Java heap space): raise spark.driver.memory, or spark.executor.memory on a cluster"
     )
+
+
+def test_a_spark_that_does_not_start(capsys):
+    text = """An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.
+: java.lang.IllegalArgumentException: requirement failed: spark.network.timeoutInterval is too large
+\tat scala.Predef$.require(Predef.scala:337)
+"""
+
+    def start(_):
+        raise SparkError(text)
+
+    assert _main(start, []) == 3
+    said = capsys.readouterr().err.strip()
+    assert said == "imgdedup: error: the job failed: requirement failed: spark.network.timeoutInterval is too large"

@@ -1,7 +1,8 @@
 """Parquet files: rows are numbered by the files themselves, and workers copy rows without Spark.
 
 Where all files have one schema that Spark reads, Spark scans their narrow columns and the workers read the pictures.
-Where shards differ, have types that Spark does not know, or names that it hides, the workers read everything.
+Where shards differ, have types that Spark does not know, or names that it hides, or lie where it has no file system,
+the workers read everything.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import load_files, of_listing
 from imgdedup_spark.read.source import PLACE, FileState
+from imgdedup_spark.spark.hadoop import spark_opens
 from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, settings
 from imgdedup_spark.spark.units import rows_of_units
 
@@ -123,6 +125,8 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
 
 
 def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence[str]) -> bool:
+    if not all(spark_opens(root.folder) for root in listing.roots):
+        return False
     first = schemas[0]
     # Spark wants folders named `key=value` to have the same keys everywhere.
     names = (one.name for files in listing.files for one in files if keys)

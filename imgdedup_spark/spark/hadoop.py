@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
+from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.sharing import also_create_with
@@ -40,6 +41,15 @@ def opened_by_spark(root: str) -> fs.FileSystem | None:
             return fs.PyFileSystem(handler)
     except OSError:
         return None
+
+
+def spark_opens(uri: str) -> bool:
+    """Whether Spark has a file system for what a plain URI names. Through Connect, where it cannot be asked, all but the
+    Hub's."""
+    scheme, authority, _ = storage.split_uri(uri)
+    if scheme in ("file", "hf") or is_remote():
+        return scheme != "hf"
+    return opened_by_spark(f"{uri[: uri.index(':')]}://{authority}") is not None
 
 
 def why_not_by_spark(uri: str) -> str:
