@@ -44,8 +44,8 @@ def opened_by_spark(root: str) -> fs.FileSystem | None:
 
 
 def spark_opens(uri: str) -> bool:
-    """Whether Spark has a file system for what a plain URI names. Through Connect, where it cannot be asked, all but the
-    Hub's."""
+    """Whether Spark has a file system for what a plain URI names; through Connect, where it cannot be asked, for all
+    but the Hub's."""
     scheme, authority, _ = storage.split_uri(uri)
     if scheme in ("file", "hf") or is_remote():
         return scheme != "hf"
