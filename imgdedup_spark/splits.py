@@ -23,10 +23,11 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
 from imgdedup_spark.hash.hashes import Hashes
-from imgdedup_spark.hash.prints import Prints, Tally, size_range
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.problems import has_errors
 from imgdedup_spark.hash.stage import Hashed, hash_rows, prints_of
 from imgdedup_spark.hash.store import PrintStore
+from imgdedup_spark.hash.tallies import Tally, size_range
 from imgdedup_spark.index.references import References, widest
 from imgdedup_spark.keep.at_once import Earlier, decide_at_once, whole_keys
 from imgdedup_spark.keep.drop import dropped_rows

@@ -20,10 +20,11 @@ from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.presets import spelled_out
 from imgdedup_spark.hash.apart import apart
-from imgdedup_spark.hash.prints import Prints, tally
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.hash.stage import Rest, prints_of
 from imgdedup_spark.hash.store import PrintStore
+from imgdedup_spark.hash.tallies import tally
 from imgdedup_spark.index.references import NOTHING, Past
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found

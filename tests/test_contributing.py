@@ -53,3 +53,12 @@ def test_every_file_that_is_named_is_there():
     for name in re.findall(r"`([\w/]+\.py)`", text):
         if name not in ("brightness.py", "read/data_uris.py"):
             assert (ROOT / "imgdedup_spark" / name).exists() or (ROOT / name).exists(), name
+
+
+def test_no_file_is_longer_than_one_reads():
+    long = {
+        path.name: lines
+        for path in (ROOT / "imgdedup_spark").rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > 300
+    }
+    assert long == {}

@@ -10,7 +10,7 @@ from split_cases import THRESHOLD, chains, check_pair, matrix
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.hash.hashes import ReadyHashes
-from imgdedup_spark.hash.prints import Tally
+from imgdedup_spark.hash.tallies import Tally
 from imgdedup_spark.splits import Split, _at_once
 
 KIND = ReadyHashes(DedupConfig(hash_col="hash", text_col="text", threshold=THRESHOLD), size=16)

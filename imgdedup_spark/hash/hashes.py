@@ -12,8 +12,9 @@ from pyspark.sql.types import ArrayType, BinaryType, StringType, StructField
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash.pictures import hash_pictures
-from imgdedup_spark.hash.prints import Prints, other_columns, reading_spec, size_range
+from imgdedup_spark.hash.prints import Prints, other_columns, reading_spec
 from imgdedup_spark.hash.problems import ERROR_TYPE, problem
+from imgdedup_spark.hash.tallies import size_range
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 from imgdedup_spark.read.columns import col

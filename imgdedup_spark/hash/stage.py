@@ -15,8 +15,9 @@ from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.hash import small
 from imgdedup_spark.hash.failing import nearly_all_failed, stop_on_errors
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
-from imgdedup_spark.hash.prints import Prints, Tally, tally
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
+from imgdedup_spark.hash.tallies import Tally, tally
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.progress import portion

@@ -19,9 +19,10 @@ from pyspark.sql import functions as F
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files.never import read_never
 from imgdedup_spark.hash.apart import NUMBER, apart
-from imgdedup_spark.hash.prints import Prints, lane, size_range
+from imgdedup_spark.hash.prints import Prints, lane
 from imgdedup_spark.hash.problems import has_errors
 from imgdedup_spark.hash.stage import hash_rows
+from imgdedup_spark.hash.tallies import size_range
 from imgdedup_spark.index.manifest import Index, Run, State, is_index
 from imgdedup_spark.index.packed import PACKED
 from imgdedup_spark.index.spec import check_spec, index_schema

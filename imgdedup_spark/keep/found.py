@@ -11,8 +11,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.prints import Prints, Tally
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.problems import failed
+from imgdedup_spark.hash.tallies import Tally
 from imgdedup_spark.index.references import References
 from imgdedup_spark.keep.at_once import AtOnce
 from imgdedup_spark.read.source import ORDER, Placed, Source

@@ -20,8 +20,8 @@ from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.by_hand import read_by_hand
-from imgdedup_spark.hash.prints import Tally
 from imgdedup_spark.hash.stage import prints_of
+from imgdedup_spark.hash.tallies import Tally
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.columns import col, named_columns
 from imgdedup_spark.read.open import read_source

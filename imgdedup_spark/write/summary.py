@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from imgdedup_spark.hash.prints import Tally
+from imgdedup_spark.hash.tallies import Tally
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.source import INPUT
 from imgdedup_spark.versions import versions

@@ -9,7 +9,7 @@ import pyarrow as pa
 from imgdedup_spark.api import DedupResult
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.hash.prints import Tally
+from imgdedup_spark.hash.tallies import Tally
 from imgdedup_spark.keep.at_once import AtOnce
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail
