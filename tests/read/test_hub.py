@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("huggingface_hub")
+ONCE = pytest.mark.skipif(conftest.MODE != "classic" or pyspark.__version__.startswith("3."), reason="once is enough")
 HERE = Path(__file__).resolve().parent
 
 
@@ -40,8 +41,8 @@ def hub(photos, tmp_path):
     server.wait()
 
 
+@ONCE
 @pytest.mark.spark
-@pytest.mark.skipif(conftest.MODE != "classic" or pyspark.__version__.startswith("3."), reason="once is enough")
 def test_a_data_set_of_the_hub_and_pictures_there(hub, tmp_path):
     """In a Spark of its own, whose workers ask the server, too."""
     program = "import sys; from imgdedup_spark.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -76,6 +77,7 @@ def test_a_data_set_of_the_hub_and_pictures_there(hub, tmp_path):
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["passed_over"]["other_format"]["count"] == 1
 
 
+@ONCE
 @pytest.mark.spark
 def test_what_is_kept_loads_as_the_data_set_that_it_was(run, photos, tmp_path):
     """Pictures are pictures there, also with the columns that --emit-hashes adds."""

@@ -9,6 +9,8 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import conftest
+import pyspark
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -52,6 +54,7 @@ def decisions(result) -> list[set[str]]:
 
 
 @pytest.mark.spark
+@pytest.mark.skipif(conftest.MODE != "classic" or pyspark.__version__.startswith("3."), reason="once is enough")
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, to run the page's script")
 def test_from_the_demo_to_a_marked_pair_and_a_second_run(run, tmp_path):
     subprocess.run([sys.executable, ROOT / "demo" / "make_data.py", tmp_path / "input"], check=True, cwd=ROOT)
