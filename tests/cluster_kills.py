@@ -1,11 +1,10 @@
 """Kills parts of a real cluster while the job is at work: `python tests/cluster_kills.py` (`make test-cluster`).
 
 A standalone master and two workers of one core each, as processes of their own; the package goes with ``--py-files``.
-Every run replaces an output and adds to an index that an earlier run has made. In random order dies one
-of
+Every run replaces an output and adds to an index that an earlier run has made. In random order dies one of
 
 - executor: the JVM that runs tasks
-- python: a Python worker that is at work
+- python: a Python worker, or the process beside it that decodes
 - machine: a worker with all that it has started; another one takes its place after the run
 - stalled: an executor that is stopped, and stays so, under speculation
 - driver: and is started again with the same options
@@ -50,14 +49,21 @@ SETTINGS = {
     "spark.network.timeout": "60s",
     "spark.executor.heartbeatInterval": "5s",
 }
+# The package comes with the job, and from nowhere else that a variable names.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+ENVIRONMENT |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+
+
+def parent_of(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def family(root: int) -> list[int]:
     """A process and all that it has started, itself first."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    parents = {number: parent_of(number) for number in (int(one.name) for one in Path("/proc").glob("[0-9]*"))}
     found = [root]
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
@@ -89,10 +95,8 @@ class Cluster:
     def _start(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         kind = name.rstrip("0123456789")
         command = [str(Path(sys.executable).with_name("spark-class")), f"org.apache.spark.deploy.{kind}.{kind.title()}"]
-        environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-        environment.pop("PYTHONPATH", None)
         with (self.home / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment, cwd=self.home)
+            process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=ENVIRONMENT, cwd=self.home)
         end = time.monotonic() + STARTING
         said = "registered with master" if kind == "worker" else "New state: ALIVE"
         while said not in (self.home / f"{name}.log").read_text(errors="replace"):
@@ -132,9 +136,8 @@ def submit(cluster: Cluster, package: Path, folder: Path, data: Path, run: str) 
         command += ["--conf", f"{name}={value}"]
     command += [str(ROOT / "jobs" / "dedup.py"), "--input", str(data), "--output", str(folder / "out"), "--overwrite"]
     command += ["--index", str(folder / "index"), "--run-id", run, "--threshold", "6", "--id-col", "id"]
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     with (folder / f"log-{len(list(folder.glob('log-*')))}").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True)
+        return subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT, cwd=folder, start_new_session=True)
 
 
 def strike(cluster: Cluster, driver: subprocess.Popen[bytes], kind: str, dice: random.Random) -> list[int]:
@@ -160,13 +163,6 @@ def strike(cluster: Cluster, driver: subprocess.Popen[bytes], kind: str, dice: r
             return victims
         time.sleep(0.1)
     return []
-
-
-def parent_of(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 def main() -> int:

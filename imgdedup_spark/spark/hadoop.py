@@ -46,17 +46,21 @@ def opened_by_spark(root: str) -> fs.FileSystem | None:
 def spark_opens(uri: str) -> bool:
     """Whether Spark has a file system for what a plain URI names; through Connect, where it cannot be asked, for all
     but the Hub's."""
-    scheme, authority, _ = storage.split_uri(uri)
+    scheme = storage.split_uri(uri)[0]
     if scheme in ("file", "hf") or is_remote():
         return scheme != "hf"
-    return opened_by_spark(f"{uri[: uri.index(':')]}://{authority}") is not None
+    return opened_by_spark(root_of(uri)) is not None
+
+
+def root_of(uri: str) -> str:
+    """``s3a://lake`` of what lies there, as it was written."""
+    return uri[: uri.index(":")] + "://" + storage.split_uri(uri)[1]
 
 
 def why_not_by_spark(uri: str) -> str:
     """What is in the way when Spark opens what a plain URI names, there or not; empty if nothing is."""
-    root = uri[: uri.index(":")] + "://" + storage.split_uri(uri)[1]
     try:
-        handler = _HadoopHandler(root)
+        handler = _HadoopHandler(root_of(uri))
         with handler.at(storage.split_uri(uri)[2]) as (hadoop, java):
             if hadoop.exists(java):
                 hadoop.listStatus(java)

@@ -19,7 +19,7 @@ from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import access, storage
 from imgdedup_spark.files.access import UNKNOWN, Store, Way
 from imgdedup_spark.spark import s3a
-from imgdedup_spark.spark.hadoop import default_file_system, serve_storage, why_not_by_spark
+from imgdedup_spark.spark.hadoop import default_file_system, root_of, serve_storage, why_not_by_spark
 
 log = logging.getLogger("imgdedup")
 DIRECT, SPARK = "direct", "spark"
@@ -69,7 +69,7 @@ def open_more(spark: SparkSession, places: Iterable[tuple[str, str]]) -> dict[st
     found = {}
     for store, named in stores.items():
         ways[store], how = _way(spark, store, named)
-        root = _root(named[0].uri)
+        root = root_of(named[0].uri)
         found[root] = SPARK if ways[store].by_spark else DIRECT
         log.info("%s is opened %s", root, how)
     access.use(ways)
@@ -87,7 +87,7 @@ def _way(spark: SparkSession, store: Store, places: list[Place]) -> tuple[Way, s
         problem = _try(store, way, places) or _try_in_worker(spark, store, way, places)
         if not problem:
             return way, f"directly, {how}"
-    way = Way(by_spark=True, root=_root(places[0].uri))
+    way = Way(by_spark=True, root=root_of(places[0].uri))
     if is_remote():  # Spark's reader and writer alone can tell
         return way, f"by Spark: {problem}"
     access.use({store: way})
@@ -155,11 +155,6 @@ def _whole(path: str) -> str:
     """With the cluster's default file system, which a path without a scheme is on."""
     base = default_file_system()
     return f"{base}/{path.lstrip('/')}" if base and storage.is_local(path) and not path.startswith("file:") else path
-
-
-def _root(uri: str) -> str:
-    """``s3a://lake`` of what lies there, as it was written."""
-    return uri[: uri.index(":")] + "://" + storage.split_uri(uri)[1]
 
 
 def _before_globs(uri: str) -> str:
