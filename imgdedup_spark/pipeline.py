@@ -15,7 +15,6 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
 from imgdedup_spark.hash.apart import apart
-from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.stage import Hashed, Rest, hash_rows, prints_of
 from imgdedup_spark.hash.store import PrintStore
@@ -121,7 +120,7 @@ def place_rows(source: Source, config: DedupConfig, work: Workspace, clock: Cloc
 
 
 def place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -> tuple[Placed, pa.Table | None]:
-    """The source with its rows numbered; and their prints in the driver, if they are few hashes.
+    """The source with its rows numbered; and their prints in the driver, if they are few.
 
     Raises:
         UserError: ids repeat or are null, so that they name no row.
@@ -133,7 +132,7 @@ def place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -
         if found is not None:
             return found.placed, found.table
     placed = source.placed(hashed.frame, hashed.counts, id_col, work.stage)
-    few = isinstance(hashed.prints, Hashes) and hashed.rows <= small.MOST_ROWS
+    few = small.few(hashed.rows, hashed.prints.vector_bytes)
     return placed, to_driver(placed.prints) if few else None
 
 
@@ -157,10 +156,9 @@ def too_many(config: DedupConfig, rows: int) -> str:
 def _at_once(
     table: pa.Table, prints: Prints, references: References | None, excluded: Exclusions | None
 ) -> AtOnce | None:
-    assert isinstance(prints, Hashes)
     if references is None:
         return decide_at_once(table, prints, None, excluded or Exclusions())
-    if len(table) + references.rows > small.MOST_ROWS:
+    if not small.few(len(table) + references.rows, prints.vector_bytes):
         return None
     earlier = Earlier(to_driver(references.frame), references.index_base)
     return decide_at_once(table, prints, earlier, excluded or Exclusions())
@@ -186,6 +184,7 @@ def _found_at_once(
         len(decided.dropped),
         decided.plan,
         references,
+        highest=None if decided.highest is None else work.local(spark, "highest", decided.highest),
         at_once=decided,
     )
 

@@ -29,7 +29,8 @@ from imgdedup_spark.hash.stage import Hashed, hash_rows, prints_of
 from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.hash.tallies import Tally, size_range
 from imgdedup_spark.index.references import References, widest
-from imgdedup_spark.keep.at_once import Earlier, decide_at_once, whole_keys
+from imgdedup_spark.keep.at_once import Earlier, decide_at_once
+from imgdedup_spark.keep.compared import whole_keys
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.rank import ranked
 from imgdedup_spark.kernels.barred import Exclusions
@@ -219,9 +220,10 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 
 def _at_once(one: Split, other: Split) -> pa.Table | None:
     """The rows of one split that are in the other, in the driver; None if they are too many for it."""
-    if one.table is None or other.table is None or len(one.table) + len(other.table) > small.MOST_ROWS:
+    if one.table is None or other.table is None:
         return None
-    assert isinstance(one.kind, Hashes)
+    if not small.few(len(one.table) + len(other.table), one.kind.vector_bytes):
+        return None
     if one is other:
         decided = decide_at_once(one.table, one.kind, None, Exclusions())
         if decided is None:
@@ -236,9 +238,12 @@ def _at_once(one: Split, other: Split) -> pa.Table | None:
         found, kept = decided.dropped.filter(pc.is_valid(decided.dropped.column("reference"))), "reference"
     mine = one.table.take(pc.index_in(found.column(ORDER), value_set=one.table.column(ORDER)))
     theirs = other.table.take(pc.index_in(found.column(kept), value_set=other.table.column(ORDER)))
-    same = pc.equal(whole_keys(mine, one.kind), whole_keys(theirs, one.kind))
     ids = {"id": _texts(mine.column("id")), "other_id": _texts(theirs.column("id"))}
-    reason = pc.if_else(same, "same_hash", "near_hash")
+    if isinstance(one.kind, Hashes):
+        same = pc.equal(whole_keys(mine, one.kind), whole_keys(theirs, one.kind))
+        reason = pc.if_else(same, "same_hash", "near_hash")
+    else:
+        reason = pc.if_else(pc.is_valid(found.column("similarity")), "near_embedding", "same_hash")
     return pa.table({**ids, "distance": found.column("distance"), "reason": reason})
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -19,21 +20,25 @@ from pyspark.sql import functions as F
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.presets import spelled_out
+from imgdedup_spark.hash import small
 from imgdedup_spark.hash.apart import apart
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.problems import failed
-from imgdedup_spark.hash.stage import Rest, prints_of
+from imgdedup_spark.hash.stage import Hashed, Rest, prints_of
 from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.hash.tallies import tally
 from imgdedup_spark.index.references import NOTHING, Past
+from imgdedup_spark.keep.at_once import decide_at_once
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.keep.never import NeverMatched
 from imgdedup_spark.keep.rank import ranked
+from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.pipeline import find_duplicates, highest_of, look
 from imgdedup_spark.read.source import ORDER, Source, where_columns
 from imgdedup_spark.spark.joins import join_few
+from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.workspace import Workspace
 
@@ -95,28 +100,49 @@ def _next(
     with small_shuffles(found.prints.sparkSession, found.rows_in):
         with clock.stage(f"match {number}") as entry:
             prints = placed.renumbered(hashed.frame)
-            rows = ranked(hashed.prints.keyed(prints), step.config, work.stage)
             excluded = None
             if never is not None:
                 excluded = never.moved(found.prints, found.dropped).exclusions(found.prints, None, None)
-                rows = apart(rows, excluded.rows, ORDER)
-            decided = decide(rows, hashed.prints, work.stage, None, excluded)
-            entry["rows"] = decided.count
+            new = _decided(prints, hashed, excluded, work)
+            entry["rows"] = new.rows
         with clock.stage(f"keep {number}") as entry:
-            new = work.stage("dropped", dropped_rows(rows, decided, hashed.prints))
-            entry["rows"] = count = new.count()
-            dropped = work.stage("dropped", _joined(found, new.withColumn("stage", F.lit(number))))
+            entry["rows"] = count = new.dropped.count()
+            dropped = work.stage("dropped", _joined(found, new.dropped.withColumn("stage", F.lit(number))))
         found = _with_errors(found, prints, work)
         return replace(
             found,
             kind=hashed.prints,
             dropped=dropped,
             dropped_count=found.dropped_count + count,
-            plan={**found.plan, found.config.step_names[number - 1]: decided.plan},
-            highest=highest_of(rows, decided),
+            plan={**found.plan, found.config.step_names[number - 1]: new.plan},
+            highest=new.highest,
             # The first stage's prints have no place for them.
             vectors=prints.select(ORDER, "vector") if "vector" in prints.columns else None,
         )
+
+
+class _New(NamedTuple):
+    """What one stage decides: of how many rows, which of them go, how that was found, and the highest cosines."""
+
+    rows: int
+    dropped: DataFrame
+    plan: dict[str, Any]
+    highest: DataFrame | None
+
+
+def _decided(prints: DataFrame, hashed: Hashed, excluded: Exclusions | None, work: Workspace) -> _New:
+    kind, spark = hashed.prints, prints.sparkSession
+    if small.few(hashed.rows, kind.vector_bytes):
+        here = decide_at_once(to_driver(prints), kind, None, excluded or Exclusions())
+        if here is not None:
+            highest = None if here.highest is None else work.local(spark, "highest", here.highest)
+            return _New(len(here.rows), work.local(spark, "dropped", here.dropped), here.plan, highest)
+    rows = ranked(kind.keyed(prints), kind.config, work.stage)
+    if excluded is not None:
+        rows = apart(rows, excluded.rows, ORDER)
+    decided = decide(rows, kind, work.stage, None, excluded)
+    dropped = work.stage("dropped", dropped_rows(rows, decided, kind))
+    return _New(decided.count, dropped, decided.plan, highest_of(rows, decided))
 
 
 def _rest(found: Found, work: Workspace) -> Rest:

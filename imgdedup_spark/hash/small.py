@@ -41,6 +41,15 @@ def read_prints(folder: str) -> pa.Table | None:
     return pa.concat_tables([pq.read_table(path, filesystem=opened, partitioning=None) for path in paths])
 
 
+def few(rows: int, vector_bytes: int = 0) -> bool:
+    """Whether the driver takes the prints of so many rows.
+
+    Args:
+        vector_bytes: of each row's embeddings.
+    """
+    return rows <= MOST_ROWS and rows * vector_bytes <= MOST_BYTES
+
+
 class Gathered:
     """Tables of prints, group by group, as long as all of them together are few: a large run must not pile up here."""
 
@@ -63,7 +72,7 @@ class Gathered:
 
 
 def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
-    """What ``Source.count`` has Spark count with ``Prints.aggregates``, of prints of hashes.
+    """What ``Source.count`` has Spark count with ``Prints.aggregates``.
 
     Args:
         prints: have ``PLACE``.
@@ -72,7 +81,7 @@ def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
     place = prints.column(PLACE).combine_chunks()
     failed, unread, momentary = _errors(prints)
     images = prints.column("images").combine_chunks()
-    size = pc.if_else(pc.greater(images, 0), pc.utf8_length(prints.column("imagehash").combine_chunks()), None)
+    size = pc.if_else(pc.greater(images, 0), _sizes(prints), None)
     columns = {name: place.field(name) for name in (*by, "row")} | {
         "images": pc.subtract(images, prints.column("further").combine_chunks()),
         "animated": prints.column("animated").combine_chunks(),
@@ -88,6 +97,14 @@ def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
     names = {"row_count": "rows", "row_min": "first", "fewest_min": "fewest", "most_max": "most"}
     names |= {f"{one}_sum": one for one in sums}
     return [{names.get(name, name): value for name, value in row.items()} for row in found.to_pylist()]
+
+
+def _sizes(prints: pa.Table) -> pa.Array:
+    """As ``Prints.sizes``."""
+    if "vector" not in prints.column_names:
+        return pc.utf8_length(prints.column("imagehash").combine_chunks())
+    numbers = pc.divide(pc.binary_length(prints.column("vector").combine_chunks()), 4)
+    return pc.divide(numbers, pc.max_element_wise(prints.column("images").combine_chunks(), 1))
 
 
 def has_errors(prints: pa.Table) -> np.ndarray:

@@ -107,7 +107,8 @@ def hash_rows(
         measured, prints = prints.measured(made.frame, made.counts, known)
         counts = made.counts if measured is made.frame else count(measured)
     stop_on_errors(measured, prints.config, counts)
-    return Hashed(measured, prints, counts, made.reused, tally(counts), made.table)
+    table = made.table if measured is made.frame else None
+    return Hashed(measured, prints, counts, made.reused, tally(counts), table)
 
 
 class _Made(NamedTuple):
@@ -148,12 +149,11 @@ def _stored(
         frames = [group.read(spark, schema) for group in same]
         portions = [] if same else [files]
     by_file = dict(zip(files, states, strict=True))
-    # What other tables than hashes hold, and what is left of a source, Spark counts.
-    readable = isinstance(prints, Hashes) and rest is None
     gathered = small.Gathered()
 
     def held(folder: str, *, all_of_it: bool) -> pa.Table | None:
-        table = small.read_prints(folder) if readable and all_of_it else None
+        # What is left of a source, Spark counts.
+        table = small.read_prints(folder) if rest is None and all_of_it else None
         gathered.add(table)
         return table
 

@@ -108,6 +108,10 @@ class Vectors(Prints):
         assert self.size is not None
         return 4 * self.size * images
 
+    @property
+    def vector_bytes(self) -> int:
+        return self.key_bytes(1)
+
     def is_near(self) -> bool:
         return True
 

@@ -1,7 +1,7 @@
 """Everything decided at once: of a run that is small enough, in one process, without Spark.
 
 The same rules as ``match`` and ``keep.drop`` have, on packed arrays: rows in keep order, those of equal keys in groups,
-hashes as words, and the first-come rule among the groups.
+hashes as words or embeddings as vectors, and the first-come rule among the groups.
 """
 
 from __future__ import annotations
@@ -11,22 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgdedup_spark.hash.hashes import Hashes
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.small import has_errors
+from imgdedup_spark.keep.compared import Ints, keys_of, lanes_of, outcome_of, search_lane, whole_keys
 from imgdedup_spark.keep.rank import RANK, sort_terms
 from imgdedup_spark.kernels.barred import Exclusions, first_come_of_equals
-from imgdedup_spark.kernels.hamming.pack import codes_of, texts_of
-from imgdedup_spark.kernels.hashes.view_codes import VIEWS, taken_apart
-from imgdedup_spark.match.by_views import Views, first_come_by_views
+from imgdedup_spark.kernels.hashes.view_codes import VIEWS
 from imgdedup_spark.match.decide import joined_plan
-from imgdedup_spark.match.packed import Packed, first_come
 from imgdedup_spark.read.source import INPUT, ORDER
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Earlier:
     """What was there before the run.
 
     Attributes:
-        rows: ``rank``, ``images``, ``flat``, ``texthash`` and the hashes.
+        rows: ``rank``, ``images``, ``flat``, ``texthash`` and the hashes or vectors.
         index_base: the rank from which on they are the index's.
     """
 
@@ -52,16 +48,18 @@ class AtOnce:
         dropped: as ``keep.drop.dropped_rows`` has them, by rank; with ``view`` and ``kept_view`` where views were
             compared.
         plan: how near-duplicates were searched.
+        highest: of embeddings, if asked for, ``order`` and ``max_similarity`` of the first row of each key.
     """
 
     prints: pa.Table
     rows: pa.Table
     dropped: pa.Table
     plan: dict[str, Any]
+    highest: pa.Table | None = None
 
 
 def decide_at_once(
-    prints: pa.Table, kind: Hashes, references: Earlier | None, excluded: Exclusions, *, among: bool = True
+    prints: pa.Table, kind: Prints, references: Earlier | None, excluded: Exclusions, *, among: bool = True
 ) -> AtOnce | None:
     """Decides about all rows; None if that takes longer than telling a cluster to do it, or ``--keep`` sorts by what
     Arrow cannot.
@@ -78,22 +76,23 @@ def decide_at_once(
         rows = rows.take(pc.sort_indices(rows, options=_sorting(kind)))
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
         return None
-    keys, numbers = _keys(rows, kind), excluded.rows.of(rows.column(ORDER).to_numpy())
+    keys, numbers = keys_of(rows, kind), excluded.rows.of(rows.column(ORDER).to_numpy())
     codes = _codes(keys)
     group, first = _groups(codes, numbers)
     known = None if references is None else _known(references.rows, kind, excluded)
     stand = _equal(keys.take(pa.array(first)), numbers[first], known, kind, excluded)
     distance, views = np.zeros(len(first)), np.zeros((len(first), 2), np.uint8)
+    highest = np.full(len(first), np.nan)
     plan: dict[int, dict[str, Any]] = {}
+    lanes = lanes_of(rows)[first]
     if kind.is_near():
         heads = rows.take(pa.array(first))
-        lanes = _lanes(heads)
         open_ = lanes > 0 if among else (lanes > 0) & (stand >= 0)
         for images in np.unique(lanes[open_]).tolist():
             here = np.flatnonzero(open_ & (lanes == images))
-            there = np.zeros(0, np.int64) if known is None else np.flatnonzero(_lanes(known) == images)
+            there = np.zeros(0, np.int64) if known is None else np.flatnonzero(lanes_of(known) == images)
             some = heads.take(pa.array(here))
-            found = _search(some, numbers[first][here], known, there, kind, images, excluded, among)
+            found = search_lane(some, numbers[first][here], known, there, kind, images, excluded, among)
             if found is None:
                 return None
             # References are numbered downwards from -1.
@@ -101,32 +100,37 @@ def decide_at_once(
             distance[here] = found.distances[len(there) :]
             if found.views is not None:
                 views[here] = found.views[len(there) :]
+            if found.highest is not None:
+                highest[here] = found.highest[len(there) :]
             plan[images] = found.plan
-    dropped = _dropped(rows, codes, group, first, stand, distance)
-    if kind.config.view_names:
+    dropped = _dropped(rows, kind, codes, group, first, stand, np.where(lanes > 0, distance, np.nan))
+    if isinstance(kind, Hashes) and kind.config.view_names:
         dropped = _with_views(dropped, rows, group, views, kind)
     if references is not None and known is not None:
         dropped = _of_references(dropped, known, references.index_base)
     ranks = pa.array(np.arange(len(rows))) if kind.config.keep_terms else rows.column(ORDER)
     compared = pa.table({ORDER: rows.column(ORDER), RANK: ranks})
-    return AtOnce(prints, compared, dropped, joined_plan(plan, round(time.perf_counter() - started, 3)))
+    plans = joined_plan(plan, round(time.perf_counter() - started, 3))
+    if "max_similarity" not in kind.emitted:
+        return AtOnce(prints, compared, dropped, plans)
+    return AtOnce(prints, compared, dropped, plans, _highest(rows, group, first, np.where(lanes > 0, highest, np.nan)))
 
 
-def _known(rows: pa.Table, kind: Hashes, excluded: Exclusions) -> pa.Table:
+def _known(rows: pa.Table, kind: Prints, excluded: Exclusions) -> pa.Table:
     """The references that have something to compare, by rank; of those with the same key and number the first."""
     rows = rows.filter(pa.array(_has_key(rows, kind))).sort_by("rank")
     numbers = excluded.references.of(rows.column("rank").to_numpy())
-    return rows.take(pa.array(_groups(_codes(_keys(rows, kind)), numbers)[1]))
+    return rows.take(pa.array(_groups(_codes(keys_of(rows, kind)), numbers)[1]))
 
 
-def _equal(keys: pa.Array, numbers: Ints, known: pa.Table | None, kind: Hashes, excluded: Exclusions) -> Ints:
+def _equal(keys: pa.Array, numbers: Ints, known: pa.Table | None, kind: Prints, excluded: Exclusions) -> Ints:
     """Who stands for each group by equal keys alone: the reference -1 - i, or a group.
 
     Args:
         keys, numbers: of the groups, in keep order.
     """
     stand = np.arange(len(keys))
-    others = pa.array([], keys.type) if known is None else _keys(known, kind)
+    others = pa.array([], keys.type) if known is None else keys_of(known, kind)
     found = pc.index_in(keys, value_set=others)
     stand = np.where(pc.is_valid(found).to_numpy(zero_copy_only=False), -1 - found.fill_null(0).to_numpy(), stand)
     shared = keys.filter(pa.array(numbers > 0))
@@ -143,7 +147,7 @@ def _equal(keys: pa.Array, numbers: Ints, known: pa.Table | None, kind: Hashes, 
     return stand
 
 
-def _has_key(prints: pa.Table, kind: Hashes) -> np.ndarray:
+def _has_key(prints: pa.Table, kind: Prints) -> np.ndarray:
     """As ``Prints.has_key``."""
     if kind.config.missing == "duplicates":
         return np.ones(len(prints), bool)
@@ -153,31 +157,12 @@ def _has_key(prints: pa.Table, kind: Hashes) -> np.ndarray:
     return some.to_numpy()
 
 
-def _sorting(kind: Hashes) -> pc.SortOptions:
+def _sorting(kind: Prints) -> pc.SortOptions:
     """By the terms of ``--keep``, then input order; Arrow puts what is null last unless told otherwise."""
     terms = sort_terms(kind.config)
     return pc.SortOptions(
         [*((name, "descending" if down else "ascending") for name, down in terms.items()), (ORDER, "ascending")]
     )
-
-
-def _keys(rows: pa.Table, kind: Hashes) -> pa.Array:
-    """What of a row must be equal: flat pictures' own hash, or the hashes and those of its views; and the text."""
-    key = whole_keys(rows, kind)
-    if kind.config.view_names:
-        key = pc.binary_join_element_wise(key.cast(pa.binary()), pc.binary_join(rows.column("views"), b""), b" ")
-    return key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
-
-
-def whole_keys(rows: pa.Table, kind: Hashes) -> pa.Array | pa.ChunkedArray:
-    """The same of the whole pictures alone."""
-    hashes = pc.binary_join_element_wise(*[pc.fill_null(rows.column(name), "") for name in kind.columns], "/")
-    flat = pc.binary_join_element_wise("flat", rows.column("flat"), " ")
-    key = pc.if_else(pc.is_valid(flat), flat, hashes)
-    if kind.config.text_col:
-        text = pc.fill_null(rows.column("texthash"), "-")
-        key = pc.binary_join_element_wise(key, text, " ")
-    return key
 
 
 def _codes(keys: pa.Array) -> Ints:
@@ -195,53 +180,22 @@ def _groups(codes: Ints, numbers: Ints) -> tuple[Ints, Ints]:
     return group, np.flatnonzero(group > highest[:-1])
 
 
-def _lanes(rows: pa.Table) -> Ints:
-    """How many images, negative where flat ones are among them (``prints.lane``)."""
-    images = rows.column("images").to_numpy().astype(np.int64)
-    return np.where(pc.is_valid(rows.column("flat")).to_numpy(), -images, images)
-
-
-def _search(
-    rows: pa.Table,
-    numbers: Ints,
-    known: pa.Table | None,
-    there: Ints,
-    kind: Hashes,
-    images: int,
-    excluded: Exclusions,
-    among: bool,
-) -> Packed | None:
-    """First come among distinct keys with so many images each, after references.
-
-    Args:
-        there: which of ``known`` have as many.
-    """
-    columns = [*kind.columns, "texthash", *(["views"] if kind.config.view_names else [])]
-    rows = rows.select(columns)
-    if known is not None:
-        earlier = known.take(pa.array(there))
-        numbers = np.concatenate([excluded.references.of(earlier.column("rank").to_numpy()), numbers])
-        rows = pa.concat_tables([earlier.select(columns), rows], promote_options="permissive").combine_chunks()
-    hashes = [rows.column(name).combine_chunks() for name in kind.columns]
-    codes = codes_of(hashes, [digits for digits in kind.digits() if digits is not None], images)
-    contexts = texts_of(rows.column("texthash").combine_chunks()) if kind.config.text_col else None
-    if kind.config.view_names:
-        views = Views(*taken_apart(rows.column("views").combine_chunks(), codes.shape[1]))
-        return first_come_by_views(
-            codes, views, contexts, kind.parts(images),
-            references=len(there), among=among, numbers=numbers, barred=excluded.barred,
-        )  # fmt: skip
-    return first_come(
-        codes, contexts, kind.parts(images), len(there), among=among, numbers=numbers, barred=excluded.barred
+def _highest(rows: pa.Table, group: Ints, first: Ints, highest: np.ndarray) -> pa.Table:
+    """``order`` and ``max_similarity``; the search knows nothing of the copies that a key stands for."""
+    best = np.where(~np.isnan(highest) & (np.bincount(group, minlength=len(first)) > 1), 1.0, highest)
+    return pa.table(
+        {ORDER: rows.column(ORDER).take(pa.array(first)), "max_similarity": pa.array(best, mask=np.isnan(best))}
     )
 
 
-def _dropped(rows: pa.Table, codes: Ints, group: Ints, first: Ints, stand: Ints, distance: np.ndarray) -> pa.Table:
+def _dropped(
+    rows: pa.Table, kind: Prints, codes: Ints, group: Ints, first: Ints, stand: Ints, distance: np.ndarray
+) -> pa.Table:
     """One row for each that goes; ``reference`` is a reference's number.
 
     Args:
-        codes, group: of each row, the former the same for equal keys; ``first``, ``stand`` and ``distance`` are by
-            group.
+        codes, group: of each row, the former the same for equal keys; ``first``, ``stand`` and ``distance`` (NaN
+            where no picture was compared) are by group.
     """
     stands = stand[group]
     is_reference = stands < 0
@@ -257,9 +211,7 @@ def _dropped(rows: pa.Table, codes: Ints, group: Ints, first: Ints, stand: Ints,
             **place,
             "kept_order": pa.array(orders[keeper], mask=is_reference),
             "reference": pa.array(-1 - stands, mask=~is_reference),
-            "distance": pa.array(np.where(same, 0.0, distance[group[gone]])),
-            "similarity": pa.nulls(len(gone), pa.float64()),
-            "reason": pc.if_else(pa.array(same), "same_hash", "near_hash"),
+            **outcome_of(kind, same, distance[group[gone]]),
         }
     )
 

@@ -25,14 +25,16 @@ _DEFAULTS = NearOptions()
 class Packed:
     """Attributes:
     keeper: (n,) row number of who stands for each, its own if it is kept.
-    distances: (n,) bits to it.
+    distances: (n,) to it: bits, or what its cosine is short of 1.
     views: (n, 2) numbers of the views that are so near, its own and the keeper's; None where wholes are compared.
+    highest: (n,) float64, of embeddings the highest cosine with any other, if asked for; NaN without any.
     """
 
     keeper: npt.NDArray[np.int64]
-    distances: npt.NDArray[np.int32]
+    distances: npt.NDArray[Any]
     plan: dict[str, Any]
     views: npt.NDArray[np.uint8] | None = None
+    highest: npt.NDArray[np.float64] | None = None
 
 
 def first_come(

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from imgdedup_spark.hash.small import has_errors
 from imgdedup_spark.keep.at_once import AtOnce
+from imgdedup_spark.kernels.arrow import binary_to_lists
 from imgdedup_spark.read.source import ORDER
 
 _KEPT = "kept_order"
@@ -41,7 +42,12 @@ def hashes(found: AtOnce) -> pa.Table:
     prints = found.prints
     some = pc.if_else(pc.greater(prints.column("images"), 0), prints.column("imagehash"), None)
     columns = ("texthash", "width", "height", "bytes", "quality")
-    return pa.table({"id": prints.column("id"), "imagehash": some, **{name: prints.column(name) for name in columns}})
+    vectors = {}
+    if "vector" in prints.column_names:
+        vectors["embedding"] = binary_to_lists(prints.column("vector").combine_chunks())
+    return pa.table(
+        {"id": prints.column("id"), "imagehash": some, **{name: prints.column(name) for name in columns}, **vectors}
+    )
 
 
 def gone(found: AtOnce, on_error: str | None) -> np.ndarray:
@@ -80,4 +86,16 @@ def named(found: AtOnce, orders: pa.Array) -> pa.Table:
 
 def counts(found: AtOnce, column: str) -> dict[Any, int]:
     """How many rows were dropped for each value of a column of ``dropped``."""
-    return {one["values"]: one["counts"] for one in pc.value_counts(found.dropped.column(column)).to_pylist()}
+    return _counted(found.dropped.column(column))
+
+
+def distances(found: AtOnce) -> dict[str, int]:
+    """As summary.json has them."""
+    distance = found.dropped.column("distance")
+    rounded = pc.round(distance, 2, round_mode="half_towards_infinity")
+    shown = pc.if_else(pc.is_valid(found.dropped.column("similarity")), rounded, distance)
+    return {f"{value:g}": count for value, count in sorted(_counted(shown).items())}
+
+
+def _counted(column: pa.ChunkedArray) -> dict[Any, int]:
+    return {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}

@@ -60,7 +60,7 @@ def _dropped_by(found: Found, column: str) -> Mapping[Any, int]:
 def _distances(found: Found) -> dict[str, Any]:
     """Distance → rows dropped, those of embeddings to two decimals; for a run in stages one such table for each."""
     if found.at_once is not None:
-        return {f"{distance:g}": count for distance, count in sorted(_dropped_by(found, "distance").items())}
+        return small.distances(found.at_once)
     distance = F.when(F.col("similarity").isNull(), F.col("distance")).otherwise(F.round("distance", 2))
     stage = F.col("stage") if found.config.stages else F.lit(1)
     counts = found.dropped.groupBy(stage.alias("stage"), distance.alias("distance")).count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -49,6 +50,11 @@ BY_RULE = ("--threshold", 6, "--keep", "s desc", "--missing", "duplicates")
     ids=["equal", "near-with-text", "near-by-rule", "equal-after-others", "near-after-others"],
 )
 def test_both_sides_of_the_bound_agree(rows, run, tmp_path, monkeypatch, options, with_index):
+    agree(rows, run, tmp_path, monkeypatch, (*READY, *options), with_index)
+
+
+def agree(rows, run, tmp_path, monkeypatch, options, with_index):
+    """A run here and one by Spark give the same."""
     results = []
     for side in ("here", "spark"):
         if side == "spark":
@@ -56,10 +62,10 @@ def test_both_sides_of_the_bound_agree(rows, run, tmp_path, monkeypatch, options
         if with_index:
             first, rest = rows / "part-0.parquet", [rows / "part-1.parquet", rows / "part-2.parquet"]
             index = ("--index", tmp_path / f"index-{side}")
-            run(first, *READY, *options, *index, "--run-id", "one")
-            results.append(run(rest, *READY, *options, *index, "--run-id", "two"))
+            run(first, *options, *index, "--run-id", "one")
+            results.append(run(rest, *options, *index, "--run-id", "two"))
         else:
-            results.append(run(rows, *READY, *options))
+            results.append(run(rows, *options))
     here, spark = results
     for name in ("duplicates", "hashes", "errors"):
         tables = [sorted(map(repr, result.table(name))) for result in results]
@@ -68,6 +74,39 @@ def test_both_sides_of_the_bound_agree(rows, run, tmp_path, monkeypatch, options
     assert here.summary["rows_dropped"] > 5
     for name in ("rows_kept", "groups", "largest_group", "distances", "rows_with_errors", "images", "frames", "inputs"):
         assert here.summary.get(name) == spark.summary.get(name), name
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """Vectors near each other in chains, equal ones, missing and broken ones, with texts and scores that tie."""
+    chance = np.random.default_rng(7)
+    motifs = chance.standard_normal((30, 16))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for file in range(FILES):
+        vectors = motifs[chance.integers(30, size=ROWS)] + 0.3 * chance.standard_normal((ROWS, 16))
+        vectors[1::9] = vectors[::9][: len(vectors[1::9])]
+        values = [one.tolist() for one in vectors]
+        for row, bad in enumerate((None, [], [0.0] * 16, [1.0, 2.0], None)):
+            values[11 * row + 5] = bad
+        texts = chance.choice(["a", "b", None], ROWS).tolist()
+        scores = chance.choice([1.0, 2.0, np.nan], ROWS)
+        table = {"v": pa.array(values, pa.list_(pa.float32())), "t": texts, "s": pa.array(scores)}
+        pq.write_table(pa.table(table), folder / f"part-{file}.parquet", row_group_size=50)
+    return folder
+
+
+VECTORS = ("--method", "clip", "--embedding-col", "v", "--similarity", 0.9, "--on-error", "keep")
+VECTORS_BY_RULE = ("--text-col", "t", "--keep", "s desc", "--missing", "duplicates")
+
+
+@pytest.mark.parametrize(
+    ("options", "with_index"),
+    [((), False), (("--emit-hashes",), False), (VECTORS_BY_RULE, False), (("--text-col", "t"), True)],
+    ids=["near", "with-the-highest", "near-with-text-by-rule", "near-after-others"],
+)
+def test_embeddings_agree_on_both_sides(embedded, run, tmp_path, monkeypatch, options, with_index):
+    agree(embedded, run, tmp_path, monkeypatch, (*VECTORS, *options), with_index)
 
 
 def test_what_takes_one_core_too_long_goes_to_spark(rows, run, monkeypatch):

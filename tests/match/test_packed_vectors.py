@@ -1,0 +1,78 @@
+"""The first-come rule over embeddings that one process holds, against a loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imgdedup_spark.kernels.barred import pack_pairs
+from imgdedup_spark.match import packed_vectors
+from imgdedup_spark.match.packed_vectors import first_come_by_cosine
+
+COUNT, IMAGES, DIMS, SIMILARITY = 900, 2, 32, 0.85
+BARRED = pack_pairs(np.array([[1, 2], [2, 3], [1, 4]]))
+
+
+def chains(seed: int, images: int) -> np.ndarray:
+    """Rows of a few motifs, some of them so many that no short list of neighbours decides about them."""
+    random = np.random.default_rng(seed)
+    motifs = np.random.default_rng(99).standard_normal((12, images, DIMS))
+    rows = motifs[random.integers(12, size=COUNT)] + 0.35 * random.standard_normal((COUNT, images, DIMS))
+    return (rows / np.linalg.norm(rows, axis=2, keepdims=True)).astype(np.float32).reshape(COUNT, images * DIMS)
+
+
+def loop(vectors, contexts, references, images, among, numbers):
+    parts = vectors.reshape(COUNT, images, DIMS).astype(np.float64)
+    kept, keeper, cosine = list(range(references)), np.arange(COUNT), np.ones(COUNT)
+    for row in range(references, COUNT):
+        candidates = np.array(kept if among else range(references), dtype=int)
+        found = np.einsum("kid,id->ki", parts[candidates], parts[row]).min(axis=1)
+        for other, similarity in zip(candidates, found, strict=True):
+            pair = (min(numbers[row], numbers[other]) << 32) | max(numbers[row], numbers[other])
+            if similarity >= SIMILARITY - 1e-6 and contexts[row] == contexts[other] and pair not in BARRED:
+                keeper[row], cosine[row] = other, min(similarity, 1.0)
+                break
+        else:
+            kept.append(row)
+    return keeper, cosine
+
+
+@pytest.mark.parametrize("references", [0, 200])
+@pytest.mark.parametrize("images", [1, IMAGES])
+@pytest.mark.parametrize("among", [True, False])
+@pytest.mark.parametrize("prefiltered", [False, True])
+def test_equals_the_loop(monkeypatch, references, images, among, prefiltered):
+    monkeypatch.setattr(packed_vectors, "_CAP", 2)
+    if prefiltered:
+        monkeypatch.setattr(packed_vectors, "PREFILTER_FROM", 0)
+    vectors, random = chains(references + images, images), np.random.default_rng(5)
+    contexts = random.integers(3, size=COUNT)
+    numbers = random.choice([0, 0, 1, 2, 3, 4], COUNT)
+    found = first_come_by_cosine(
+        vectors, contexts, SIMILARITY, references, images=images, among=among, numbers=numbers, barred=BARRED
+    )
+    keeper, cosine = loop(vectors, contexts, references, images, among, numbers)
+    assert found is not None
+    assert (keeper != np.arange(COUNT)).sum() > (100 if among or references else -1)
+    np.testing.assert_array_equal(found.keeper, keeper)
+    np.testing.assert_allclose(1 - found.distances, cosine, atol=1e-6)
+    if among and not references:
+        assert found.plan["rounds"] > 1
+
+
+def test_the_highest_cosine_of_each(monkeypatch):
+    vectors = chains(1, 1)
+    contexts = np.where(np.arange(COUNT) < COUNT - 1, np.arange(COUNT) % 2, 7)
+    found = first_come_by_cosine(vectors, contexts, SIMILARITY, 300, want_max=True)
+    cosines = vectors.astype(np.float64) @ vectors.T
+    cosines[contexts[:, None] != contexts[None, :]] = -2
+    np.fill_diagonal(cosines, -2)
+    assert found is not None and found.highest is not None
+    np.testing.assert_allclose(found.highest[300:-1], cosines.max(axis=1)[300:-1], atol=2e-5)
+    assert np.isnan(found.highest[-1])
+
+
+def test_too_much_work_is_left_to_others(monkeypatch):
+    monkeypatch.setattr(packed_vectors, "MOST_PAIRS", COUNT)
+    assert first_come_by_cosine(chains(0, 1), np.zeros(COUNT, np.int64), SIMILARITY, 0) is None
+    assert first_come_by_cosine(chains(0, 1), np.arange(COUNT), SIMILARITY, 0) is not None
