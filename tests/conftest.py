@@ -38,8 +38,8 @@ _OTHER_WAY = {
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What starts its own Spark is the same in each mode, and runs in one; there it runs first, for it takes longest, and
-    two workers that share the tests out are to end together."""
+    """What starts its own Spark is the same in each mode, and runs in one; there it runs first, for it takes longest,
+    and two workers that share the tests out are to end together."""
     own = [one for one in items if one.get_closest_marker("spark") and "spark" not in one.fixturenames]  # type: ignore[attr-defined]
     if MODE == "connect":
         config.hook.pytest_deselected(items=own)
