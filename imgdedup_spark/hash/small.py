@@ -81,7 +81,7 @@ def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
     place = prints.column(PLACE).combine_chunks()
     failed, unread, momentary = _errors(prints)
     images = prints.column("images").combine_chunks()
-    size = pc.if_else(pc.greater(images, 0), _sizes(prints), None)
+    size = sizes_of(prints)
     columns = {name: place.field(name) for name in (*by, "row")} | {
         "images": pc.subtract(images, prints.column("further").combine_chunks()),
         "animated": prints.column("animated").combine_chunks(),
@@ -99,12 +99,15 @@ def counts_of(prints: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
     return [{names.get(name, name): value for name, value in row.items()} for row in found.to_pylist()]
 
 
-def _sizes(prints: pa.Table) -> pa.Array:
-    """As ``Prints.sizes``."""
-    if "vector" not in prints.column_names:
-        return pc.utf8_length(prints.column("imagehash").combine_chunks())
-    numbers = pc.divide(pc.binary_length(prints.column("vector").combine_chunks()), 4)
-    return pc.divide(numbers, pc.max_element_wise(prints.column("images").combine_chunks(), 1))
+def sizes_of(prints: pa.Table) -> pa.Array:
+    """As ``Prints.sizes``, of rows with images; null for others."""
+    images = prints.column("images").combine_chunks()
+    if "vector" in prints.column_names:
+        numbers = pc.divide(pc.binary_length(prints.column("vector").combine_chunks()), 4)
+        sizes = pc.divide(numbers, pc.max_element_wise(images, 1))
+    else:
+        sizes = pc.utf8_length(prints.column("imagehash").combine_chunks())
+    return pc.if_else(pc.greater(images, 0), sizes, None)
 
 
 def has_errors(prints: pa.Table) -> np.ndarray:

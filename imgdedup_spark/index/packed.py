@@ -35,12 +35,22 @@ def pack(rows: DataFrame, kind: Prints) -> DataFrame:
     return slim.mapInArrow(_pack, PACKED)
 
 
+def packed_block(images: int, positions: np.ndarray, codes: np.ndarray) -> Any:
+    """``PACKED``, one row.
+
+    Args:
+        positions: (n,) int64.
+        codes: (n, code bytes).
+    """
+    return block_batch(images=images, rows=len(positions), positions=positions, codes=codes)
+
+
 def _pack(batches: Iterator[Any]) -> Iterator[Any]:
     gathered: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
 
     def block(images: int) -> Any:
         positions, codes = (np.concatenate(part) for part in zip(*gathered.pop(images), strict=True))
-        return block_batch(images=images, rows=len(positions), positions=positions, codes=codes)
+        return packed_block(images, positions, codes)
 
     for batch in batches:
         every = batch.column("images").to_numpy()

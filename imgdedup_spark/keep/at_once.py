@@ -7,7 +7,7 @@ hashes as words or embeddings as vectors, and the first-come rule among the grou
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class Earlier:
     """What was there before the run.
 
     Attributes:
-        rows: ``rank``, ``images``, ``flat``, ``texthash`` and the hashes or vectors.
+        rows: ``rank``, ``id``, ``images``, ``flat``, ``texthash`` and the hashes or vectors.
         index_base: the rank from which on they are the index's.
     """
 
@@ -49,6 +49,7 @@ class AtOnce:
             compared.
         plan: how near-duplicates were searched.
         highest: of embeddings, if asked for, ``order`` and ``max_similarity`` of the first row of each key.
+        known: of a run after others, ``rank`` and ``id`` of the rows that were there before.
     """
 
     prints: pa.Table
@@ -56,6 +57,7 @@ class AtOnce:
     dropped: pa.Table
     plan: dict[str, Any]
     highest: pa.Table | None = None
+    known: pa.Table | None = None
 
 
 def decide_at_once(
@@ -111,9 +113,11 @@ def decide_at_once(
     ranks = pa.array(np.arange(len(rows))) if kind.config.keep_terms else rows.column(ORDER)
     compared = pa.table({ORDER: rows.column(ORDER), RANK: ranks})
     plans = joined_plan(plan, round(time.perf_counter() - started, 3))
-    if "max_similarity" not in kind.emitted:
-        return AtOnce(prints, compared, dropped, plans)
-    return AtOnce(prints, compared, dropped, plans, _highest(rows, group, first, np.where(lanes > 0, highest, np.nan)))
+    decided = AtOnce(prints, compared, dropped, plans)
+    if "max_similarity" in kind.emitted:
+        highest = np.where(lanes > 0, highest, np.nan)
+        decided = replace(decided, highest=_highest(rows, group, first, highest))
+    return decided if references is None else replace(decided, known=references.rows.select(["rank", "id"]))
 
 
 def _known(rows: pa.Table, kind: Prints, excluded: Exclusions) -> pa.Table:

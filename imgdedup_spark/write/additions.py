@@ -6,7 +6,9 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -21,6 +23,7 @@ from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.source import INPUT
 from imgdedup_spark.spark.joins import number
 from imgdedup_spark.spark.workspace import Stage
+from imgdedup_spark.write.added import added_rows, can_add, packed_rows, size_range_of
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,30 @@ class Addition:
         Args:
             distinct: whether ``found`` has left one row of each key.
         """
+        added = self._write_here(found, distinct) if can_add(found) else self._write_by_spark(found, stage, distinct)
+        if found.never is None:
+            return added
+        added = replace(added, never=self.index.never_folder(self.token))
+        with storage.open_output(self.index.pairs(added)) as stream:
+            pq.write_table(found.never, stream)
+        return added
+
+    def _write_here(self, found: Found, distinct: bool) -> Run:
+        rows, digits = added_rows(found, self.run), size_range_of(found)
+        kind, packed = found.kind.sized(*digits), ""
+        if len(rows):
+            self._write_table(self.folder, rows)
+        if len(rows) and kind.can_pack:
+            packed = self.index.packed_folder(self.token)
+            # A block is a row group, so that as many tasks as there are blocks can read them.
+            self._write_table(packed, packed_rows(rows, kind, self.run), row_group_size=1, use_dictionary=False)
+        return Run(self.run, self.folder, len(rows), distinct, digits, packed)
+
+    def _write_table(self, folder: str, table: pa.Table, **options: Any) -> None:
+        with storage.open_output(self.index.path(folder, "part-00000.parquet")) as stream:
+            pq.write_table(table, stream, **options)
+
+    def _write_by_spark(self, found: Found, stage: Stage, distinct: bool) -> Run:
         kind = found.kind
         rows = found.rows.join(found.dropped.select("order"), "order", "left_anti")
         numbered, count = number(_columns(found, rows), "rank", "position", stage)
@@ -89,13 +116,7 @@ class Addition:
             packed = self.index.packed_folder(self.token)
             blocks = pack(numbered, kind).withColumn("run", F.lit(self.run))
             blocks.write.options(**ROW_GROUPS).mode("overwrite").parquet(self.index.path(packed))
-        added = Run(self.run, self.folder, count, distinct, digits, packed)
-        if found.never is None:
-            return added
-        added = replace(added, never=self.index.never_folder(self.token))
-        with storage.open_output(self.index.pairs(added)) as stream:
-            pq.write_table(found.never, stream)
-        return added
+        return Run(self.run, self.folder, count, distinct, digits, packed)
 
     def commit(self, added: Run, found: Found) -> None:
         """Raises:

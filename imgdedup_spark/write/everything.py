@@ -22,10 +22,11 @@ def write_output(found: Found, output: Output, clock: Clock, config: JobConfig) 
     """
     here = None if found.config.stages else found.at_once
     actions = []
-    if here is None or found.references is not None:
+    duplicates = None if here is None else small.duplicates(here)
+    if duplicates is None:
         actions.append(lambda: output.write_parquet("duplicates", tables.duplicates(found)))
     else:
-        output.write_table("duplicates", small.duplicates(here))
+        output.write_table("duplicates", duplicates)
     if here is None:
         actions.append(lambda: output.write_parquet("errors", tables.errors(found)))
         actions.append(lambda: output.write_parquet("hashes", tables.hashes(found)))

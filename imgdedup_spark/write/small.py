@@ -17,16 +17,40 @@ from imgdedup_spark.read.source import ORDER
 _KEPT = "kept_order"
 
 
-def duplicates(found: AtOnce) -> pa.Table:
-    """As ``tables.duplicates``, of a run without references and stages."""
+def duplicates(found: AtOnce) -> pa.Table | None:
+    """As ``tables.duplicates``, of a run without stages; None where ids of references go back to a type that only Spark
+    knows to make of strings."""
     ids = found.prints.column("id").combine_chunks()
     orders = found.prints.column(ORDER)
     at = {name: pc.index_in(found.dropped.column(name), value_set=orders) for name in (ORDER, _KEPT)}
-    named = pa.table({"id": ids.take(at[ORDER]), "kept_id": ids.take(at[_KEPT])})
+    kept = ids.take(at[_KEPT])
+    if found.known is not None:
+        kept = _with_known(kept, found.dropped.column("reference"), found.known)
+        if kept is None:
+            return None
+    named = pa.table({"id": ids.take(at[ORDER]), "kept_id": kept})
     for name in ("distance", "similarity", "reason", "view", "kept_view"):
         if name in found.dropped.column_names:
             named = named.append_column(name, found.dropped.column(name))
     return named
+
+
+def _with_known(kept: pa.Array, reference: pa.ChunkedArray, known: pa.Table) -> pa.Array | None:
+    """Ids of the rows kept, filled with those of references: these are strings, and get the ids' type back where all of
+    them can; else all are strings."""
+    at = pc.index_in(reference.combine_chunks(), value_set=known.column("rank").combine_chunks())
+    names = known.column("id").combine_chunks().take(at)
+    if pa.types.is_string(kept.type):
+        return pc.coalesce(kept, names)
+    if not pa.types.is_integer(kept.type):
+        return None
+    try:
+        numbers = names.cast(kept.type)
+    except pa.ArrowInvalid:
+        return pc.coalesce(kept.cast(pa.string()), names)
+    if not numbers.cast(pa.string()).equals(names):  # 007 is no number
+        return pc.coalesce(kept.cast(pa.string()), names)
+    return pc.coalesce(kept, numbers)
 
 
 def errors(found: AtOnce) -> pa.Table:

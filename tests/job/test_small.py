@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import numpy as np
@@ -66,6 +67,8 @@ def agree(rows, run, tmp_path, monkeypatch, options, with_index):
             results.append(run(rest, *options, *index, "--run-id", "two"))
         else:
             results.append(run(rows, *options))
+    if with_index:
+        assert of_index(tmp_path / "index-here") == of_index(tmp_path / "index-spark")
     here, spark = results
     for name in ("duplicates", "hashes", "errors"):
         tables = [sorted(map(repr, result.table(name))) for result in results]
@@ -107,6 +110,26 @@ VECTORS_BY_RULE = ("--text-col", "t", "--keep", "s desc", "--missing", "duplicat
 )
 def test_embeddings_agree_on_both_sides(embedded, run, tmp_path, monkeypatch, options, with_index):
     agree(embedded, run, tmp_path, monkeypatch, (*VECTORS, *options), with_index)
+
+
+def of_index(folder):
+    """Rows, blocks and what the last manifest says of them."""
+    rows = [pq.ParquetFile(one).read() for one in sorted(folder.glob("data/*/*/*.parquet"))]
+    rows = sorted(repr(row) for table in rows for row in table.to_pylist())
+    blocks = [pq.ParquetFile(one).read() for one in folder.glob("packed/*/*.parquet")]
+    packed = [
+        (row["run"], row["images"], row["rows"], position, code)
+        for table in blocks
+        for row in table.to_pylist()
+        for position, code in zip(
+            np.frombuffer(row["positions"], np.int64).tolist(),
+            np.frombuffer(row["codes"], f"S{len(row['codes']) // row['rows']}").tolist(),
+            strict=True,
+        )
+    ]
+    runs = json.loads(max(folder.glob("manifests/*.json")).read_text())["runs"]
+    told = [{name: one[name] for name in ("run", "rows", "distinct", "digits")} for one in runs]
+    return rows, sorted(packed), told, [bool(one["packed"]) for one in runs]
 
 
 def test_what_takes_one_core_too_long_goes_to_spark(rows, run, monkeypatch):
