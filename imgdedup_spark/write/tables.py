@@ -15,6 +15,7 @@ from imgdedup_spark.read.columns import col, image_column
 from imgdedup_spark.read.source import ORDER, ROW
 from imgdedup_spark.spark.joins import join_few, keepers
 from imgdedup_spark.spark.local import from_driver
+from imgdedup_spark.spark.workspace import CUT_ROWS
 from imgdedup_spark.write import small
 
 #: What ``emit_hashes`` may add to the rows kept.
@@ -25,6 +26,10 @@ def duplicates(found: Found) -> DataFrame:
     """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; where views were compared also ``view`` and
     ``kept_view``; of a run in stages also ``stage`` and ``via_id``, the row that ``distance`` is to if a later stage
     has dropped that one for ``kept_id``."""
+    if found.at_once is not None and not found.config.stages and found.dropped_count <= CUT_ROWS:
+        here = small.duplicates(found.at_once)
+        if here is not None:
+            return from_driver(found.prints.sparkSession, here, _typed(here, found.prints.schema["id"].dataType))
     ids = found.prints.select(ORDER, "id")
     kept = ids.select(F.col(ORDER).alias("kept_order"), F.col("id").alias("kept_id"))
     few = found.groups.join(kept, "kept_order")
@@ -41,6 +46,14 @@ def duplicates(found: Found) -> DataFrame:
     known = as_ids(known, "kept_id", found.prints.schema["id"].dataType)
     kind = known.schema["kept_id"].dataType
     return joined.select(*columns).withColumn("kept_id", F.col("kept_id").cast(kind)).unionByName(known)
+
+
+def _typed(duplicates: pa.Table, kind: DataType) -> StructType:
+    """Spark's types of ``small.duplicates``, whose kept ids are strings where those of references are no ids here."""
+    types = {"id": kind, "distance": DoubleType(), "similarity": DoubleType()}
+    if not pa.types.is_string(duplicates.schema.field("kept_id").type):
+        types["kept_id"] = kind
+    return StructType([StructField(name, types.get(name, StringType())) for name in duplicates.column_names])
 
 
 def _with_via(dropped: DataFrame, ids: DataFrame) -> DataFrame:
