@@ -202,9 +202,18 @@ def delete(uri: str) -> None:
 
 
 def move_files(source: str, target: str) -> None:
-    """Moves all files below one folder to the same names below another, replacing those there."""
+    """Moves a file, or all files below a folder to the same names below another one, replacing those there; missing is
+    fine."""
     opened, start = open_fs(source)
     _, end = open_fs(target)
+    kind = opened.get_file_info(start).type
+    # A folder as one asks for no list of what is in it, which may come late.
+    whole = split_uri(source)[0] in _RENAMING and not exists(target)
+    if kind == fs.FileType.File or (whole and kind == fs.FileType.Directory):
+        with saying_where(target):
+            opened.create_dir(end.rpartition("/")[0] or "/", recursive=True)
+            _replace(opened, start, end)
+        return
     names = sorted(_files_below(source, recursive=True))
     for folder in sorted({name.rpartition("/")[0] for name in names}):
         opened.create_dir(f"{end}/{folder}".rstrip("/"), recursive=True)

@@ -16,7 +16,7 @@ from imgdedup_spark.hash import small
 from imgdedup_spark.hash.failing import nearly_all_failed, stop_on_errors
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
 from imgdedup_spark.hash.prints import Prints
-from imgdedup_spark.hash.store import File, PrintStore, find_files, stored_file
+from imgdedup_spark.hash.store import File, Group, PrintStore, find_files, stored_file
 from imgdedup_spark.hash.tallies import Tally, tally
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
@@ -151,27 +151,29 @@ def _stored(
     by_file = dict(zip(files, states, strict=True))
     gathered = small.Gathered()
 
-    def held(folder: str, *, all_of_it: bool) -> pa.Table | None:
+    def held(group: Group, *, all_of_it: bool) -> pa.Table | None:
         # What is left of a source, Spark counts.
-        table = small.read_prints(folder) if rest is None and all_of_it else None
+        table = small.read_prints(group.folder) if rest is None and all_of_it else None
         gathered.add(table)
         return table
 
     counts: list[Any] = []
     beyond = []
     for (group, pairs), frame in zip(found, frames, strict=True):
-        table = held(group.folder, all_of_it=group.holds(pairs))
+        table = held(group, all_of_it=group.holds(pairs))
         if table is None:
             beyond.append(frame)
         else:
+            group.check(len(table))
             counts.extend(count(frame, table))
     if beyond:
         counts.extend(count(reduce(DataFrame.unionByName, beyond)))
 
-    def lasting(written: DataFrame, folder: str, files: Sequence[File]) -> Sequence[File]:
-        here = count(written, held(folder, all_of_it=True))
+    def lasting(written: DataFrame, group: Group) -> Sequence[File]:
+        here = count(written, held(group, all_of_it=True))
+        group.check(sum(one["rows"] for one in here))
         counts.extend(here)
-        return _lasting(source, files, here)
+        return _lasting(source, group.files, here)
 
     sizes = [sum(file[3] for file in some) for some in portions]
     for number, some in enumerate(portions):

@@ -13,18 +13,19 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from imgdedup_spark.errors import JobError
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.kernels.pictures.values import RULE
 from imgdedup_spark.read.columns import image_column, row_terms
 from imgdedup_spark.read.source import PLACE, FileState, Source
-from imgdedup_spark.spark.written import read_back
+from imgdedup_spark.spark.written import read_back, write_counted
 from imgdedup_spark.versions import versions
 
 #: The folder of the store, in an index or in ``_staging``.
@@ -40,16 +41,28 @@ class Group:
     files: whose they are, but for files that are to be hashed again.
     made: when, in seconds since 1970.
     whole: whether it holds prints of no other files.
+    rows: how many prints were written; None where nobody has counted them.
     """
 
     folder: str
     files: tuple[File, ...]
     made: float = 0.0
     whole: bool = True
+    rows: int | None = None
 
     def read(self, spark: SparkSession, schema: StructType) -> DataFrame:
         """All of its prints."""
         return read_back(spark, schema, self.folder)
+
+    def check(self, rows: int) -> None:
+        """Raises:
+        JobError: so many were read, and as many were not written: a file system that lists late would lose rows.
+        """
+        if self.rows is not None and rows != self.rows:
+            raise JobError(
+                f"{self.folder}: {self.rows:,} prints were written there and {rows:,} are found; does the file system "
+                "show new files late? Run it again"
+            )
 
     def holds(self, pairs: Mapping[File, File]) -> bool:
         """Whether these are all of its prints, in the places that they had.
@@ -94,27 +107,27 @@ class PrintStore:
             if name.endswith(".json") and not name.startswith("."):
                 group = json.loads(storage.read_text(uri))
                 files = tuple((*one,) for one in group["files"])
-                found.append(Group(uri.removesuffix(".json"), files, group["made"], group.get("whole", True)))
+                more = group["made"], group.get("whole", True), group.get("rows")
+                found.append(Group(uri.removesuffix(".json"), files, *more))
         return found
 
     def add(
         self,
         frame: DataFrame,
         files: Sequence[File],
-        lasting: Callable[[DataFrame, str, Sequence[File]], Sequence[File]],
+        lasting: Callable[[DataFrame, Group], Sequence[File]],
     ) -> Group:
         """Writes and commits a group.
 
         Args:
-            lasting: of which of these files the prints, which it gets to see with the folder that they are in, hold
-                for later runs too.
+            lasting: of which files of the group the prints, which it gets to see, hold for later runs too.
         """
         folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
-        frame.write.mode("overwrite").parquet(folder)
-        prints = read_back(frame.sparkSession, frame.schema, folder)
-        known = tuple(lasting(prints, folder, files))
-        group = Group(folder, known, made, whole=len(known) == len(files))
-        content = {"files": known, "made": made, "whole": group.whole}
+        rows = write_counted(frame, folder)
+        group = Group(folder, tuple(files), made, rows=rows)
+        known = tuple(lasting(group.read(frame.sparkSession, frame.schema), group))
+        group = replace(group, files=known, whole=len(known) == len(files))
+        content = {"files": known, "made": made, "whole": group.whole, "rows": rows}
         storage.write_text(folder + ".json", json.dumps(content) + "\n")
         return group
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,7 +109,10 @@ def read_parts(folder: str, summary: Mapping[str, Any]) -> Outcome:
 
 def _read(folder: str) -> pa.Table:
     opened, path = storage.open_fs(folder)
-    return pq.read_table(path, filesystem=opened)
+    table = pq.read_table(path, filesystem=opened)
+    if not table.column_names:
+        raise FileNotFoundError(errno.ENOENT, "no Parquet file is there", folder)
+    return table
 
 
 def _with_text(table: pa.Table, *names: str) -> pa.Table:

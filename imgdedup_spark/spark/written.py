@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from functools import reduce
 
-from pyspark.sql import DataFrame, SparkSession
+import pyspark
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from pyspark.sql.utils import is_remote
 
@@ -29,3 +31,13 @@ def read_back(spark: SparkSession, schema: StructType | str, *paths: str, kind: 
     # with which it reads each of several paths as often as there are paths: so one by one.
     literal = reader.option("__globPaths__", "false")
     return reduce(DataFrame.unionByName, [literal.load(path) for path in paths])
+
+
+def write_counted(frame: DataFrame, folder: str) -> int | None:
+    """Writes a frame as Parquet, and says how many rows the tasks have written; None where Spark does not tell."""
+    if is_remote() and pyspark.__version__.startswith("3."):
+        frame.write.mode("overwrite").parquet(folder)
+        return None
+    seen = Observation()
+    frame.observe(seen, F.count(F.lit(1)).alias("rows")).write.mode("overwrite").parquet(folder)
+    return int(seen.get["rows"])

@@ -191,7 +191,8 @@ class Output:
             for part in PARTS:
                 storage.delete(self.path(part))
             storage.write_text(self.path(STAGING, _CLEARED), "{}\n")
-        storage.move_files(self.path(STAGING, _NEW), self.folder)
+        for part in PARTS:
+            storage.move_files(self.path(STAGING, _NEW, part), self.path(part))
         self._write_summary(summary)
         self._clear_staging()
         return summary

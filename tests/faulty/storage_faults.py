@@ -33,15 +33,36 @@ class Plan:
     def __init__(self, path: str) -> None:
         self._path, self._read = Path(path), ""
         self._random, self._rate, self._kinds = random.Random(), 0.0, ("fail",)
+        self._is_driver, self._late_at, self._since, self.listings = f"{NAME}_DRIVER" in os.environ, 0, 0.0, 0
 
     def strikes(self, kind: str) -> bool:
         """Whether this call goes wrong in this way."""
+        self._look()
+        return kind in self._kinds and self._random.random() < self._rate * OFTEN.get(kind, 1)
+
+    def _look(self) -> None:
         text = self._path.read_text()
         if text != self._read:
             self._read, plan = text, json.loads(text)
-            self._random = random.Random(f"{plan['seed']} {'driver' if NAME + '_DRIVER' in os.environ else 'worker'}")
+            self._random = random.Random(f"{plan['seed']} {self._is_driver}")
             self._rate, self._kinds = plan["rate"], plan["kinds"]
-        return kind in self._kinds and self._random.random() < self._rate * OFTEN.get(kind, 1)
+            self._late_at, self._since, self.listings = plan["late_at"], time.time(), 0
+
+    def listed(self, infos: list[fs.FileInfo], folder: str) -> list[fs.FileInfo]:
+        """What a listing knows: if it is late not all that is new, or if it is the one that is said to be late, every
+        other file that was made since."""
+        late = self.strikes("late")
+        self.listings += 1
+        if self._is_driver and self.listings == self._late_at:
+            new = [one for one in infos if one.is_file and (one.mtime_ns or 0) / 1e9 >= self._since]
+            known = [one for one in infos if one not in new[::2]]
+        elif late:
+            known = [one for one in infos if (one.mtime_ns or 0) / 1e9 < time.time() - LATE_SECONDS]
+        else:
+            return infos
+        if len(known) < len(infos):
+            self.told("late", folder)
+        return known
 
     def told(self, what: str, path: str) -> None:
         """For whoever counts them."""
@@ -75,13 +96,7 @@ class Faulty(fs.FileSystemHandler):
 
     def get_file_info_selector(self, selector: fs.FileSelector) -> Any:
         self._meet(selector.base_dir)
-        infos = self._real.get_file_info(selector)
-        if self._plan.strikes("late"):
-            known = [one for one in infos if (one.mtime_ns or 0) / 1e9 < time.time() - LATE_SECONDS]
-            if len(known) < len(infos):
-                self._plan.told("late", selector.base_dir)
-            return known
-        return infos
+        return self._plan.listed(self._real.get_file_info(selector), selector.base_dir)
 
     def create_dir(self, path: str, recursive: bool) -> None:
         self._meet(path)
@@ -158,7 +173,7 @@ class Writer(io.RawIOBase):
         super().close()
 
 
-def install() -> None:
+def install() -> Plan:
     """Puts it in the place of the local file system of this process, and of the steps that go past it."""
     from imgdedup_spark.files import storage
 
@@ -180,3 +195,4 @@ def install() -> None:
         real_replace(source, target, **options)
 
     os.link, os.replace = link, replace
+    return plan

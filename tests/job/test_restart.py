@@ -68,7 +68,7 @@ POINTS = [
     (Output, "remember", "before", 1),
     (store.PrintStore, "add", "after", 1),
     (store.PrintStore, "add", "after", 2),
-    (Output, "write_parquet", "after", 1),
+    (Output, "write_table", "after", 1),
     (everything, "write_kept", "before", 1),
     (everything, "write_kept", "after", 1),
     (Addition, "write", "after", 1),
