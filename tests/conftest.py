@@ -41,11 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What starts its own Spark is the same in each mode, and runs in one; there it runs first, for it takes longest,
     and two workers that share the tests out are to end together."""
     own = [one for one in items if one.get_closest_marker("spark") and "spark" not in one.fixturenames]  # type: ignore[attr-defined]
-    if MODE == "connect":
-        config.hook.pytest_deselected(items=own)
     owned = set(own)
     others = [one for one in items if one not in owned]
-    items[:] = others if MODE == "connect" else own + others
+    if MODE == "connect":
+        config.hook.pytest_deselected(items=own)
+        own = []
+    items[:] = own + others
 
 
 @pytest.fixture(scope="session")

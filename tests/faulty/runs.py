@@ -124,7 +124,7 @@ class Runs:
     def _is_whole(self, out: Path) -> bool:
         """Whether there is no summary after a failure, or, with all that goes with it, the one that was to be
         replaced."""
-        return True if not (out / "summary.json").exists() else output(out) == output(self.folder / "base" / "out")
+        return not (out / "summary.json").exists() or output(out) == output(self.folder / "base" / "out")
 
     def _run(self, day: int, work: Path) -> tuple[int, str]:
         from imgdedup_spark import cli
