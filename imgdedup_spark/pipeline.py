@@ -132,8 +132,7 @@ def place(source: Source, hashed: Hashed, id_col: str | None, work: Workspace) -
         if found is not None:
             return found.placed, found.table
     placed = source.placed(hashed.frame, hashed.counts, id_col, work.stage)
-    few = small.few(hashed.rows, hashed.prints.vector_bytes)
-    return placed, to_driver(placed.prints) if few else None
+    return placed, to_driver(placed.prints) if small.fits(placed.prints, hashed.rows) else None
 
 
 def _check_views(config: DedupConfig, rows: int) -> None:
@@ -158,7 +157,7 @@ def _at_once(
 ) -> AtOnce | None:
     if references is None:
         return decide_at_once(table, prints, None, excluded or Exclusions())
-    if not small.few(len(table) + references.rows, prints.vector_bytes):
+    if len(table) + references.rows > small.MOST_ROWS or not small.fits(references.frame, references.rows):
         return None
     earlier = Earlier(to_driver(references.frame), references.index_base)
     return decide_at_once(table, prints, earlier, excluded or Exclusions())

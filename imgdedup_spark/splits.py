@@ -54,7 +54,7 @@ class Split:
     """A split whose rows have been looked at.
 
     Attributes:
-        table: its prints in the driver, if they are few hashes.
+        table: its prints in the driver, if they are few.
     """
 
     name: str
@@ -198,8 +198,8 @@ def look_at(
         with _of_split(name), small_shuffles(here.frame.sparkSession, here.rows):
             placed, table = place(ready[name], here, config.id_col, work)
         splits.append(Split(name, placed, here.prints, _sum(here.tallies.values()), table))
-    # What only the data tell, a split without rows does not know.
-    kind = max((one for one in splits), key=lambda one: one.tally.images).kind
+    # What only the data tell, a split without usable pictures does not know.
+    kind = max(splits, key=lambda one: (one.kind.size or 0, one.tally.images)).kind
     return [replace(one, kind=kind) for one in splits]
 
 
@@ -220,9 +220,7 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 
 def _at_once(one: Split, other: Split) -> pa.Table | None:
     """The rows of one split that are in the other, in the driver; None if they are too many for it."""
-    if one.table is None or other.table is None:
-        return None
-    if not small.few(len(one.table) + len(other.table), one.kind.vector_bytes):
+    if one.table is None or other.table is None or len(one.table) + len(other.table) > small.MOST_ROWS:
         return None
     if one is other:
         decided = decide_at_once(one.table, one.kind, None, Exclusions())

@@ -132,7 +132,7 @@ class _New(NamedTuple):
 
 def _decided(prints: DataFrame, hashed: Hashed, excluded: Exclusions | None, work: Workspace) -> _New:
     kind, spark = hashed.prints, prints.sparkSession
-    if small.few(hashed.rows, kind.vector_bytes):
+    if small.fits(hashed.frame, hashed.rows):
         here = decide_at_once(to_driver(prints), kind, None, excluded or Exclusions())
         if here is not None:
             highest = None if here.highest is None else work.local(spark, "highest", here.highest)

@@ -182,11 +182,6 @@ class Prints(ABC):
         return frame
 
     @property
-    def vector_bytes(self) -> int:
-        """Of the embeddings of a row with one picture; 0 for hashes."""
-        return 0
-
-    @property
     def can_pack(self) -> bool:
         """Whether keys are hashes of known length and nothing else."""
         return False

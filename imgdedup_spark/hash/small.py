@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import MOMENTARY, UserError
 from imgdedup_spark.files import storage
@@ -21,7 +23,8 @@ from imgdedup_spark.hash.problems import ERROR
 from imgdedup_spark.read.source import PLACE
 
 #: Rows, and bytes of their prints as they lie in memory, that the driver takes: 2 million pictures with ids of 60
-#: bytes are 400 MB of prints, and deciding needs as much again. A driver of little memory may be told to take fewer.
+#: bytes are 400 MB of prints, and deciding needs as much again; of embeddings five times as much. A driver of little
+#: memory may be told to take fewer.
 MOST_ROWS, MOST_BYTES = int(os.environ.get("IMGDEDUP_DRIVER_ROWS", 2_000_000)), 512 << 20
 
 
@@ -38,16 +41,21 @@ def read_prints(folder: str) -> pa.Table | None:
     sizes = [one.row_group(group).total_byte_size for one in footers for group in range(one.num_row_groups)]
     if not footers or sum(one.num_rows for one in footers) > MOST_ROWS or sum(sizes) > MOST_BYTES:
         return None
-    return pa.concat_tables([pq.read_table(path, filesystem=opened, partitioning=None) for path in paths])
+    tables, held = [], 0
+    for path in paths:
+        tables.append(pq.read_table(path, filesystem=opened, partitioning=None))
+        held += tables[-1].nbytes
+        if held > MOST_BYTES:  # what repeats is smaller in a file
+            return None
+    return pa.concat_tables(tables)
 
 
-def few(rows: int, vector_bytes: int = 0) -> bool:
-    """Whether the driver takes the prints of so many rows.
-
-    Args:
-        vector_bytes: of each row's embeddings.
-    """
-    return rows <= MOST_ROWS and rows * vector_bytes <= MOST_BYTES
+def fits(prints: DataFrame, rows: int) -> bool:
+    """Whether the driver takes a frame of so many prints. Embeddings, of one picture a row or of many, are measured."""
+    if rows > MOST_ROWS or "vector" not in prints.columns:
+        return rows <= MOST_ROWS
+    size = prints.agg(F.sum(F.length("vector").cast("bigint"))).collect()[0][0]
+    return (size or 0) <= MOST_BYTES
 
 
 class Gathered:

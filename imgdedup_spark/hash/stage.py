@@ -16,7 +16,7 @@ from imgdedup_spark.hash import small
 from imgdedup_spark.hash.failing import nearly_all_failed, stop_on_errors
 from imgdedup_spark.hash.hashes import Hashes, ReadyHashes
 from imgdedup_spark.hash.prints import Prints
-from imgdedup_spark.hash.store import File, Group, PrintStore, find_files, stored_file
+from imgdedup_spark.hash.store import File, Group, PrintStore, check_rows, find_files, stored_file
 from imgdedup_spark.hash.tallies import Tally, tally
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
@@ -158,16 +158,20 @@ def _stored(
         return table
 
     counts: list[Any] = []
-    beyond = []
+    beyond: list[tuple[Group, bool, DataFrame]] = []
     for (group, pairs), frame in zip(found, frames, strict=True):
-        table = held(group, all_of_it=group.holds(pairs))
+        all_of_it = group.holds(pairs)
+        table = held(group, all_of_it=all_of_it)
         if table is None:
-            beyond.append(frame)
+            beyond.append((group, all_of_it, frame))
         else:
             group.check(len(table))
             counts.extend(count(frame, table))
     if beyond:
-        counts.extend(count(reduce(DataFrame.unionByName, beyond)))
+        here = count(reduce(DataFrame.unionByName, [frame for _, _, frame in beyond]))
+        counts.extend(here)
+        if all(all_of_it for _, all_of_it, _ in beyond):
+            check_rows(store.folder, [group.rows for group, _, _ in beyond], sum(one["rows"] for one in here))
 
     def lasting(written: DataFrame, group: Group) -> Sequence[File]:
         here = count(written, held(group, all_of_it=True))

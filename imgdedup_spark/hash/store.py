@@ -55,14 +55,8 @@ class Group:
         return read_back(spark, schema, self.folder)
 
     def check(self, rows: int) -> None:
-        """Raises:
-        JobError: so many were read, and as many were not written: a file system that lists late would lose rows.
-        """
-        if self.rows is not None and rows != self.rows:
-            raise JobError(
-                f"{self.folder}: {self.rows:,} prints were written there and {rows:,} are found; does the file system "
-                "show new files late? Run it again"
-            )
+        """``check_rows`` of this group alone."""
+        check_rows(self.folder, [self.rows], rows)
 
     def holds(self, pairs: Mapping[File, File]) -> bool:
         """Whether these are all of its prints, in the places that they had.
@@ -149,6 +143,20 @@ class PrintStore:
             if replaced and group.made < before and group.folder not in used:
                 storage.delete(group.folder + ".json")
                 storage.delete(group.folder)
+
+
+def check_rows(folder: str, written: Sequence[int | None], found: int) -> None:
+    """Looks whether all prints of some groups were read, as far as they were counted when they were written.
+
+    Raises:
+        JobError: they were not: a file system that lists late would lose rows.
+    """
+    counted = [rows for rows in written if rows is not None]
+    if len(counted) == len(written) and sum(counted) != found:
+        raise JobError(
+            f"{folder}: {sum(counted):,} prints were written there and {found:,} are found; does the file system show "
+            "new files late? Run it again"
+        )
 
 
 def find_files(

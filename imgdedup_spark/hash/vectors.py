@@ -108,10 +108,6 @@ class Vectors(Prints):
         assert self.size is not None
         return 4 * self.size * images
 
-    @property
-    def vector_bytes(self) -> int:
-        return self.key_bytes(1)
-
     def is_near(self) -> bool:
         return True
 

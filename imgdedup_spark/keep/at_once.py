@@ -114,9 +114,9 @@ def decide_at_once(
     compared = pa.table({ORDER: rows.column(ORDER), RANK: ranks})
     plans = joined_plan(plan, round(time.perf_counter() - started, 3))
     decided = AtOnce(prints, compared, dropped, plans)
-    if "max_similarity" in kind.emitted:
-        highest = np.where(lanes > 0, highest, np.nan)
-        decided = replace(decided, highest=_highest(rows, group, first, highest))
+    if kind.config.emit_hashes and not isinstance(kind, Hashes):
+        several = (lanes > 0) & (np.bincount(group, minlength=len(first)) > 1)
+        decided = replace(decided, highest=_highest(rows.column(ORDER).take(pa.array(first)), several, highest))
     return decided if references is None else replace(decided, known=references.rows.select(["rank", "id"]))
 
 
@@ -184,12 +184,14 @@ def _groups(codes: Ints, numbers: Ints) -> tuple[Ints, Ints]:
     return group, np.flatnonzero(group > highest[:-1])
 
 
-def _highest(rows: pa.Table, group: Ints, first: Ints, highest: np.ndarray) -> pa.Table:
-    """``order`` and ``max_similarity``; the search knows nothing of the copies that a key stands for."""
-    best = np.where(~np.isnan(highest) & (np.bincount(group, minlength=len(first)) > 1), 1.0, highest)
-    return pa.table(
-        {ORDER: rows.column(ORDER).take(pa.array(first)), "max_similarity": pa.array(best, mask=np.isnan(best))}
-    )
+def _highest(orders: pa.ChunkedArray, several: np.ndarray, highest: np.ndarray) -> pa.Table:
+    """``order`` and ``max_similarity``; the search knows nothing of the copies that a key stands for.
+
+    Args:
+        several: (n,) whether pictures have such copies.
+    """
+    best = np.where(several, 1.0, highest)
+    return pa.table({ORDER: orders, "max_similarity": pa.array(best, mask=np.isnan(best))})
 
 
 def _dropped(

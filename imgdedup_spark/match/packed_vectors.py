@@ -8,10 +8,12 @@ from dataclasses import astuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgdedup_spark.kernels.barred import NOT_BARRED, Barred, Exclusions, Numbers
 from imgdedup_spark.kernels.cosine.first_come import Decisions, Pairs, decide
-from imgdedup_spark.kernels.cosine.prefilter import Prefilter, fit_prefilter
+from imgdedup_spark.kernels.cosine.prefilter import PREFILTER_FROM, SAMPLE, Prefilter, fit_prefilter
 from imgdedup_spark.kernels.cosine.rows import FROM_START, NO_SEARCH, Matches, Rows
 from imgdedup_spark.kernels.cosine.tiles import match
 from imgdedup_spark.match.packed import Packed
@@ -21,10 +23,6 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 #: Some ten seconds on two cores; what takes more is shared out among tasks.
 MOST_PAIRS = 5_000_000_000
-#: Below this many pairs a product of all dimensions takes less time than a look at a sample.
-PREFILTER_FROM = 50_000_000
-#: Rows that tell how few dimensions rule most pairs out.
-SAMPLE = 8192
 #: Neighbours that are looked for before a row's others are asked for by another search.
 _CAP = 8
 
@@ -155,4 +153,5 @@ def _highest(found: Matches, count: int, references: int) -> npt.NDArray[np.floa
     highest = np.full(count, -np.inf)
     np.maximum.at(highest, found.highest_rank + references, found.highest.astype(np.float64))
     # Single precision rounds the sixth decimal differently from tile to tile.
-    return np.where(np.isfinite(highest), np.round(highest, 5), np.nan)
+    rounded = pc.round(pa.array(highest), 5, round_mode="half_towards_infinity")  # as Spark rounds
+    return np.where(np.isfinite(highest), rounded.to_numpy(), np.nan)

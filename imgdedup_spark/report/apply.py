@@ -68,7 +68,8 @@ def apply_reviewed(spark: SparkSession, folder: str, duplicates: str) -> dict[st
         storage.write_text(note, json.dumps(outcome.summary, default=str))
         for part in (SUMMARY, "kept", "duplicates"):
             storage.delete(output.path(part))
-        for part in ("kept", "duplicates"):
+        # The small one first: without it nothing can be taken up again.
+        for part in ("duplicates", "kept"):
             storage.move_files(staged.part(part), output.path(part))
         storage.write_text(output.path(SUMMARY), json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
         storage.delete(staged.part())

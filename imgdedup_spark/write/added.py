@@ -27,10 +27,12 @@ def can_add(found: Found) -> bool:
     return pa.types.is_string(kind) or pa.types.is_integer(kind)
 
 
-def added_rows(found: Found, run: str) -> pa.Table:
-    """The rows that are added, in keep order, as ``index_schema`` has them."""
+def added_rows(found: Found, run: str) -> tuple[pa.Table, tuple[int, int]]:
+    """The rows that are added, in keep order, as ``index_schema`` has them; and the fewest and the most of their
+    prints' sizes, (0, 0) without any."""
     assert found.at_once is not None
     rows = _stay(found.at_once)
+    sizes = pc.min_max(sizes_of(rows))
     columns = {name: rows.column(name) for name in rows.column_names}
     columns["id"] = rows.column("id").cast(pa.string())
     if "vector" in columns:
@@ -39,15 +41,8 @@ def added_rows(found: Found, run: str) -> pa.Table:
     columns["run"] = pa.array([run] * len(rows), pa.string())
     columns["position"] = pa.array(np.arange(len(rows)))
     schema = to_arrow_schema(index_schema(found.kind))
-    return pa.table({name: columns[name] for name in schema.names}).cast(schema)
-
-
-def size_range_of(found: Found) -> tuple[int, int]:
-    """The fewest and the most of the added prints' sizes; (0, 0) without any."""
-    assert found.at_once is not None
-    rows = _stay(found.at_once)
-    sizes = pc.min_max(sizes_of(rows))
-    return (sizes["min"].as_py() or 0, sizes["max"].as_py() or 0)
+    table = pa.table({name: columns[name] for name in schema.names}).cast(schema)
+    return table, (sizes["min"].as_py() or 0, sizes["max"].as_py() or 0)
 
 
 def packed_rows(rows: pa.Table, kind: Prints, run: str) -> pa.Table:
@@ -68,7 +63,9 @@ def packed_rows(rows: pa.Table, kind: Prints, run: str) -> pa.Table:
             hashes = [part.column(name).combine_chunks() for name in kind.columns]
             codes = codes_of(hashes, [digits for digits in kind.digits() if digits is not None], count)
             blocks.append(packed_block(count, part.column("position").to_numpy(), codes))
-    table = pa.Table.from_batches(blocks)
+    # Rows with flat pictures, or without any, are in no block.
+    nothing = packed_block(0, np.zeros(0, np.int64), np.zeros((0, 0), np.uint8)).slice(0, 0)
+    table = pa.Table.from_batches(blocks or [nothing])
     return table.append_column("run", pa.array([run] * len(table), pa.string()))
 
 

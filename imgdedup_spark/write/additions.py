@@ -23,7 +23,7 @@ from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.source import INPUT
 from imgdedup_spark.spark.joins import number
 from imgdedup_spark.spark.workspace import Stage
-from imgdedup_spark.write.added import added_rows, can_add, packed_rows, size_range_of
+from imgdedup_spark.write.added import added_rows, can_add, packed_rows
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Addition:
         return added
 
     def _write_here(self, found: Found, distinct: bool) -> Run:
-        rows, digits = added_rows(found, self.run), size_range_of(found)
+        rows, digits = added_rows(found, self.run)
         kind, packed = found.kind.sized(*digits), ""
         if len(rows):
             self._write_table(self.folder, rows)

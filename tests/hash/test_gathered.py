@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from imgdedup_spark.hash import small
+
+
+def test_what_repeats_is_measured_as_it_lies_in_memory(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"vector": [bytes(2048)] * 1000}), tmp_path / "part-0.parquet")
+    assert (tmp_path / "part-0.parquet").stat().st_size < 100_000
+    monkeypatch.setattr(small, "MOST_BYTES", 3_000_000)
+    assert small.read_prints(str(tmp_path)).num_rows == 1000
+    monkeypatch.setattr(small, "MOST_BYTES", 1_000_000)
+    assert small.read_prints(str(tmp_path)) is None
 
 
 def test_tables_are_let_go_of_once_they_are_many(monkeypatch):

@@ -93,6 +93,18 @@ def test_embeddings(spark):
     assert pairs[3]["other_id"] == "5" and {row["reason"] for row in found} == {"near_embedding"}
 
 
+def test_a_larger_split_without_a_usable_embedding(spark):
+    rows = {"train": [[0.0, 0.0]] * 3, "test": [[1.0, 0.0], [1.0, 0.0]]}
+    frames = {
+        name: spark.createDataFrame(list(enumerate(vectors)), "id bigint, v array<float>")
+        for name, vectors in rows.items()
+    }
+    config = DedupConfig(method="clip", embedding_col="v", on_error="keep")
+    found = find_leaks(frames["train"], {"test": frames["test"]}, config, id_col="id")
+    assert found.matrix == {"train": {"train": 0, "test": 0}, "test": {"train": 0, "test": 1}}
+    found.close()
+
+
 @pytest.fixture
 def command(spark):
     """Runs ``imgdedup leaks`` in the test's session: the exit status."""

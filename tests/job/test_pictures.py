@@ -124,6 +124,16 @@ def test_flat_pictures_of_an_index(run, folder, tmp_path):
         check_spec(replace(state, spec=old), prints, "--index seen")
 
 
+def test_a_day_of_flat_pictures_alone(run, tmp_path):
+    """Nothing of it can be near anything, and the index knows it all the same."""
+    for day, color in enumerate(("white", "blue", "white")):
+        (tmp_path / str(day)).mkdir()
+        Image.new("RGB", (64, 64), color).save(tmp_path / str(day) / "blank.png")
+    options = ("--index", tmp_path / "index")
+    found = [run(tmp_path / str(day), *options, "--run-id", str(day)).summary for day in range(3)]
+    assert [(one["rows_kept"], one["in_index"]) for one in found] == [(1, 0), (1, 0), (0, 1)]
+
+
 def test_rows_of_several_pictures(run, tmp_path, photos):
     """A flat picture among others asks for equal ones in all places."""
     import pyarrow as pa

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgdedup_spark.errors import JobError, UserError
-from imgdedup_spark.hash import stage, store
+from imgdedup_spark.hash import small, stage, store
 from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.write import everything
 from imgdedup_spark.write.additions import Addition
@@ -133,6 +133,22 @@ def test_a_finished_output_stays_until_the_new_one_is_whole(run, three_files, tm
     result = run(three_files, *options, output="out")
     assert result.kept == undisturbed.kept and result.summary["config"]["threshold"] == 4
     assert not (tmp_path / "out" / "_staging").exists()
+
+
+@pytest.mark.parametrize("in_driver", [True, False])
+def test_prints_of_a_killed_run_that_are_not_all_there(run, three_files, tmp_path, monkeypatch, in_driver):
+    """As where a file system shows files late that another machine has written."""
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killing(patch, everything, "write_kept", "before")
+        run(three_files, *HASHES, output="out")
+    missing = next((tmp_path / "out" / "_staging" / store.PRINTS).glob("*/*.parquet"))
+    there = missing.rename(tmp_path / "elsewhere")
+    if not in_driver:
+        monkeypatch.setattr(small, "MOST_ROWS", -1)
+    with pytest.raises(JobError, match="7 prints were written there and"):
+        run(three_files, *HASHES, output="out")
+    there.rename(missing)
+    assert run(three_files, *HASHES, output="out").ids() == [1, 2, 4, 5, 7]
 
 
 def test_other_options_do_not_take_up_a_killed_run(run, three_files, tmp_path, monkeypatch):

@@ -93,6 +93,8 @@ def embedded(tmp_path):
         for row, bad in enumerate((None, [], [0.0] * 16, [1.0, 2.0], None)):
             values[11 * row + 5] = bad
         texts = chance.choice(["a", "b", None], ROWS).tolist()
+        # Copies that nothing else is compared with.
+        texts[:2] = [f"own {file}"] * 2
         scores = chance.choice([1.0, 2.0, np.nan], ROWS)
         table = {"v": pa.array(values, pa.list_(pa.float32())), "t": texts, "s": pa.array(scores)}
         pq.write_table(pa.table(table), folder / f"part-{file}.parquet", row_group_size=50)
@@ -105,11 +107,21 @@ VECTORS_BY_RULE = ("--text-col", "t", "--keep", "s desc", "--missing", "duplicat
 
 @pytest.mark.parametrize(
     ("options", "with_index"),
-    [((), False), (("--emit-hashes",), False), (VECTORS_BY_RULE, False), (("--text-col", "t"), True)],
+    [((), False), (("--emit-hashes", "--text-col", "t"), False), (VECTORS_BY_RULE, False), (("--text-col", "t"), True)],
     ids=["near", "with-the-highest", "near-with-text-by-rule", "near-after-others"],
 )
 def test_embeddings_agree_on_both_sides(embedded, run, tmp_path, monkeypatch, options, with_index):
     agree(embedded, run, tmp_path, monkeypatch, (*VECTORS, *options), with_index)
+
+
+def test_rows_of_many_pictures_are_measured_by_all_of_them(spark, monkeypatch):
+    frame = spark.createDataFrame([(bytes(4000),)] * 5 + [(None,)], "vector binary")
+    monkeypatch.setattr(small, "MOST_BYTES", 20_000)
+    assert small.fits(frame, 6)
+    monkeypatch.setattr(small, "MOST_BYTES", 19_999)
+    assert not small.fits(frame, 6) and small.fits(frame.withColumnRenamed("vector", "imagehash"), 6)
+    monkeypatch.setattr(small, "MOST_ROWS", 5)
+    assert not small.fits(frame.withColumnRenamed("vector", "imagehash"), 6)
 
 
 def of_index(folder):

@@ -72,6 +72,14 @@ def test_the_highest_cosine_of_each(monkeypatch):
     assert np.isnan(found.highest[-1])
 
 
+def test_the_highest_is_rounded_as_spark_rounds():
+    # 0.953125 is a tie.
+    vectors = np.array([[1, 0], [61 / 64, 0]], np.float32)
+    found = first_come_by_cosine(vectors, np.zeros(2, np.int64), 1.0, 0, want_max=True)
+    assert found is not None and found.highest is not None
+    assert found.highest.tolist() == [0.95313, 0.95313]
+
+
 def test_too_much_work_is_left_to_others(monkeypatch):
     monkeypatch.setattr(packed_vectors, "MOST_PAIRS", COUNT)
     assert first_come_by_cosine(chains(0, 1), np.zeros(COUNT, np.int64), SIMILARITY, 0) is None

@@ -11,6 +11,7 @@ from PIL import Image
 
 from imgdedup_spark.cli import main
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.files import storage
 from imgdedup_spark.report.apply import apply_reviewed
 
 pytestmark = pytest.mark.spark
@@ -97,6 +98,27 @@ def test_a_reviewed_table_decides(kind, run, spark, photos, tmp_path):
     pq.write_table(pa.table({"id": [ids[2]], "kept_id": [ids[0]]}), tmp_path / "reviewed.parquet")
     apply_reviewed(spark, str(done.folder), str(tmp_path / "reviewed.parquet"))
     assert len(done.kept) == 2 and done.dropped == {ids[2]: ids[0]}
+
+
+def test_applying_goes_on_where_it_was_killed(run, spark, photos, tmp_path, monkeypatch):
+    """In the middle of copying the rows that stay, as an object store does for minutes."""
+    done = run(save(tmp_path / "in", photos, "parquet"))
+    empty = tmp_path / "reviewed.csv"
+    empty.write_text("id,kept_id\n")
+    real = storage.move_files
+
+    def killed(source, target):
+        if target.endswith("kept"):
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(storage, "move_files", killed)
+    with pytest.raises(KeyboardInterrupt):
+        apply_reviewed(spark, str(done.folder), str(empty))
+    assert not (done.folder / "summary.json").exists()
+    monkeypatch.undo()
+    apply_reviewed(spark, str(done.folder), str(empty))
+    assert done.summary["rows_kept"] == len(done.kept) == done.summary["rows_in"] and done.dropped == {}
 
 
 @pytest.mark.parametrize(

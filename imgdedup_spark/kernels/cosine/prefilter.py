@@ -12,6 +12,10 @@ from imgdedup_spark.kernels.cosine.rows import Float32
 # product (125 GFLOP/s), and per candidate that is computed in full. Only their ratio matters, and only to speed.
 PRODUCT_NS = 0.016
 CANDIDATE_NS = 120.0
+#: Below this many pairs a product of all dimensions takes less time than a look at a sample.
+PREFILTER_FROM = 50_000_000
+#: Rows that tell how few dimensions rule most pairs out.
+SAMPLE = 8192
 
 
 @dataclass(frozen=True)

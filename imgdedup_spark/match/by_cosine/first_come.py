@@ -16,16 +16,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.kernels.barred import Exclusions
-from imgdedup_spark.kernels.cosine.prefilter import Prefilter, fit_prefilter
+from imgdedup_spark.kernels.cosine.prefilter import PREFILTER_FROM, SAMPLE, Prefilter, fit_prefilter
 from imgdedup_spark.kernels.cosine.rows import FROM_START, NO_SEARCH
 from imgdedup_spark.kernels.cosine.task import Search, read_vectors
 from imgdedup_spark.match.by_cosine.cells import into_cells, sampled
 from imgdedup_spark.match.by_cosine.search import ROW, CosineOptions, Stage, search_and_decide
 
 __all__ = ["first_come"]
-# Below this many pairs a product of all dimensions takes less time than a look at a sample.
-_PREFILTER_FROM = 50_000_000
-_SAMPLE = 8192
 _DEFAULTS = CosineOptions()
 
 
@@ -103,7 +100,7 @@ def first_come(
         "recall": 1.0,
     }
     prefilter = Prefilter()
-    if not want_max and pairs >= _PREFILTER_FROM:
+    if not want_max and pairs >= PREFILTER_FROM:
         prefilter = _fit_prefilter(rows, facts, similarity)
     report["compared_dimensions"] = facts.dims if prefilter.basis is None else prefilter.basis.shape[1] + 1
 
@@ -209,7 +206,7 @@ def _fit_prefilter(rows: DataFrame, facts: _Facts, similarity: float) -> Prefilt
         yield pa.RecordBatch.from_arrays([pa.array([basis], pa.binary())], ["basis"])
 
     total = facts.items + facts.references
-    sample = sampled(rows, _SAMPLE, total).select("rank", "vector").coalesce(1)
+    sample = sampled(rows, SAMPLE, total).select("rank", "vector").coalesce(1)
     basis = b"".join(bytes(row["basis"]) for row in sample.mapInArrow(fit, "basis binary").collect())
     if not basis:
         return Prefilter()
