@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -27,8 +28,6 @@ from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW
 from imgdedup_spark.spark.settings import picture_settings
 
 _SCHEMA = pa.schema([("id", pa.string()), ("uri", pa.string()), ("format", pa.string()), ("sharpness", pa.float64())])
-#: A row's place, beside its number, which takes the place's place.
-_WHERE = "__imgdedup_where"
 
 
 def read_thumbnails(found: Found, ids: Sequence[str]) -> dict[str, Thumbnail]:
@@ -41,40 +40,63 @@ def read_thumbnails(found: Found, ids: Sequence[str]) -> dict[str, Thumbnail]:
     name = image_column(source.schema, config) if config.reads_images and ids else None
     if name is None:
         return {}
-    number = F.col(INPUT) if INPUT in found.prints.columns else F.lit(0)
-    of = found.prints.select(ORDER, _text().alias("id"), number.cast("int").alias("number"))
-    wanted = [tuple(one) for one in of.where(F.col("id").isin(list(ids))).collect()]
+    wanted = _wanted(found, ids)
     if not wanted:
         return {}
     column = source.column_reader(name)
-    rows = _rows(found, {one[0] >> ROW_BITS for one in wanted}, placed=column is not None)
-    pictures = F.col(_WHERE).alias(PLACE) if column else source.pictures(name).alias("image")
-    numbers = rows.sparkSession.createDataFrame(wanted, f"{ROW} bigint, id string, number int")
-    # Some hundred numbers: a broadcast, so that no picture is shuffled.
-    few = rows.select(ROW, pictures).join(F.broadcast(numbers), ROW).drop(ROW)
+    if column is not None and isinstance(found.placed, PlacedInFiles):
+        few = _places(found.placed, wanted)
+    else:
+        column, few = None, _pictures(found, wanted, source.pictures(name))
     work = MakeThumbnails(picture_reader(source, config), config.max_pixels, config.reading, column)
-    with picture_settings(rows.sparkSession):
+    with picture_settings(few.sparkSession):
         made = few.mapInArrow(Carried(work), "id string, uri string, format string, sharpness double").collect()
     return {one["id"]: Thumbnail(one["uri"], one["format"], one["sharpness"]) for one in made}
 
 
-def _text() -> Column:
-    return F.col("id").cast("string")
+def _wanted(found: Found, ids: Sequence[str]) -> list[tuple[int, str, int]]:
+    """``order``, id, and number of the input of these rows, as far as there are any."""
+    held = None if found.at_once is None else found.at_once.prints
+    # In stages the last one alone is held. Spark writes numbers and texts as Arrow does, and others maybe not.
+    if held is not None and len(held) == found.rows_in and _is_plain(held.schema.field("id").type):
+        held = held.set_column(held.schema.get_field_index("id"), "id", held.column("id").cast(pa.string()))
+        held = held.filter(pc.is_in(held.column("id"), pa.array(ids, pa.string())))
+        numbers = held.column(INPUT).to_pylist() if INPUT in held.schema.names else [0] * len(held)
+        return sorted(zip(held.column(ORDER).to_pylist(), held.column("id").to_pylist(), numbers, strict=True))
+    number = F.col(INPUT) if INPUT in found.prints.columns else F.lit(0)
+    text = F.col("id").cast("string").alias("id")
+    of = found.prints.select(ORDER, text, number.cast("int").alias("number"))
+    return sorted(tuple(one) for one in of.where(F.col("id").isin(list(ids))).collect())
 
 
-def _rows(found: Found, ordinals: set[int], *, placed: bool) -> DataFrame:
-    """The source's rows with ``ROW``, of the files that are concerned if that can be told.
+def _is_plain(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
-    Args:
-        placed: whether ``_WHERE`` is to be there.
-    """
+
+def _places(placed: PlacedInFiles, wanted: Sequence[tuple[int, str, int]]) -> DataFrame:
+    """``id``, ``number`` and the place of these rows, which their order tells: nothing is read for it."""
+    uris = {ordinal: uri for _, uri, ordinal in placed.files}
+    rows = [(id, number, (uris[order >> ROW_BITS], order & ((1 << ROW_BITS) - 1))) for order, id, number in wanted]
+    schema = f"id string, number int, {PLACE} struct<file: string, row: bigint>"
+    return placed.source.frame.sparkSession.createDataFrame(rows, schema)
+
+
+def _pictures(found: Found, wanted: Sequence[tuple[int, str, int]], pictures: Column) -> DataFrame:
+    """``id``, ``number`` and ``image`` of these rows."""
+    rows = _rows(found, {one[0] >> ROW_BITS for one in wanted})
+    numbers = rows.sparkSession.createDataFrame(wanted, f"{ROW} bigint, id string, number int")
+    # Some hundred numbers: a broadcast, so that no picture is shuffled.
+    return rows.select(ROW, pictures.alias("image")).join(F.broadcast(numbers), ROW).drop(ROW)
+
+
+def _rows(found: Found, ordinals: set[int]) -> DataFrame:
+    """The source's rows with ``ROW``, of the files that are concerned if that can be told."""
     if not isinstance(found.placed, PlacedInFiles):
         return found.placed.rows()
     source = found.placed.source
     files = {(file[0], file[1]) for file in found.placed.files if file[2] in ordinals}
     states = [one for one in source.states if (one.input, one.uri) in files]
-    frame = source.only(states).frame if len(states) == len(files) else source.frame
-    return found.placed.rows(frame.withColumn(_WHERE, F.col(PLACE)) if placed else frame)
+    return found.placed.rows(source.only(states).frame if len(states) == len(files) else None)
 
 
 @dataclass
