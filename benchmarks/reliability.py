@@ -239,8 +239,8 @@ def main() -> None:
         killers_run().line("500 photographs and 20 that kill, of five kinds"),
         bombs_run().line(f"{len(BOMBS)} bombs and 64 photographs of 12 megapixels that are cut"),
         "",
-        f"A worker's part of the hash stage (reading Parquet, decoding, hashing) takes {100 * (cost() - 1):+.1f}% longer "
-        "for the process that decodes (256 JPEG files of 480×400, median of 60 pairs).",
+        f"The process that decodes costs a worker {100 * (cost() - 1):+.1f}% of its part of the hash stage: reading "
+        "Parquet, decoding, hashing (256 JPEG files of 480×400, median of 60 pairs).",
         "",
         "| mutilated | tried | read all the same | died or hung | slowest |\n|---|---|---|---|---|",
         *mutilated(count),
