@@ -131,7 +131,10 @@ fuzz: $(FUZZED:%=fuzz-%)  ## pictures, rows and options from any bytes, SECONDS=
 
 # In CI from the same seed each time: what is found by chance is for people to find, not for somebody else's change.
 $(FUZZED:%=fuzz-%): fuzz-%: $(VENV_FUZZ)/ready
-	$(VENV_FUZZ)/bin/python tests/fuzz/fuzz.py $* -max_total_time=$(SECONDS) -rss_limit_mb=4096 $(if $(CI),-seed=1)
+	@mkdir -p build/fuzz
+	$(VENV_FUZZ)/bin/python tests/fuzz/fuzz.py $* -max_total_time=$(SECONDS) -rss_limit_mb=4096 -artifact_prefix=build/fuzz/ \
+	  $(if $(CI),-seed=1) > build/fuzz/$*.log 2>&1 || { tail -30 build/fuzz/$*.log; exit 1; }
+	@tail -1 build/fuzz/$*.log
 
 TIMES ?= 10
 test-cluster: setup  ## kills parts of a standalone cluster of two workers while the job runs, TIMES=10

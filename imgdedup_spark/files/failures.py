@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from imgdedup_spark.errors import first_line
 
-#: What pyarrow raises of a file that is broken; of a footer that is, now and then an error of C++ that has no class.
-BROKEN = (pa.ArrowException, OSError, RuntimeError)
+#: What pyarrow raises of a file that is broken; of a footer that is, now and then an error of C++ that has no class, or
+#: one of names that are no text.
+BROKEN = (pa.ArrowException, OSError, RuntimeError, UnicodeDecodeError)
 #: What a disk says that takes no more.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
