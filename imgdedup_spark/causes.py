@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -29,6 +31,25 @@ _OTHER_PYTHON = (
     "Spark's workers run a Python without the package {}: let PYSPARK_PYTHON (or spark.pyspark.python) name one that "
     "has what imgdedup-spark needs, or send such an environment with --archives"
 )
+#: What others say → what to do about it, with the groups of the pattern.
+_REMEDIES = (
+    (
+        re.compile(r"Python in worker has different version:? ?\(?([\d.]+)\)? than that in driver:? ?\(?([\d.]+)\)?"),
+        "Spark's workers run Python {}, the driver {}: let PYSPARK_PYTHON (or spark.pyspark.python) name the same one",
+    ),
+    (
+        re.compile(r"(\w+ >= [\d.]+) must be installed; however, (?:your version is ([\d.]*\d)|it was not found)"),
+        "PySpark needs {} and finds {}: install it where the workers run, or send an environment with --archives",
+    ),
+    (
+        re.compile(r"Support for codec '(\w+)' not built"),
+        "this pyarrow cannot unpack {}: install another build of it, or write the files with another compression",
+    ),
+    (
+        re.compile(r"(?:AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|NoAuthWithAWS|403 Forbidden)\w*"),
+        "the store refuses the credentials that Spark has for it (spark.hadoop.fs.…), or there are none",
+    ),
+)
 _NO_HEAP = "OutOfMemoryError"
 _WORKER_GONE = ("Python worker exited unexpectedly", "Python worker failed to connect back")
 
@@ -42,6 +63,9 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
     lacking = lacking_package(error)
     if lacking:
         return lacking
+    remedy = _remedy(str(error))
+    if remedy:
+        return remedy
     text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
     if _FULL in text:
         return _full_disk(text, folders)
@@ -52,6 +76,14 @@ def cause(error: BaseException, folders: Iterable[str] = ()) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")[:_LONGEST]
 
 
+def _remedy(text: str) -> str | None:
+    """What to do about an error whose own words do not say it."""
+    for known, told in _REMEDIES:
+        if found := known.search(text):
+            return told.format(*(group or "none" for group in found.groups()))
+    return None
+
+
 def lacking_package(error: BaseException) -> str | None:
     """What to do about a package that a worker could not import; None if that is not it."""
     text = str(error)
@@ -59,6 +91,19 @@ def lacking_package(error: BaseException) -> str | None:
         return _SHIP
     found = _NO_PACKAGE.search(text[text.find(_TRACEBACK) :]) if _TRACEBACK in text else None
     return None if found is None else _OTHER_PYTHON.format(found[1])
+
+
+def kept_whole(error: BaseException) -> str:
+    """Where the whole stack of an error has been written, as the end of a line that tells of it; nothing where that
+    cannot be done."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="imgdedup-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            file.writelines(traceback.format_exception(type(error), error, error.__traceback__))
+    except (OSError, ValueError):
+        return ""
+    return f" (the whole stack is in {file.name})"
 
 
 @contextmanager
@@ -93,8 +138,10 @@ def _of_python(text: str) -> str:
         if line.startswith(("\tat ", "Caused by:", "Driver stacktrace")):
             break
         lines.append(line)
-    last = max(index for index, line in enumerate(lines) if line.startswith((_TRACEBACK, "  ")))
-    said = " ".join(line.strip() for line in lines[last + 1 :] if line.strip())
+    # Behind the last frame and its lines of code, which are indented, comes what may have several lines of any kind.
+    last = max(index for index, line in enumerate(lines) if line.startswith((_TRACEBACK, "  File ")))
+    first = next((at for at in range(last + 1, len(lines)) if not lines[at].startswith("  ")), len(lines))
+    said = " ".join(line.strip() for line in lines[first:] if line.strip())
     said = _SQLSTATE.sub("", said)
     for name in _OURS:
         said = said.removeprefix(name)

@@ -56,10 +56,9 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
     except KeyboardInterrupt:
         return _fail(JOB_FAILED, "interrupted")
     except Exception as error:
-        from imgdedup_spark.causes import cause
+        from imgdedup_spark.causes import cause, kept_whole
 
-        log.debug("the whole traceback", exc_info=True)
-        return _fail(JOB_FAILED, f"the job failed: {cause(error)}")
+        return _fail(JOB_FAILED, f"the job failed: {cause(error)}{kept_whole(error)}")
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -174,17 +173,16 @@ def _in_one_line(config: JobConfig) -> Iterator[None]:
     """Raises:
     JobError: in the place of whatever Spark, a worker or a library has raised.
     """
-    from imgdedup_spark.causes import cause
+    from imgdedup_spark.causes import cause, kept_whole
 
     try:
         yield
     except (UserError, JobError):
         raise
     except Exception as error:
-        # Spark's own message and log say more than a Python traceback through its client does.
-        log.debug("the whole traceback", exc_info=True)
         folders = [config.output, config.index, os.environ.get("SPARK_LOCAL_DIRS"), tempfile.gettempdir()]
-        raise JobError(f"the job failed: {cause(error, [one for one in folders if one])}") from None
+        said = cause(error, [one for one in folders if one])
+        raise JobError(f"the job failed: {said}{kept_whole(error)}") from None
 
 
 def _fail(status: int, message: str) -> int:

@@ -71,6 +71,11 @@ def first_line(error: BaseException) -> str:
     return next((line for line in lines if line), type(error).__name__)
 
 
+def printable(text: str) -> str:
+    """Without what a terminal would obey, or show in another order."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def one_line(error: BaseException) -> str:
     """An error's whole message on one line; the kind of error if it cannot say anything."""
     try:

@@ -9,9 +9,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from imgdedup_spark.errors import printable
+
 log = logging.getLogger("imgdedup")
 #: Loggers of what PySpark raises as well.
 _TELLS_TWICE = ("py4j", "pyspark", "DataFrameQueryContextLogger", "SQLQueryContextLogger")
+
+
+class TextLines(logging.Formatter):
+    """Lines of text; names of files may hold what a terminal would obey."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = "\n".join(printable(line) for line in record.message.split("\n"))
+        return super().formatMessage(record)
 
 
 class JsonLines(logging.Formatter):
@@ -38,7 +48,10 @@ class JsonLines(logging.Formatter):
 
 def start_logs() -> None:
     """Lines of text on stderr, unless the program has handlers of its own."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    if not logging.getLogger().handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(TextLines("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+        logging.getLogger().addHandler(handler)
     log.setLevel(logging.INFO)
     for name in _TELLS_TWICE:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -63,7 +76,7 @@ def error_line(message: str) -> str:
     line = f"imgdedup: error: {' '.join(message.split())}"
     formats = [one.formatter for one in _ours() if isinstance(one.formatter, JsonLines)]
     if not formats:
-        return line
+        return printable(line)
     return formats[0].format(logging.LogRecord("imgdedup", logging.ERROR, "", 0, "%s", (line,), None))
 
 

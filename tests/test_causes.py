@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
-from imgdedup_spark.causes import cause, lacking_package
+from imgdedup_spark.causes import cause, kept_whole, lacking_package
 from imgdedup_spark.cli import _main
 
 WORKER = """
@@ -55,6 +58,7 @@ Caused by: java.io.EOFException
         ("imgdedup_spark.errors.UserError: --model x: not there SQLSTATE: 38000", "--model x: not there"),
         ("ValueError: one\ntwo\n SQLSTATE: 38000\n", "ValueError: one two"),
         ("MemoryError", "MemoryError"),
+        ("ValueError: bad options\n  hint: none", "ValueError: bad options hint: none"),
         ("torch.cuda.OutOfMemoryError: CUDA out of memory", "torch.cuda.OutOfMemoryError: CUDA out of memory"),
     ],
 )
@@ -124,7 +128,8 @@ Caused by: java.lang.OutOfMemoryError: Java heap space
     )
 
 
-def test_a_spark_that_does_not_start(capsys):
+def test_a_spark_that_does_not_start(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     text = """An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.
 : java.lang.IllegalArgumentException: requirement failed: spark.network.timeoutInterval is too large
 \tat scala.Predef$.require(Predef.scala:337)
@@ -135,4 +140,45 @@ def test_a_spark_that_does_not_start(capsys):
 
     assert _main(start, []) == 3
     said = capsys.readouterr().err.strip()
-    assert said == "imgdedup: error: the job failed: requirement failed: spark.network.timeoutInterval is too large"
+    told = "imgdedup: error: the job failed: requirement failed: spark.network.timeoutInterval is too large"
+    assert said.startswith(f"{told} (the whole stack is in /") and "\n" not in said
+    assert "scala.Predef" in Path(said.rpartition(" in ")[2].rstrip(")")).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "[PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.10 than that in driver: 3.11, PySpark",
+            "Spark's workers run Python 3.10, the driver 3.11: let PYSPARK_PYTHON",
+        ),
+        (
+            "PySparkImportError: [UNSUPPORTED_PACKAGE_VERSION] PyArrow >= 15.0.0 must be installed; however, your "
+            "version is 11.0.0.",
+            "PySpark needs PyArrow >= 15.0.0 and finds 11.0.0: ",
+        ),
+        (
+            "[PACKAGE_NOT_INSTALLED] PyArrow >= 15.0.0 must be installed; however, it was not found.",
+            "PySpark needs PyArrow >= 15.0.0 and finds none: ",
+        ),
+        ("pyarrow.lib.ArrowNotImplementedError: Support for codec 'lz4_raw' not built", "cannot unpack lz4_raw"),
+        (
+            "S3Exception: The AWS Access Key Id you provided does not exist in our records. (Service: S3, Status Code: "
+            "403, Error Code: InvalidAccessKeyId)",
+            "refuses the credentials that Spark has for it",
+        ),
+    ],
+)
+def test_what_does_not_say_what_to_do_is_told_so(said, told):
+    assert told in cause(SparkError(WORKER.format(last=said)))
+
+
+def test_the_whole_stack_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    try:
+        raise SparkError(CRASH)
+    except SparkError as error:
+        said = kept_whole(error)
+    (file,) = tmp_path.iterdir()
+    assert said == f" (the whole stack is in {file})"
+    assert "test_the_whole_stack_is_kept" in file.read_text() and "BasePythonRunner" in file.read_text()

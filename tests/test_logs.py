@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from imgdedup_spark.clock import Clock
-from imgdedup_spark.logs import JsonLines, error_line, log, set_logs
+from imgdedup_spark.logs import JsonLines, TextLines, error_line, log, set_logs
 
 
 @pytest.fixture
@@ -47,3 +47,10 @@ def test_an_error_is_a_line_of_the_log(handler):
     handler.setFormatter(JsonLines())
     said = json.loads(error_line("no\n  such file"))
     assert (said["level"], said["message"]) == ("error", "imgdedup: error: no such file")
+
+
+def test_names_of_files_cannot_order_a_terminal_about(handler):
+    assert error_line("a\x1b[2Jb\u202e.png") == r"imgdedup: error: a\x1b[2Jb\u202e.png"
+    handler.setFormatter(TextLines("%(message)s"))
+    log.warning("a\x1b[2J\nb")
+    assert lines(handler) == [r"a\x1b[2J", "b"]

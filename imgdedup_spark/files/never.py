@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from imgdedup_spark.files.by_hand import read_by_hand
 
+log = logging.getLogger("imgdedup")
 _FORM = "it holds pairs of ids, in columns `a` and `b`, as CSV, JSON lines or Parquet"
 
 
@@ -21,7 +23,12 @@ def read_never(path: str, option: str = "--never") -> pa.Table:
     Raises:
         UserError: it is not there, or is no such file.
     """
-    return read_by_hand(path, f"{option} {path}", _FORM, ("a", "b")).select(["a", "b"])
+    pairs = read_by_hand(path, f"{option} {path}", _FORM, ("a", "b")).select(["a", "b"])
+    same = pc.sum(pc.equal(pairs["a"], pairs["b"])).as_py()
+    if same:
+        log.warning("%s %s: pairs of an id with itself are no pairs: %s; ids that days share cannot be told apart: "
+                    "give rows ids of their own (--id-col)", option, path, f"{same:,}")  # fmt: skip
+    return pairs
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from typing import Any
 
-from imgdedup_spark.errors import ImageError, JobError
+from imgdedup_spark.errors import ImageError, JobError, one_line
 from imgdedup_spark.hash.faults import PictureHasher
 from imgdedup_spark.kernels.pictures.trouble import Bytes, formats, meant_format
 from imgdedup_spark.kernels.pictures.watch import NOTE_BYTES, place_in_hand, watch
@@ -285,4 +285,4 @@ def _as_sent(error: Exception) -> Exception:
         sent = ExceptionWithTraceback(error, error.__traceback__)
         pickle.loads(pickle.dumps(sent))
         return sent
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    return RuntimeError(f"{type(error).__name__}: {one_line(error)}")

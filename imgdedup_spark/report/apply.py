@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ from imgdedup_spark.keep.found import Found
 from imgdedup_spark.read.columns import col, named_columns
 from imgdedup_spark.read.open import read_source
 from imgdedup_spark.read.source import ID, ORDER, PLACE, Placed, or_nulls
-from imgdedup_spark.report.outcome import Outcome, read_outcome
+from imgdedup_spark.report.outcome import OUTSIDE, Outcome, read_outcome
 from imgdedup_spark.spark.workspace import FolderWorkspace, Workspace
 from imgdedup_spark.write.kept import write_kept
 from imgdedup_spark.write.lock import Lock
@@ -87,12 +88,24 @@ def _reviewed(outcome: Outcome, path: str) -> pa.Table:
     here = pc.is_in(table["id"], outcome.ids)
     if not pc.all(here, min_count=0).as_py():
         raise UserError(f"{where}: the run has no row {table['id'].filter(pc.invert(here))[0].as_py()}")
-    dropped = table["id"].combine_chunks()
-    chained = table.filter(pc.is_in(table["kept_id"], dropped))
+    own = table.filter(pa.array(~_is_outside(outcome, table)))
+    known = pc.is_in(own["kept_id"], outcome.ids)
+    if not pc.all(known, min_count=0).as_py():
+        one = own.filter(pc.invert(known)).slice(0, 1).to_pylist()[0]
+        raise UserError(f"{where}: {one['id']} is dropped for {one['kept_id']}, and the run has no such row")
+    chained = own.filter(pc.is_in(own["kept_id"], table["id"].combine_chunks()))
     if chained.num_rows:
         one = chained.slice(0, 1).to_pylist()[0]
         raise UserError(f"{where}: {one['id']} is dropped for {one['kept_id']}, which is dropped itself")
     return table
+
+
+def _is_outside(outcome: Outcome, reviewed: pa.Table) -> np.ndarray:
+    """(n,) bool of a reviewed table: rows that the run itself has dropped for one of an index or another data set."""
+    found = outcome.duplicates.filter(pa.array(outcome.outside))
+    pairs = set(zip(found["id"].to_pylist(), found["kept_id"].to_pylist(), strict=True))
+    mine = zip(reviewed["id"].to_pylist(), reviewed["kept_id"].to_pylist(), strict=True)
+    return np.array([one in pairs for one in mine], bool)
 
 
 def _write(
@@ -119,8 +132,12 @@ def _write(
     write_kept(found, staged, config.output_format, config.output_table)
     before = outcome.summary
     _write_duplicates(staged, reviewed)
-    sizes = Counter(reviewed["kept_id"].to_pylist()).values()
+    outside = _is_outside(outcome, reviewed)
+    sizes = Counter(reviewed["kept_id"].filter(pa.array(~outside)).to_pylist()).values()
+    beyond = outcome.duplicates.filter(pc.is_in(outcome.duplicates["id"], reviewed["id"].filter(pa.array(outside))))
+    reasons = Counter(beyond["reason"].to_pylist())
     new = {
+        **{reason: reasons[reason] for reason in OUTSIDE if reason in before},
         "rows_kept": found.kept_count,
         "rows_dropped": reviewed.num_rows,
         "groups": len(sizes),

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgdedup_spark.config.sections import EMBEDDING
 from imgdedup_spark.report.distances import Closest, Distances
+from imgdedup_spark.report.explain import distance_text
 from imgdedup_spark.report.outcome import Outcome
 
 #: What is shown of each kind: as much as one looks through. Some 350 thumbnails together, 3 MB.
@@ -19,6 +21,7 @@ PAIRS, FLAT, GROUPS, SUSPICIOUS, MEMBERS = 12, 4, 12, 8, 12
 _LOOKED_AT, _COMPARED = 1000, 64
 # So many copies of one picture are seldom meant: a placeholder, a logo, an advertisement.
 _LARGE, _LARGE_SHARE = 50, 0.01
+_ROUNDING = 1e-4  # of cosines
 
 
 @dataclass(frozen=True)
@@ -83,22 +86,23 @@ class Chosen:
 
     @property
     def ids(self) -> list[str]:
-        """Of all rows that are shown, most important first."""
-        pairs = [one.id for pair in (*self.worst, *self.beyond, *self.flat) for one in (pair.kept, pair.other)]
+        """Of all rows of the run that are shown, most important first."""
+        pairs = [one for pair in (*self.worst, *self.beyond, *self.flat) for one in (pair.kept, pair.other)]
         groups = (*self.suspicious, *self.groups)
-        return list(dict.fromkeys([*pairs, *(one.id for group in groups for one in (group.kept, *group.members))]))
+        rows = [*pairs, *(one for group in groups for one in (group.kept, *group.members))]
+        return list(dict.fromkeys(one.id for one in rows if one.number >= 0))
 
 
 def choose(outcome: Outcome) -> Chosen:
     """Chooses what a report shows of an outcome."""
-    counts = pc.value_counts(outcome.duplicates["kept_id"].combine_chunks().drop_null())
+    counts = pc.value_counts(outcome.marked["keeper"].combine_chunks().drop_null())
     kept, sizes = counts.field("values"), np.asarray(counts.field("counts")) + 1
     largest = np.argsort(-sizes, kind="stable")[:_LOOKED_AT]
     few = kept.take(pa.array(largest))
     members, distances = _members(outcome, few), Distances(outcome)
     groups = [
-        _group(outcome, distances, one, members.get(one.id, []), int(size))
-        for one, size in zip(_rows(outcome, few), sizes[largest], strict=True)
+        _group(outcome, distances, one, members.get(keeper, []), int(size))
+        for keeper, one, size in zip(few.to_pylist(), _rows(outcome, few), sizes[largest], strict=True)
     ]
     doubtful = sorted((one for one in groups if one.doubts), key=lambda one: (-len(one.doubts), -one.size))
     found = distances.closest_pairs(PAIRS, ~outcome.flat)
@@ -110,7 +114,10 @@ def choose(outcome: Outcome) -> Chosen:
     return Chosen(tuple(doubtful[:SUSPICIOUS]), tuple(groups[:GROUPS]), tuple(_worst(outcome)), beyond, too_flat, found)
 
 
-def _limit(outcome: Outcome) -> int:
+def _limit(outcome: Outcome) -> float:
+    """The largest distance of duplicates: bits, or 1 − cosine."""
+    if outcome.step.get("method") == EMBEDDING:
+        return 1 - float(outcome.step["similarity"])
     return outcome.step.get("threshold") or 0
 
 
@@ -118,8 +125,9 @@ def _kept(outcome: Outcome, number: int) -> Row:
     return Row(outcome.ids[number].as_py(), number, outcome.facts(number))
 
 
-def _rows(outcome: Outcome, ids: pa.Array) -> list[Row]:
-    found = zip(ids.to_pylist(), outcome.rows(ids).tolist(), strict=True)
+def _rows(outcome: Outcome, keepers: pa.Array) -> list[Row]:
+    ids, numbers = outcome.known_as(keepers)
+    found = zip(ids.to_pylist(), numbers.tolist(), strict=True)
     return [Row(one, number, outcome.facts(number)) for one, number in found]
 
 
@@ -128,22 +136,22 @@ def _dropped(outcome: Outcome, number: int, line: Mapping[str, Any]) -> Row:
 
 
 def _lines(outcome: Outcome, table: pa.Table) -> Iterator[tuple[dict[str, Any], int]]:
-    """Lines of ``duplicates`` and their rows of ``hashes``."""
+    """Lines of ``Outcome.marked`` and their rows of ``hashes``."""
     return zip(table.to_pylist(), outcome.rows(table["id"].combine_chunks()).tolist(), strict=True)
 
 
 def _members(outcome: Outcome, kept: pa.Array) -> dict[str, list[Row]]:
     """The rows dropped for each of these, farthest first, as many as are looked at."""
-    few = outcome.duplicates.filter(pc.is_in(outcome.duplicates["kept_id"], kept))
+    few = outcome.marked.filter(pc.is_in(outcome.marked["keeper"], kept))
     few = few.sort_by([("distance", "descending"), ("id", "ascending")])
     # In a group of millions only the first count.
-    codes = np.asarray(few["kept_id"].combine_chunks().dictionary_encode().indices)
+    codes = np.asarray(few["keeper"].combine_chunks().dictionary_encode().indices)
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], codes[order])
     few = few.take(pa.array(np.sort(order[np.arange(len(order)) - starts < _COMPARED])))
     found: dict[str, list[Row]] = {}
     for line, row in _lines(outcome, few):
-        found.setdefault(line["kept_id"], []).append(_dropped(outcome, row, line))
+        found.setdefault(line["keeper"], []).append(_dropped(outcome, row, line))
     return found
 
 
@@ -156,20 +164,20 @@ def _group(outcome: Outcome, distances: Distances, kept: Row, members: list[Row]
     limit = _limit(outcome)
     if limit and len(members) > 1 and not outcome.config.get("stages"):
         widest = distances.spread(np.array([one.number for one in members]))
-        if widest > limit:
-            doubts.append(f"members up to {widest:g} bits from each other")
+        if widest > limit + _ROUNDING:
+            doubts.append(f"members up to {distance_text(widest)} from each other")
     return Group(kept, tuple(members[:MEMBERS]), size, tuple(doubts))
 
 
 def _worst(outcome: Outcome) -> Iterator[Pair]:
     """One pair of a group at most: twelve lines of one group say what one says."""
-    direct = outcome.duplicates.filter(pc.greater(outcome.duplicates["distance"], 0))
+    direct = outcome.marked.filter(pc.greater(outcome.marked["distance"], 0))
     if "via_id" in direct.column_names:
         direct = direct.filter(pc.is_null(direct["via_id"]))
     direct = direct.sort_by([("distance", "descending"), ("id", "ascending")])
     lines: dict[str, tuple[dict[str, Any], int]] = {}
     for line, row in _lines(outcome, direct.slice(0, 100 * PAIRS)):
         if len(lines) < PAIRS:
-            lines.setdefault(line["kept_id"], (line, row))
+            lines.setdefault(line["keeper"], (line, row))
     for kept, (line, row) in zip(_rows(outcome, pa.array(list(lines), pa.string())), lines.values(), strict=True):
         yield Pair(kept, _dropped(outcome, row, line), line["distance"], line["similarity"])

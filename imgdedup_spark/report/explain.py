@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgdedup_spark.config.sections import EMBEDDING
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import UserError, printable
 from imgdedup_spark.report.distances import Distances
 from imgdedup_spark.report.outcome import Outcome
 
@@ -85,9 +85,10 @@ def explain(outcome: Outcome, row_id: str, count: int = 5) -> Explanation:
     errors = outcome.errors.filter(pc.equal(outcome.errors["id"], row_id)).to_pylist()
     failed = any(one["level"] == "error" for one in errors)
     on_error = failed and duplicate is None and outcome.config.get("on_error") == "drop"
-    kept_id = duplicate["kept_id"] if duplicate else row_id
-    keeper = int(outcome.rows(pa.array([kept_id], pa.string()))[0])
-    members = outcome.duplicates.filter(pc.equal(outcome.duplicates["kept_id"], kept_id))
+    marked = outcome.marked.filter(pc.equal(outcome.marked["id"], row_id))["keeper"].combine_chunks()
+    kept = marked if duplicate else pa.array([row_id])
+    keeper = int(outcome.known_as(kept)[1][0])
+    members = outcome.marked.filter(pc.equal(outcome.marked["keeper"], kept[0]))
     members = members.filter(pc.not_equal(members["id"], row_id))
     members = members.sort_by([("distance", "ascending"), ("id", "ascending")])
     near = Distances(outcome).nearest_to(row, count + 1)
@@ -162,11 +163,6 @@ def distance_text(distance: float, similarity: float | None = None) -> str:
     if similarity is not None or distance != int(distance):
         return f"cosine {1 - distance if similarity is None else similarity:.3f}"
     return f"{int(distance)} bit" + ("s" if distance != 1 else "")
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would obey, or show in another order."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _line(one: Neighbour) -> str:

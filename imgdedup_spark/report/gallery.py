@@ -9,6 +9,7 @@ from typing import Any
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.kernels.pictures.thumbnail import SIDE, Thumbnail
 from imgdedup_spark.report.explain import distance_text, printable
+from imgdedup_spark.report.outcome import OUTSIDE
 from imgdedup_spark.report.thumbnails import read_thumbnails
 from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.write import tables
@@ -45,7 +46,9 @@ def is_cheap(found: Found) -> bool:
 
 
 def _pair(pair: dict[str, Any], thumbnails: dict[str, Thumbnail]) -> str:
-    figures = "".join(_figure(pair[side], side, thumbnails) for side in ("kept", "dropped"))
+    # An id from an index may be that of another row here.
+    kept = {} if pair["reason"] in OUTSIDE else thumbnails
+    figures = _figure(pair["kept"], "kept", kept) + _figure(pair["dropped"], "dropped", thumbnails)
     more = f", {pair['group_size']:,} in the group" if pair["group_size"] > 2 else ""
     said = f"{distance_text(pair['distance'])}, {pair['reason']}{more}"
     return (

@@ -19,6 +19,11 @@ from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.kernels.hashes.quality import FLOOR
 
+#: Reasons of rows that were dropped for one that is not of this run.
+OUTSIDE = ("in_index", "in_reference")
+#: Before the id of a keeper from outside; no id that anybody writes begins so.
+_MARK = "\0outside\0"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -56,6 +61,26 @@ class Outcome:
         """The options of the stage whose hashes are in ``hashes``: the first."""
         stages = self.config.get("stages") or [{}]
         return {**self.config, **stages[0]}
+
+    @cached_property
+    def outside(self) -> np.ndarray:
+        """(m,) bool of ``duplicates``: dropped for a row of an index or another data set, whose id may be a row's of
+        this run as well."""
+        reasons = pa.array(OUTSIDE, pa.string())
+        return np.asarray(pc.is_in(self.duplicates.column("reason").combine_chunks(), reasons))
+
+    @cached_property
+    def marked(self) -> pa.Table:
+        """``duplicates`` with ``keeper``: ``kept_id``, marked where it is from ``outside`` (see ``known_as``)."""
+        kept = self.duplicates.column("kept_id").combine_chunks()
+        keeper = pc.if_else(pa.array(self.outside), pc.binary_join_element_wise(_MARK, kept, ""), kept)
+        return self.duplicates.append_column("keeper", keeper)
+
+    def known_as(self, keepers: pa.Array) -> tuple[pa.Array, np.ndarray]:
+        """The ids of ``keeper``s, and where each is in ``hashes``: -1 for those from outside."""
+        outside = np.asarray(pc.fill_null(pc.starts_with(keepers, _MARK), False))
+        ids = pc.if_else(pa.array(outside), pc.utf8_slice_codeunits(keepers, len(_MARK)), keepers)
+        return ids, np.where(outside, -1, self.rows(ids))
 
     @cached_property
     def ids(self) -> pa.Array:
@@ -119,11 +144,12 @@ def _with_text(table: pa.Table, *names: str) -> pa.Table:
     for name in names:
         if name in table.column_names:
             at = table.column_names.index(name)
-            table = table.set_column(at, name, _text(table.column(name)))
+            table = table.set_column(at, name, text_of(table.column(name)))
     return table
 
 
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def text_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids as strings: bytes in hexadecimal."""
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         return pa.chunked_array([pa.array([one and one.hex() for one in column.to_pylist()], pa.string())])
     return column.cast(pa.string())

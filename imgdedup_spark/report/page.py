@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import jinja2
+import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
@@ -47,7 +48,7 @@ def report_page(
         thumbs=few,
         better=lambda group, row: better(group, row, few),
         errors=outcome.errors.slice(0, _ERRORS).to_pylist(),
-        error_counts=Counter(outcome.errors["error"].to_pylist()).most_common(),
+        error_counts=_error_counts(outcome),
         options=options_text(outcome),
     )
 
@@ -86,7 +87,7 @@ def better(group: Group, row: Row, thumbnails: Mapping[str, Thumbnail]) -> str:
     mine, kept = (one.facts.get("width") or 0 for one in (row, group.kept))
     if kept and mine * (row.facts.get("height") or 0) > kept * (group.kept.facts.get("height") or 0):
         return "larger"
-    mine_seen, kept_seen = thumbnails.get(row.id), thumbnails.get(group.kept.id)
+    mine_seen, kept_seen = (thumbnails.get(one.id) if one.number >= 0 else None for one in (row, group.kept))
     return "sharper" if mine_seen and kept_seen and mine_seen.sharpness > _SHARPER * kept_seen.sharpness else ""
 
 
@@ -106,14 +107,26 @@ def options_text(outcome: Outcome) -> str:
 def _distances(outcome: Outcome) -> list[tuple[str, int]]:
     """Distance → rows dropped at it, nearest first."""
     table = outcome.duplicates
-    digits = 2 if table["similarity"].null_count < table.num_rows else 0
-    counts = Counter(pc.round(table["distance"], digits).to_pylist())
-    return [(f"{distance:g}", counts[distance]) for distance in sorted(counts)]
+    cosine = pc.is_valid(table["similarity"])
+    counts = Counter(zip(cosine.to_pylist(), pc.round(table["distance"], 2).to_pylist(), strict=True))
+    both = len({is_cosine for is_cosine, _ in counts}) > 1  # of a run in stages
+    return [
+        (f"{distance:g}" + both * (", 1 − cosine" if is_cosine else " bits"), counts[is_cosine, distance])
+        for is_cosine, distance in sorted(counts)
+    ]
+
+
+def _error_counts(outcome: Outcome) -> list[tuple[str, int]]:
+    """Errors, and warnings as such, the most frequent first."""
+    table = outcome.errors
+    counts = Counter(zip(table["error"].to_pylist(), table["level"].to_pylist(), strict=True)).most_common()
+    return [(code + " (warning)" * (level == "warning"), count) for (code, level), count in counts]
 
 
 def _sizes(outcome: Outcome) -> list[tuple[str, int]]:
-    """Size of a group → how many groups have it; from 8 on in powers of two."""
-    dropped = pc.value_counts(outcome.duplicates["kept_id"].combine_chunks().drop_null()).field("counts")
+    """Size of a group → how many of the run's groups have it; from 8 on in powers of two."""
+    kept = outcome.duplicates.filter(pa.array(~outcome.outside))["kept_id"]
+    dropped = pc.value_counts(kept.combine_chunks().drop_null()).field("counts")
     found: Counter[int] = Counter()
     for size, times in Counter(pc.add(dropped, 1).to_pylist()).items():
         found[size if size < 8 else 1 << (size.bit_length() - 1)] += times

@@ -12,15 +12,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imgdedup_spark.config.sections import HashOptions
-from imgdedup_spark.errors import ImageError, JobError, UserError
+from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.failures import BROKEN
 from imgdedup_spark.files.listing import Listed, Walk, ending_of
 from imgdedup_spark.files.parquet_column import ColumnReader
+from imgdedup_spark.hash.isolated import DEFAULT_SECONDS, Isolated
+from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
-from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, thumbnail
+from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, Thumbnails
 from imgdedup_spark.read.order import prefixes
-from imgdedup_spark.report.outcome import Outcome
+from imgdedup_spark.report.outcome import Outcome, text_of
 
 _MOST_BYTES = 64 << 20
 
@@ -38,18 +41,25 @@ class _Found:
 def find_thumbnails(outcome: Outcome, ids: Sequence[str]) -> dict[str, Thumbnail]:
     """The first picture of each of these rows, by id, as far as it is found: other inputs than files of pictures and
     Parquet files take Spark to read, and a file may be gone."""
+    config, trouble = outcome.config, (UserError, JobError, ValueError, KeyError, *BROKEN)
     try:
-        found = list(_find(outcome.config, ids))
-    except UserError:
+        found = list(_find(config, ids))
+    except trouble:
+        found = []
+    if not found:
         return {}
+    reading = HashOptions(background=config["background"]).reading
+    seconds = config.get("image_timeout") or DEFAULT_SECONDS
+    maker = Isolated(Thumbnails(config.get("max_pixels") or DEFAULT_MAX_PIXELS, reading), seconds)
     thumbs = {}
     for one in found:
         try:
-            data = next(_pictures(outcome.config, one), None)
-            if data is not None:
-                thumbs[one.id] = thumbnail(data, reading=HashOptions(background=outcome.config["background"]).reading)
-        except (ImageError, JobError, OSError, ValueError, pa.ArrowException):
+            data = next(_pictures(config, one), None)
+            made = None if data is None else maker.hash_batch([data])[0]
+        except trouble:
             continue
+        if made:
+            thumbs[one.id] = made
     return thumbs
 
 
@@ -80,7 +90,7 @@ def _of_column(column: str, folder: str, file: Listed, ids: Sequence[str]) -> It
         return
     opened, path = storage.open_fs(file.uri)
     with opened.open_input_file(path) as stream:
-        here = pq.read_table(stream, columns=[column]).column(0).cast(pa.string())
+        here = text_of(pq.read_table(stream, columns=[column]).column(0))
     for one, row in zip(ids, pc.index_in(pa.array(ids), here).to_pylist(), strict=True):
         if row is not None:
             yield _Found(one, folder, file, row)

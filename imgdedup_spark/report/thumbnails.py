@@ -12,15 +12,14 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.errors import ImageError
 from imgdedup_spark.files.access import Carried
 from imgdedup_spark.files.parquet_column import ColumnReader
+from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.pictures import picture_reader
 from imgdedup_spark.hash.worker import CHUNK_BYTES
 from imgdedup_spark.keep.found import Found
-from imgdedup_spark.kernels.pictures.decode import Reading
 from imgdedup_spark.kernels.pictures.reader import PictureReader
-from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, thumbnail
+from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, Thumbnails
 from imgdedup_spark.read.columns import image_column
 from imgdedup_spark.read.files import PlacedInFiles
 from imgdedup_spark.read.order import ROW_BITS
@@ -48,7 +47,8 @@ def read_thumbnails(found: Found, ids: Sequence[str]) -> dict[str, Thumbnail]:
         few = _places(found.placed, wanted)
     else:
         column, few = None, _pictures(found, wanted, source.pictures(name))
-    work = MakeThumbnails(picture_reader(source, config), config.max_pixels, config.reading, column)
+    maker = Isolated(Thumbnails(config.max_pixels, config.reading), config.image_timeout)
+    work = MakeThumbnails(picture_reader(source, config), maker, column)
     with picture_settings(few.sparkSession):
         made = few.mapInArrow(Carried(work), "id string, uri string, format string, sharpness double").collect()
     return {one["id"]: Thumbnail(one["uri"], one["format"], one["sharpness"]) for one in made}
@@ -104,8 +104,7 @@ class MakeThumbnails:
     """The worker's side: rows of ``id``, ``number`` (of the input) and ``image``, or a place → thumbnails."""
 
     reader: PictureReader
-    max_pixels: int
-    reading: Reading
+    maker: Isolated
     column: ColumnReader | None = None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -119,13 +118,11 @@ class MakeThumbnails:
         done = set()
         for first, images in portions:
             for pictures in self.reader.read_chunks(images, inputs[first : first + len(images)], CHUNK_BYTES):
+                fresh = {}
                 for row, data in zip((pictures.row + first).tolist(), pictures.data, strict=True):
-                    if row in done:
-                        continue
+                    if row not in done and data is not None:
+                        fresh[row] = data
                     done.add(row)
-                    try:
-                        made = thumbnail(data, self.max_pixels, self.reading) if data is not None else None
-                    except ImageError:
-                        continue
+                for row, made in zip(fresh, self.maker.hash_batch(list(fresh.values())), strict=True):
                     if made:
                         yield {"id": ids[row], **vars(made)}

@@ -78,3 +78,9 @@ def test_ids_become_numbers():
         frozenset("xy"), frozenset("x7")
     }  # fmt: skip
     assert Never.of([pairs.slice(0, 0)]).pairs.shape == (0, 2)
+
+
+def test_a_pair_of_an_id_with_itself_is_told(tmp_path, caplog):
+    (tmp_path / "never.csv").write_text("a,b\n1.jpg#0,1.jpg#0\n1.jpg#0,2.jpg#0\n")
+    assert len(read_never(str(tmp_path / "never.csv"))) == 2
+    assert "pairs of an id with itself are no pairs: 1;" in caplog.text

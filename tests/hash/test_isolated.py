@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "killers"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 import killers
+from outcomes import example
 from PIL import ImageFile
 
 from imgdedup_spark.errors import ImageError, JobError, UserError
@@ -22,6 +24,8 @@ from imgdedup_spark.kernels.encoders import embedder
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec, Network
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 from imgdedup_spark.kernels.pictures.facts import Facts
+from imgdedup_spark.kernels.pictures.thumbnail import Thumbnails, thumbnail
+from imgdedup_spark.report.pictures import find_thumbnails
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +91,16 @@ def test_a_killer_of_models(photos, monkeypatch):
     )
     assert found.facts.errors[1].code == "crashed"
     assert found.hashes[0][0]
+
+
+def test_thumbnails_of_killers_are_left_out(photos, tmp_path):
+    batch = [killers.killer(photos["A"], kind) for kind in ("abort", "spin", "sysexit", "mute")]
+    made = Isolated(Thumbnails(), 0.5).hash_batch([*batch, photos["B"]])
+    assert made[:4] == [None] * 4 and made[4] == thumbnail(photos["B"])
+    (tmp_path / "bad.jpg").write_bytes(batch[0])
+    (tmp_path / "good.jpg").write_bytes(photos["B"])
+    shown = find_thumbnails(example(background="white", input=[str(tmp_path)]), ["bad.jpg#0", "good.jpg#0"])
+    assert list(shown) == ["good.jpg#0"]
 
 
 class SpoilsLater:

@@ -34,12 +34,18 @@ def webp(kind: bytes, body: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(content)) + content
 
 
-def scans(side: int, count: int, **how: object) -> bytes:
-    """A JPEG file whose last scan is there so many times."""
+def scans(side: int, count: int, *, two: bool = False, **how: object) -> bytes:
+    """A JPEG file whose last scan is there so many times.
+
+    Args:
+        two: of three components, two of which are in its scans.
+    """
     stream = io.BytesIO()
-    Image.new("L", (side, side), 128).save(stream, "JPEG", **how)
+    Image.new("RGB" if two else "L", (side, side), "gray" if two else 128).save(stream, "JPEG", **how)
     data = stream.getvalue()
     last = data.rfind(b"\xff\xda")
+    if two:
+        data = data[:last] + b"\xff\xda\0\x0a\2" + data[last + 5 : last + 9] + data[last + 11 :]
     return data[:-2] + data[last:-2] * count + data[-2:]
 
 
@@ -55,6 +61,7 @@ def bitmap_rle() -> bytes:
 CANVAS = (SIDE - 1).to_bytes(3, "little") * 2
 BOMBS = {
     "scans": (lambda: scans(4000, 300, progressive=True), r"JPEG: 30\d scans of 4,000 x 4,000 pixels"),
+    "scans, not progressive": (lambda: scans(4000, 300, two=True), r"JPEG: 30\d scans of 4,000 x 4,000 pixels"),
     "webp canvas": (lambda: webp(b"VP8X", b"\2\0\0\0" + CANVAS), "13,000 x 13,000 pixels in a file of 30 bytes"),
     "webp": (
         lambda: webp(b"VP8L", b"\x2f" + struct.pack("<I", (SIDE - 1) * ((1 << 14) + 1)) + bytes(9)),

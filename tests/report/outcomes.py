@@ -33,12 +33,13 @@ def hashes(rows):
 
 def outcome(rows, dropped=(), errors=(), **more):
     """Args:
-    dropped: (id, kept_id, distance) of each.
+    dropped: (id, kept_id, distance) of each, and the reason where it is not told by the distance.
     errors: (id, position, code, message, level) of each.
     more: options of the run.
     """
     lines = [
-        (one, kept, float(distance), None, "near_hash" if distance else "same_hash") for one, kept, distance in dropped
+        (one, kept, float(distance), None, *(reason or ["near_hash" if distance else "same_hash"]))
+        for one, kept, distance, *reason in dropped
     ]
     failed = {one[0] for one in errors if one[4] == "error"}
     gone = len(failed) if more.get("on_error") == "drop" else 0

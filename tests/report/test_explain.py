@@ -64,3 +64,15 @@ def test_the_views_that_matched_are_named():
     assert "so near is its view `rotate_90` to `whole` of that one" in explain(found, "b").why
     assert not any("view" in sentence for sentence in explain(found, "c").why)
     assert "no row that stays and comes before it is within 8 bits in any of the views" in explain(found, "d").why
+
+
+def test_a_keeper_in_the_index_is_not_the_row_of_the_same_id():
+    """Days that name their rows alike: `a` of yesterday is not `a` of today, nor is what went for it."""
+    rows = [("a", "00000000000000ff", 100, 80, 90), ("b", "ff00000000000000", 90, 80, 90), ("c", "f" * 16, 9, 9, 90)]
+    both = outcome(rows, [("b", "a", 2, "in_index"), ("c", "a", 40)])
+    mine = explain(both, "a")
+    assert mine.fate == "kept" and [one.id for one in mine.group] == ["c"]
+    other = explain(both, "b")
+    assert "a, which the index knew before this run, is 2 bits from it" in other.text()
+    assert other.keeper == {} and other.group == ()
+    assert explain(both, "c").keeper["width"] == 100

@@ -2,6 +2,7 @@ import base64
 import html.parser
 import io
 import json
+import re
 from dataclasses import replace
 
 import pyarrow as pa
@@ -142,3 +143,33 @@ def test_a_sharper_copy_is_marked(photos):
     assert {one.id: better(group, one, thumbs) for one in group.members} == {"b": "larger", "c": "sharper"}
     with Image.open(io.BytesIO(base64.b64decode(thumbs["c"].uri.split(",")[1]))) as small:
         assert max(small.size) == 160
+
+
+def test_a_keeper_in_the_index_has_no_picture_of_the_row_of_the_same_id():
+    rows = [("a", "00000000000000ff", 100, 80, 90), ("b", "ff00000000000000", 90, 80, 90), ("c", "f" * 16, 9, 9, 90)]
+    both = outcome(rows, [("b", "a", 2, "in_index"), ("c", "a", 3), ("a", "a", 5, "in_reference")])
+    chosen = choose(both)
+    found = {(one.kept.number, one.members[0].id): one.size for one in chosen.groups}
+    assert found == {(-1, "a"): 3, (0, "c"): 2}
+    assert {(one.kept.number, one.other.id) for one in chosen.worst} == {(-1, "a"), (0, "c")}
+    thumbs = {one: Thumbnail(f"data:image/jpeg;base64,{one}", "JPEG", 9.0) for one in "abc"}
+    page = report_page(both, thumbs, chosen)
+    shown = re.findall(r'<figure class="kept">.*?</figure>', page, re.DOTALL)
+    own = [one for one in shown if "100×80" in one]
+    assert own and all("base64,a" in one for one in own)
+    assert len(own) < len(shown) and all(("base64," in one) == (one in own) for one in shown)
+    # A pair of an id with itself is none.
+    assert 'data-a="&#34;a&#34;" data-b="&#34;a&#34;"' not in page and "data-b" in page
+
+
+def test_bits_and_cosines_of_stages_are_told_apart():
+    mixed = example(stages=[{"method": "phash"}, {"method": "clip"}])
+    similar = pa.array([0.97, None], pa.float64())
+    table = mixed.duplicates.set_column(mixed.duplicates.column_names.index("similarity"), "similarity", similar)
+    mixed = replace(mixed, duplicates=table)
+    page = report_page(mixed)
+    assert "0 bits" in page and "1, 1 − cosine" in page
+
+
+def test_warnings_are_not_counted_as_errors():
+    assert "<b>1</b> odd_end (warning), <b>1</b> truncated</p>" in report_page(example())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -138,11 +141,41 @@ def test_a_table_that_does_not_go_with_the_run_changes_nothing(lines, said, run,
     assert (done.kept, done.summary) == before
 
 
-def test_metrics_and_json_lines(spark, photos, tmp_path, monkeypatch, capfd):
+def test_a_reviewed_table_of_rows_that_the_index_knows(run, spark, photos, tmp_path):
+    """Days name their rows alike: that 1.jpg went for the 1.jpg of the day before is no row dropped for itself."""
+    for day, letters in (("one", "A"), ("two", "ABB")):
+        (tmp_path / day).mkdir()
+        for number, letter in enumerate(letters):
+            (tmp_path / day / f"{number}.jpg").write_bytes(photos[letter])
+        done = run(tmp_path / day, "--index", tmp_path / "index", "--report")
+    assert done.dropped == {"0.jpg#0": "0.jpg#0", "2.jpg#0": "1.jpg#0"}
+    before = {name: done.summary[name] for name in ("rows_kept", "groups", "largest_group", "in_index")}
+    shutil.copytree(done.folder / "duplicates", tmp_path / "own")
+    summary = apply_reviewed(spark, str(done.folder), str(tmp_path / "own"))
+    assert {name: summary[name] for name in before} == before
+    assert done.dropped == {"0.jpg#0": "0.jpg#0", "2.jpg#0": "1.jpg#0"}
+    (tmp_path / "some.csv").write_text("id,kept_id\n2.jpg#0,1.jpg#0\n")
+    assert apply_reviewed(spark, str(done.folder), str(tmp_path / "some.csv"))["in_index"] == 0
+    assert len(done.kept) == 2
+    (tmp_path / "some.csv").write_text("id,kept_id\n2.jpg#0,9.jpg#0\n")
+    with pytest.raises(UserError, match="2.jpg#0 is dropped for 9.jpg#0, and the run has no such row"):
+        apply_reviewed(spark, str(done.folder), str(tmp_path / "some.csv"))
+
+
+def test_metrics_and_json_lines(spark, photos, tmp_path):
     source, prom = save(tmp_path / "in", photos, "parquet"), tmp_path / "imgdedup.prom"
     options = ["--log-format", "json", "--metrics", str(prom)]
-    assert main(["--input", str(source), "--output", str(tmp_path / "out"), *options]) == 0
+    told = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(told)
+    try:
+        assert main(["--input", str(source), "--output", str(tmp_path / "out"), *options]) == 0
+    finally:
+        logging.getLogger().removeHandler(told)
     assert f'imgdedup_rows{{output="{tmp_path}/out",fate="kept"}} 3' in prom.read_text()
+    lines = [json.loads(line) for line in told.stream.getvalue().splitlines()]
+    stages = {line["stage"]: line for line in lines if "stage" in line}
+    assert stages["hash"]["rows"] == 4 and stages["hash"]["seconds"] >= 0
+    assert lines[-1]["level"] == "info" and lines[-1]["message"].startswith("4 rows in, 3 kept")
 
 
 def test_large_pictures_become_small(run, tmp_path):

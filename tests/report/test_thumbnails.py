@@ -49,3 +49,9 @@ def test_the_background_is_the_run_s(tmp_path):
         find_thumbnails(example(background=one, input=[str(tmp_path)]), ["clear.png#0"]) for one in ("white", "black")
     )
     assert white != black
+
+
+def test_ids_of_bytes_are_found_as_they_are_shown(photos, tmp_path):
+    pq.write_table(pa.table({"key": [b"\xff\0"], "image": [photos["A"]]}), tmp_path / "one.parquet")
+    assert set(found(["ff00"], input=[str(tmp_path)], id_col="key")) == {"ff00"}
+    assert found(["ff00"], input=[str(tmp_path)], id_col="nothing") == {}

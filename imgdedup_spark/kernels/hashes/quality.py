@@ -21,6 +21,7 @@ from imgdedup_spark.kernels.hashes.family import steps
 from imgdedup_spark.kernels.hashes.grids import LEVEL
 from imgdedup_spark.kernels.pictures.decode import Picture
 from imgdedup_spark.kernels.pictures.frames import Frame
+from imgdedup_spark.kernels.pictures.trouble import explained
 
 __all__ = ["FLOOR", "SIDE", "Grid", "flat_key", "qualities", "sample"]
 #: Cells a side of the grid that quality is measured in.
@@ -87,9 +88,10 @@ def flat_key(picture: Picture) -> str:
     Deep pictures are never of one color: much can lie within one step of 8 bits.
     """
     try:
-        color = None if picture.is_animated else _one_color(picture)
-        return digest_of(picture) if color is None else f"color {color}"
-    except ImageError:  # in a later frame, which the hash did not ask for
+        with explained(picture.data):
+            color = None if picture.is_animated else _one_color(picture)
+            return digest_of(picture) if color is None else f"color {color}"
+    except ImageError:  # in a later frame, which the hash did not ask for, or of all pixels, as the hash did not
         return hashlib.md5(picture.data, usedforsecurity=False).hexdigest()
 
 

@@ -31,7 +31,6 @@ _PASSES = 20
 #: What decoders hold beside Pillow's picture, bytes a pixel: canvases, planes. WebP's takes them when it is opened.
 _BESIDE = {"WEBP": 8, "AVIF": 5, "HEIF": 5, "JXL": 12}
 _SCAN = b"\xff\xda"
-_ONE_COMPONENT = _SCAN + b"\0\x08"  # a scan of one component alone
 _ICONS = (b"\0\0\1\0", b"\0\0\2\0")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -68,7 +67,7 @@ def check_header(picture: Image.Image, data: Bytes, max_pixels: int) -> None:
     if pixels > _SLOW_PIXELS and tiles and tiles[0][0] in Image.DECODERS:
         what = f"more than {_SLOW_PIXELS:,}, the most of formats that are slow to decode"
         raise ImageError("too_large", f"{picture.format}: {_shown(size)} pixels are {what}")
-    if picture.format in ("JPEG", "MPO") and _has_scans(picture, data):
+    if _has_scans(picture, data):
         scans = bytes(data).count(_SCAN)
         if scans * pixels > _PASSES * max_pixels:
             raise ImageError("too_large", f"{picture.format}: {scans:,} scans of {_shown(size)} pixels")
@@ -91,7 +90,7 @@ def check_decoding(
     size += width * height * _BESIDE.get(str(picture.format), 0)
     if picture.format == "JPEG2000":
         size += _tile_bytes(data)
-    if picture.info.get("progressive"):  # two bytes for each frequency of all components, whatever the scale
+    if _has_scans(picture, data):  # two bytes for each frequency of all components, whatever the scale
         size += stored[0] * stored[1] * 2 * getattr(picture, "layers", 3)
     _check_bytes(str(picture.format), stored, size, max_pixels)
 
@@ -135,12 +134,16 @@ def _bytes_a_pixel(mode: str) -> int:
 
 
 def _has_scans(picture: Image.Image, data: Bytes) -> bool:
-    """Whether a JPEG file may have any number of scans: it is progressive, or its first scan is of one component."""
+    """Whether it is a JPEG file of any number of scans, as libjpeg sees it: progressive, or some components are not in
+    the first scan."""
+    if picture.format not in ("JPEG", "MPO"):
+        return False
     if picture.info.get("progressive"):
         return True
     stream = getattr(picture, "fp", None)
     end = stream.tell() if stream is not None else 0  # of the header of the first scan
-    return getattr(picture, "layers", 1) > 1 and bytes(data[end - 10 : end - 6]) == _ONE_COMPONENT
+    lengths = (6 + 2 * components for components in range(1, getattr(picture, "layers", 1)))
+    return any(bytes(data[max(0, end - 2 - one) : end - one + 2]) == _SCAN + bytes([0, one]) for one in lengths)
 
 
 def _tile_bytes(data: Bytes) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
 from imgdedup_spark.kernels.pictures.signatures import format_of
-from imgdedup_spark.kernels.pictures.trouble import Bytes
+from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
+from imgdedup_spark.kernels.pictures.watch import in_hand
 
 #: Pixels of the longer side: two on a phone beside each other.
 SIDE = 160
@@ -32,6 +35,26 @@ class Thumbnail:
     uri: str
     format: str = ""
     sharpness: float = 0.0
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Makes thumbnails of a batch of files, as a hasher hashes one, and in the same process of its own
+    (``hash/isolated.py``)."""
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    reading: Reading = READING
+
+    def hash_batch(self, pictures: Sequence[Bytes]) -> list[Thumbnail | None]:
+        """None in the place of pictures that cannot be read."""
+        return [self._one(place, data) for place, data in enumerate(pictures)]
+
+    def _one(self, place: int, data: Bytes) -> Thumbnail | None:
+        try:
+            with in_hand(place), quiet(), explained(data):
+                return thumbnail(data, self.max_pixels, self.reading)
+        except ImageError:
+            return None
 
 
 def thumbnail(data: Bytes, max_pixels: int = DEFAULT_MAX_PIXELS, reading: Reading = READING) -> Thumbnail:

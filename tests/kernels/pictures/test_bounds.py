@@ -34,6 +34,16 @@ def test_a_bomb_is_refused_before_it_is_decoded(name):
     assert peak < 20 << 20
 
 
+def test_scans_take_memory_for_all_frequencies_also_where_nothing_is_progressive():
+    data = bytearray(encoded(Image.new("RGB", (16, 16), "gray"), "JPEG", subsampling=0))
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    data[frame + 5 : frame + 9] = (12_000).to_bytes(2, "big") * 2
+    data[scan : scan + 14] = b"\xff\xda\0\x08\1" + data[scan + 5 : scan + 7] + data[scan + 11 : scan + 14]
+    error = Hasher([HashSpec("phash")]).hash_batch([bytes(data) + bytes(20_000)]).errors[0]
+    assert error.code == "too_large"
+    assert error.message.startswith("JPEG: 12,000 x 12,000 pixels take 8")
+
+
 def test_frames_are_bounded_together():
     frames = [Image.new("L", (300, 300), 8 * color) for color in range(30)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
