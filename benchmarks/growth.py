@@ -115,7 +115,8 @@ def parquet_of(count: int) -> Path:
         for number, file in enumerate(sorted((made / "small").glob("*.parquet"))[: count // size]):
             table = pq.read_table(file).slice(0, size)
             rows = max(1, size * (16 << 20) // table.nbytes)
-            pq.write_table(table, folder / f"{number:05d}.parquet", "2.6", False, "none", row_group_size=rows)
+            path = folder / f"{number:05d}.parquet"
+            pq.write_table(table, path, row_group_size=rows, compression="none", use_dictionary=False)
     return folder
 
 
