@@ -152,8 +152,8 @@ test-databricks: $(VENV_DATABRICKS)/ready  ## the bundle of conf/databricks agai
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
 # What waits more than it computes, so that two of them go side by side.
-test-alive:  ## a cluster that loses parts, Airflow, the notebook, fuzzing
-	$(MAKE) -j 2 --output-sync=target test-cluster test-airflow test-notebook fuzz
+test-alive:  ## a cluster that loses parts, Airflow, the notebook, Databricks' bundle, fuzzing
+	$(MAKE) -j 2 --output-sync=target test-cluster test-airflow test-notebook test-databricks fuzz
 
 $(VENV_DOCS)/ready: Makefile pyproject.toml
 	$(PYTHON) -m venv $(VENV_DOCS)
@@ -185,7 +185,7 @@ format: setup  ## lay the code out
 package: setup  ## build the wheel
 	$(BIN)/python -m build --wheel --outdir dist .
 
-check: lint audit test test-matrix test-models test-alive package  ## everything CI runs, and known flaws of what is installed
+check: lint audit test demo test-matrix test-models test-alive package  ## everything CI runs, and known flaws of what is installed
 
 bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py

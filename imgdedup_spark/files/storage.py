@@ -23,13 +23,13 @@ from pyarrow import fs
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files.access import Way, way_to
 from imgdedup_spark.files.failures import FULL, saying_where
-from imgdedup_spark.files.uris import absolute, encoded, escaped, from_spark, is_local, join, split_uri
+from imgdedup_spark.files.uris import absolute, encoded, escaped, from_spark, is_local, join, rooted, split_uri
 
 __all__ = [
     "LEFT_ALONE_SECONDS", "SparkAlone", "UnsupportedScheme", "absolute", "also_open_with", "check_workers", "delete",
     "encoded", "escaped", "exists", "from_spark", "is_empty_or_missing", "is_file", "is_link", "is_local", "join",
     "list_changes", "list_files", "list_names", "list_states", "move_files", "open_fs", "open_output", "read_head",
-    "read_text", "split_uri", "write_text",
+    "read_text", "rooted", "split_uri", "write_text",
 ]  # fmt: skip
 # Web servers are no storage: nothing here fetches from them, even where fsspec could.
 _WEB = {"http", "https", "ftp", "ftps", "sftp"}

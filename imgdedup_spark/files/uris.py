@@ -63,6 +63,11 @@ def absolute(uri: str) -> str:
     return split_uri(uri)[2] if is_local(uri) else uri
 
 
+def rooted(uri: str) -> str:
+    """A relative path as an absolute one, whose working directory is Python's and not the JVM's; all else as it is."""
+    return uri if uri.startswith("/") or ":" in uri.partition("/")[0] else absolute(uri)
+
+
 def is_local(uri: str) -> bool:
     return split_uri(uri)[0] == "file"
 

@@ -138,7 +138,7 @@ class Index:
         return self.path(run.never, "pairs.parquet")
 
     def path(self, *names: str) -> str:
-        return storage.join(self.folder, *names)
+        return storage.join(storage.rooted(self.folder), *names)
 
     def discard(self, run: str, token: str) -> None:
         """Deletes what an attempt has written that will not commit."""

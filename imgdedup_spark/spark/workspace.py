@@ -61,7 +61,7 @@ class FolderWorkspace:
 
     def __init__(self, parent: str) -> None:
         self._parent, self._made = parent, not storage.exists(parent)
-        self.folder = storage.join(parent, _PREFIX + uuid.uuid4().hex)
+        self.folder = storage.join(storage.rooted(parent), _PREFIX + uuid.uuid4().hex)
         self._used: dict[str, int] = {}
 
     def freeze(self, frame: DataFrame) -> DataFrame:

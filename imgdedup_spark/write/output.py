@@ -53,7 +53,7 @@ class Output:
     own: Callable[[dict[str, Any]], bool] = lambda summary: False
 
     def path(self, *names: str) -> str:
-        return storage.join(self.folder, *names)
+        return storage.join(storage.rooted(self.folder), *names)
 
     def part(self, *names: str) -> str:
         """Where this run writes a part of the output."""
