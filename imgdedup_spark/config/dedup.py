@@ -10,7 +10,7 @@ from typing import Any
 from imgdedup_spark.config.options import flag
 from imgdedup_spark.config.presets import with_preset
 from imgdedup_spark.config.sections import (
-    EMBEDDING,
+    EMBEDDINGS,
     EmbeddingOptions,
     HashOptions,
     InputOptions,
@@ -52,7 +52,7 @@ class DedupConfig(
     @property
     def is_embedding(self) -> bool:
         """Whether rows are compared by embeddings (of a run in stages: in its last one)."""
-        return self.steps[-1].method == EMBEDDING
+        return self.steps[-1].method in EMBEDDINGS
 
     @property
     def finds_equal_phashes(self) -> bool:
@@ -87,7 +87,7 @@ class DedupConfig(
         # First what an option has no business beside: that its value is wrong, too, does not matter then.
         if self.stages:
             self._check_stages()
-        elif self.method == EMBEDDING:
+        elif self.method in EMBEDDINGS:
             self._check_embeddings()
         else:
             self._check_hashes()
@@ -100,7 +100,7 @@ class DedupConfig(
     def _check_hashes(self) -> None:
         alien = self.changed(ONLY_EMBEDDINGS)
         if alien:
-            raise UserError(f"{alien[0]} is for embeddings: add --method {EMBEDDING}, or leave it out")
+            raise UserError(f"{alien[0]} is for embeddings: add --method {' or '.join(EMBEDDINGS)}, or leave it out")
         if self.hash_col and self.preset:
             raise UserError("--preset computes hashes from the image, and --hash-col reads no image: leave one out")
         if self.hash_col and self.verify:
@@ -127,10 +127,10 @@ class DedupConfig(
     def _check_embeddings(self) -> None:
         if self.frames == "all":
             raise UserError("--frames all compares hashes, frame by frame; embeddings are of the first: leave it out")
-        alien = self.changed(ONLY_HASHES)
+        alien = [one for one in self.changed(ONLY_HASHES) if (one, self.preset) != ("--preset", "descriptor")]
         if alien:
             raise UserError(
-                f"{alien[0]} is for hashes, and --method {EMBEDDING} compares embeddings, whose threshold is "
+                f"{alien[0]} is for hashes, and --method {self.method} compares embeddings, whose threshold is "
                 "--similarity: leave it out, or choose a hash method such as phash"
             )
 
@@ -157,7 +157,7 @@ class DedupConfig(
                     f"stage {number}: {step._views_option} does not go with `stages`, which compare whole pictures "
                     "alone: say `views: [whole]` there, and no `invariant`"
                 )
-            if step.method == EMBEDDING and number < len(self.stages):
+            if step.method in EMBEDDINGS and number < len(self.stages):
                 raise UserError(f"stage {number}: embeddings cost most, so that they are the last stage or none")
 
     def check_references(self, index: str | None, against: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from imgdedup_spark.config.options import Section, option
-from imgdedup_spark.config.presets import MISSING, PRESETS
+from imgdedup_spark.config.presets import PRESETS
 from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
@@ -19,8 +19,9 @@ from imgdedup_spark.kernels.pictures.values import ground_color
 
 VIEWS = ("trimmed", "center", "turned", "whole")
 TEXT_RULES = ("lowercase", "ignore_non_character")
-#: The method that is no hash: images are compared by the cosine of their embeddings.
-EMBEDDING = "clip"
+#: The methods that are no hashes: images are compared by the cosine of what a model says of them, of what they show
+#: (clip) or of whether one is made of the other (sscd).
+EMBEDDINGS = ("clip", "sscd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class HashOptions(Section):
         (), "what is done to the text before it is hashed", nargs="+", choices=TEXT_RULES, metavar="RULE"
     )
     #: Of the hashes of 64 bits the one with the fewest false pairs (docs/performance.md, "Recall, fast against exact").
-    method: str = option("phash", "hash method: " + ", ".join((*hashes.METHODS, EMBEDDING)), metavar="NAME")
+    method: str = option("phash", "hash method: " + ", ".join((*hashes.METHODS, *EMBEDDINGS)), metavar="NAME")
     #: 64 bits, as in the imagehash package; the kernels compare a machine word at a time.
     hash_size: int = option(8, "N×N bits for the methods that have one", metavar="N")
     hash_col: str | None = option(
@@ -105,7 +106,7 @@ class HashOptions(Section):
             raise UserError(
                 f"--background {self.background}: not a color; name one, as `white`, or write it as `#ffffff`"
             ) from None
-        if self.method != EMBEDDING:
+        if self.method not in EMBEDDINGS:
             hashes.validate(self.spec)
 
 
@@ -116,7 +117,7 @@ class MatchOptions(Section):
     #: None: what a run without any option finds is what it always was, pictures of equal hashes.
     preset: str | None = option(
         None, "a measured combination of hashes and thresholds; options given beside it win",
-        choices=(*PRESETS, *MISSING),
+        choices=tuple(PRESETS),
     )  # fmt: skip
     #: How many bits still make a copy depends on the method and the pictures: who wants more than equal ones says so.
     threshold: int = option(0, "0: equal hashes; T: rows within T bits are near-duplicates", metavar="T")
@@ -157,8 +158,6 @@ class MatchOptions(Section):
 
     def check(self) -> None:
         super().check()
-        if self.preset in MISSING:
-            raise UserError(f"--preset {self.preset} is not available yet: {MISSING[self.preset]}")
         if self.threshold < 0:
             raise UserError(f"--threshold: a threshold is 0 or more bits, not {self.threshold}")
         if self.verifies and not self.threshold:
@@ -207,11 +206,11 @@ class OutputOptions(Section):
 class EmbeddingOptions(Section):
     """What embeddings have in the place of hashes and their threshold."""
 
-    similarity: float = option(0.9, "for embeddings: cosine >= S", metavar="S")
+    similarity: float = option(0.9, "for embeddings: cosine >= S (0.65 for sscd)", metavar="S")
     #: The CLIP model that sees a picture in the fewest pieces, which makes it the quickest.
     model: str = option(
         "openai/clip-vit-base-patch32",
-        "for embeddings: a Hugging Face id, a local folder or an .onnx file",
+        "for embeddings: a Hugging Face id, a local folder or an .onnx file; for sscd its TorchScript or .onnx file",
         metavar="MODEL",
     )
     embedding_col: str | None = option(None, "for embeddings: a column of ready vectors", metavar="NAME")

@@ -26,6 +26,7 @@ from imgdedup_spark.hash.prints import MEASURED, Prints, other_columns, reading_
 from imgdedup_spark.hash.problems import has_errors, problem
 from imgdedup_spark.hash.worker import Rows
 from imgdedup_spark.kernels.arrow import binary_to_lists, lists_to_binary
+from imgdedup_spark.kernels.encoders import sscd
 from imgdedup_spark.kernels.encoders.embedder import Embedder, Encoder, normalised
 from imgdedup_spark.kernels.encoders.models import check_model, identity
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec
@@ -56,7 +57,8 @@ class Vectors(Prints):
     @property
     def model(self) -> str | None:
         """What tells the model from another; None if nobody knows it."""
-        return identity(encoder_spec(self.config).model)
+        model = encoder_spec(self.config).model
+        return identity(str(sscd.find(model)) if self.config.method == "sscd" else model)
 
     def make(self, source: Source) -> DataFrame:
         embedder = Embedder(Encoder(encoder_spec(self.config), self.config.max_pixels, self.config.reading))
@@ -157,9 +159,10 @@ class ReadyVectors(Vectors):
 
 def encoder_spec(config: DedupConfig) -> EncoderSpec:
     """The model that the options name. A local one by its whole path, because workers run in other folders."""
-    path = Path(config.model).expanduser()
-    model = str(path.resolve()) if path.exists() else config.model
-    return EncoderSpec(model, config.batch_size, config.device)
+    path, of_copies = Path(config.model).expanduser(), config.method == "sscd"
+    named = of_copies and config.model in sscd.NAMED  # of a package, which each worker has for itself
+    model = str(path.resolve()) if path.exists() and not named else config.model
+    return EncoderSpec(model, config.batch_size, config.device, of_copies)
 
 
 def check_models(config: DedupConfig) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgdedup_spark.config.sections import EMBEDDING
+from imgdedup_spark.config.sections import EMBEDDINGS
 from imgdedup_spark.report.distances import Closest, Distances
 from imgdedup_spark.report.explain import distance_text
 from imgdedup_spark.report.outcome import Outcome
@@ -116,7 +116,7 @@ def choose(outcome: Outcome) -> Chosen:
 
 def _limit(outcome: Outcome) -> float:
     """The largest distance of duplicates: bits, or 1 − cosine."""
-    if outcome.step.get("method") == EMBEDDING:
+    if outcome.step.get("method") in EMBEDDINGS:
         return 1 - float(outcome.step["similarity"])
     return outcome.step.get("threshold") or 0
 

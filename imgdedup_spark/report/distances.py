@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgdedup_spark.config.sections import EMBEDDING
+from imgdedup_spark.config.sections import EMBEDDINGS
 from imgdedup_spark.kernels.hamming.bits import bit_counts
 from imgdedup_spark.kernels.hamming.closest import closest
 from imgdedup_spark.kernels.hashes import METHODS, HashSpec
@@ -146,7 +146,7 @@ def _distances(values: np.ndarray, one: np.ndarray) -> np.ndarray:
 def _comparable(outcome: Outcome) -> Iterator[_Part]:
     hashes, step = outcome.hashes, outcome.step
     texts = np.asarray(pc.fill_null(hashes.column("texthash").combine_chunks().dictionary_encode().indices, -1))
-    if step.get("method") == EMBEDDING:
+    if step.get("method") in EMBEDDINGS:
         if "embedding" in hashes.column_names:
             yield from _vectors(hashes.column("embedding").combine_chunks(), texts)
         return

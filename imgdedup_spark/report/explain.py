@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgdedup_spark.config.sections import EMBEDDING
+from imgdedup_spark.config.sections import EMBEDDINGS
 from imgdedup_spark.errors import UserError, printable
 from imgdedup_spark.report.distances import Distances
 from imgdedup_spark.report.outcome import Outcome
@@ -152,7 +152,7 @@ def _limit(outcome: Outcome) -> str:
     step = outcome.step
     if outcome.config.get("stages"):
         return "the thresholds of the stages"
-    if step.get("method") == EMBEDDING:
+    if step.get("method") in EMBEDDINGS:
         return f"a cosine of {step.get('similarity')}"
     limits = [f"{step.get('threshold', 0)} bits", *(f"--verify {one}" for one in step.get("verify") or ())]
     return " and ".join(limits)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from imgdedup_spark.config.sections import EMBEDDING
+from imgdedup_spark.config.sections import EMBEDDINGS
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.kernels.hashes.quality import FLOOR
@@ -95,7 +95,7 @@ class Outcome:
     @cached_property
     def flat(self) -> np.ndarray:
         """(n,) bool: the rows of ``hashes`` with a picture that is too flat for a hash; none if there are no hashes."""
-        if self.step.get("method") == EMBEDDING:
+        if self.step.get("method") in EMBEDDINGS:
             return np.zeros(len(self.ids), bool)
         return np.asarray(pc.fill_null(pc.less(self.hashes.column("quality"), FLOOR), False))
 

@@ -51,6 +51,19 @@ def test_what_is_given_wins(tmp_path):
     assert flag_over_file.threshold == 9
 
 
+def test_a_method_has_defaults_of_its_own():
+    copies = DedupConfig(method="sscd")
+    assert (copies.similarity, copies.model) == (0.65, "sscd") and copies.is_embedding
+    assert DedupConfig(preset="descriptor").similarity == 0.65
+    assert DedupConfig(method="sscd", similarity=0.9).similarity == 0.9
+    assert read_options([*PATHS, "--method", "sscd", "--model", "a.onnx"]).dedup.model == "a.onnx"
+    ready = DedupConfig(method="sscd", embedding_col="v")
+    ready.check()
+    assert ready.similarity == 0.65
+    assert DedupConfig(stages=[{"method": "phash"}, {"method": "sscd"}]).steps[1].similarity == 0.65
+    assert DedupConfig(method="clip").similarity == 0.9
+
+
 def test_stages_can_be_presets():
     steps = DedupConfig(stages=[{"preset": "strict", "threshold": 9}, {"method": "clip"}]).steps
     assert (steps[0].method, steps[0].threshold, steps[0].verify) == ("double_gradient", 9, ("phash:16:80",))
@@ -59,7 +72,7 @@ def test_stages_can_be_presets():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"preset": "descriptor"}, "--preset descriptor is not available yet"),
+        ({"preset": "descriptor", "threshold": 3}, "--threshold is for hashes, and --method sscd compares embeddings"),
         ({"preset": "lenient"}, "--preset is one of strict, balanced"),
         ({"preset": "strict", "hash_col": "h"}, "--preset computes hashes from the image"),
         ({"preset": "strict", "method": "clip"}, "--preset is for hashes"),

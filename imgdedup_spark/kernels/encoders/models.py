@@ -1,7 +1,8 @@
 """Loads an image encoder once in each worker process, checks beforehand that it can be had, and tells it from others.
 
 Two kinds of models: whatever vision tower ``transformers`` loads (a Hugging Face id or a local folder), and ONNX files
-through ``onnxruntime`` (:mod:`~imgdedup_spark.kernels.encoders.onnx`). Both are optional extras, imported when used.
+through ``onnxruntime`` (:mod:`~imgdedup_spark.kernels.encoders.onnx`); and descriptors of copies
+(:mod:`~imgdedup_spark.kernels.encoders.sscd`). All are optional extras, imported when used.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.kernels.encoders import sscd
 from imgdedup_spark.kernels.encoders.huggingface import check_weights, load_settings, load_transformers
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec, Network, cpu_threads, require
 
@@ -24,6 +26,8 @@ def load(spec: EncoderSpec) -> Network:
     Raises:
         UserError: it cannot be had or is no image encoder.
     """
+    if spec.of_copies:
+        return sscd.load(spec)
     if spec.is_onnx:
         from imgdedup_spark.kernels.encoders import onnx
 
@@ -44,6 +48,9 @@ def check_model(spec: EncoderSpec) -> None:
         raise UserError(f"--batch-size {spec.batch_size}: must be at least 1")
     if spec.device not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device {spec.device}: must be auto, cpu or cuda")
+    if spec.of_copies:
+        sscd.check(spec)
+        return
     if spec.is_onnx:
         from imgdedup_spark.kernels.encoders import onnx
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ __all__ = ["Preprocessing", "check", "load"]
 _DEFAULT_SIZE = 224
 _DEFAULT_MEAN = (0.485, 0.456, 0.406)
 _DEFAULT_STD = (0.229, 0.224, 0.225)
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+# Whole numbers are the pixels themselves: such a graph begins with the rest.
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 _SETTINGS = "preprocessor_config.json"
 
 
@@ -64,17 +65,23 @@ class Preprocessing:
         return picture.resize((self.width, self.height), resample, box=box)
 
 
-def check(path: str) -> None:
+_USUAL = Preprocessing(_DEFAULT_SIZE, _DEFAULT_SIZE)
+
+
+def check(path: str, usual: Preprocessing | None = None) -> None:
     """Opens the model, as :func:`load` would.
 
     Raises:
         UserError: no such file, or not an image encoder.
     """
-    load(path, "cpu", 1)
+    load(path, "cpu", 1, usual)
 
 
-def load(path: str, device: str, threads: int) -> Network:
+def load(path: str, device: str, threads: int, usual: Preprocessing | None = None) -> Network:
     """The model, ready to run.
+
+    Args:
+        usual: what holds where neither the graph nor settings beside it say otherwise.
 
     Raises:
         UserError: no such file, or not an image encoder.
@@ -98,7 +105,9 @@ def load(path: str, device: str, threads: int) -> Network:
     except Exception as error:  # onnxruntime raises many kinds, which share no base but Exception
         raise UserError(f"--model {path}: not a readable ONNX model: {one_line(error)[:200]}") from error
     entrance = _input(session, path)
-    preprocessing = _preprocessing(entrance.shape, _settings(session, path), path)
+    preprocessing = _preprocessing(entrance.shape, _settings(session, path), path, usual or _USUAL)
+    if entrance.type == "tensor(uint8)":
+        preprocessing = replace(preprocessing, rescale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
     output = _output(session)
     dtype = _TYPES[entrance.type]
     fixed = entrance.shape[0] if isinstance(entrance.shape[0], int) else None
@@ -133,7 +142,7 @@ def _input(session: Any, path: str) -> Any:
             f"found {found} (export the image tower alone)"
         )
     if pictures[0].type not in _TYPES:
-        raise UserError(f"--model {path}: its input is {pictures[0].type}; float or float16 is needed")
+        raise UserError(f"--model {path}: its input is {pictures[0].type}; float, float16 or uint8 is needed")
     return pictures[0]
 
 
@@ -185,13 +194,13 @@ def _settings(session: Any, path: str) -> dict[str, Any]:
     return {}
 
 
-def _preprocessing(shape: list[Any], settings: dict[str, Any], path: str) -> Preprocessing:
+def _preprocessing(shape: list[Any], settings: dict[str, Any], path: str, usual: Preprocessing) -> Preprocessing:
     channels_first = shape[3] != 3 or shape[1] == 3
     height, width = (shape[2], shape[3]) if channels_first else (shape[1], shape[2])
     crop = bool(settings.get("do_center_crop", False))
     size = settings.get("size")
     try:
-        wanted = _size((settings.get("crop_size") if crop else None) or size)
+        wanted = _size((settings.get("crop_size") if crop else None) or size, usual)
         height = height if isinstance(height, int) else wanted[0]
         width = width if isinstance(width, int) else wanted[1]
         rescale = float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
@@ -210,17 +219,17 @@ def _preprocessing(shape: list[Any], settings: dict[str, Any], path: str) -> Pre
             mean,
             std,
             crop,
-            min(_size(size)) if crop else 0,
-            int(settings.get("resample", Image.Resampling.BICUBIC)),
+            min(_size(size, usual)) if crop else 0,
+            int(settings.get("resample", usual.resample)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--model {path}: its preprocessing settings cannot be understood: {error!r}") from error
 
 
-def _size(value: Any) -> tuple[int, int]:
+def _size(value: Any, usual: Preprocessing) -> tuple[int, int]:
     """Height and width of the ways in which Hugging Face's settings state them."""
     if value is None:
-        return _DEFAULT_SIZE, _DEFAULT_SIZE
+        return usual.height, usual.width
     if isinstance(value, dict):
         if "shortest_edge" in value:
             return int(value["shortest_edge"]), int(value["shortest_edge"])

