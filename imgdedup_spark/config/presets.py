@@ -27,8 +27,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "descriptor": {"method": "sscd", "similarity": 0.65},
 }
-#: Method → what it has in the place of the options' defaults. At 0.65 all everyday edits are found, and pictures of other
-#: photographs stay at 0.4 and below (docs/embeddings.md).
+#: Method → what it has in the place of the options' defaults. At 0.65 all everyday edits are found, and pictures of
+#: other photographs stay at 0.4 and below (docs/embeddings.md).
 OF_METHODS: dict[str, dict[str, Any]] = {"sscd": {"similarity": 0.65, "model": "sscd"}}
 
 

