@@ -154,8 +154,9 @@ test-databricks: $(VENV_DATABRICKS)/ready  ## the bundle of conf/databricks agai
 test-matrix: test-connect test-3.5  ## on Spark Connect and on PySpark 3.5
 
 # What waits more than it computes, so that two of them go side by side.
+ALIVE ?= test-cluster test-airflow test-notebook test-databricks fuzz
 test-alive:  ## a cluster that loses parts, Airflow, the notebook, Databricks' bundle, fuzzing
-	$(MAKE) -j 2 --output-sync=target test-cluster test-airflow test-notebook test-databricks fuzz
+	$(MAKE) -j 2 --output-sync=target $(ALIVE)
 
 $(VENV_DOCS)/ready: Makefile pyproject.toml
 	$(PYTHON) -m venv $(VENV_DOCS)
