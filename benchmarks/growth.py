@@ -88,15 +88,8 @@ BARS = (
 
 
 def python_of(name: str, case: Case) -> str:
-    if not case.newest:
-        return environment(name, case.requirements)
     newest = os.environ.get("PYTHON312", "python3.12")
-    folder = DATA / "environments" / name
-    if not (folder / "ready").exists():
-        subprocess.run([newest, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", *case.requirements], check=True)
-        (folder / "ready").touch()
-    return str(folder / "bin" / "python")
+    return environment(name, case.requirements, newest if case.newest else sys.executable)
 
 
 def parquet_of(count: int) -> Path:

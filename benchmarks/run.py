@@ -77,14 +77,14 @@ TITLES = {HASH_STAGE: "the job's hash stage", **{name: case.title for name, case
 BY_DEFAULT = tuple(name for name in CASES if name != "imagededup")
 
 
-def environment(name: str, requirements: Sequence[str]) -> str:
+def environment(name: str, requirements: Sequence[str], made_by: str = sys.executable) -> str:
     """The interpreter of a peer's environment, which is made if it is not there."""
     if not requirements:
         return sys.executable
     folder = DATA / "environments" / name
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([made_by, "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
         (folder / "ready").touch()
     return str(python)

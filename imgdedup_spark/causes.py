@@ -93,6 +93,11 @@ def lacking_package(error: BaseException) -> str | None:
     return None if found is None else _OTHER_PYTHON.format(found[1])
 
 
+def failure(error: BaseException, folders: Iterable[str] = ()) -> str:
+    """The line that a failed job says of an exception: its ``cause``, and where the whole stack is."""
+    return f"the job failed: {cause(error, folders)}{kept_whole(error)}"
+
+
 def kept_whole(error: BaseException) -> str:
     """Where the whole stack of an error has been written, as the end of a line that tells of it; nothing where that
     cannot be done."""

@@ -56,9 +56,9 @@ def _main(run: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) 
     except KeyboardInterrupt:
         return _fail(JOB_FAILED, "interrupted")
     except Exception as error:
-        from imgdedup_spark.causes import cause, kept_whole
+        from imgdedup_spark.causes import failure
 
-        return _fail(JOB_FAILED, f"the job failed: {cause(error)}{kept_whole(error)}")
+        return _fail(JOB_FAILED, failure(error))
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -173,7 +173,7 @@ def _in_one_line(config: JobConfig) -> Iterator[None]:
     """Raises:
     JobError: in the place of whatever Spark, a worker or a library has raised.
     """
-    from imgdedup_spark.causes import cause, kept_whole
+    from imgdedup_spark.causes import failure
 
     try:
         yield
@@ -181,8 +181,7 @@ def _in_one_line(config: JobConfig) -> Iterator[None]:
         raise
     except Exception as error:
         folders = [config.output, config.index, os.environ.get("SPARK_LOCAL_DIRS"), tempfile.gettempdir()]
-        said = cause(error, [one for one in folders if one])
-        raise JobError(f"the job failed: {said}{kept_whole(error)}") from None
+        raise JobError(failure(error, [one for one in folders if one])) from None
 
 
 def _fail(status: int, message: str) -> int:

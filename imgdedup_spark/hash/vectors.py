@@ -57,8 +57,8 @@ class Vectors(Prints):
     @property
     def model(self) -> str | None:
         """What tells the model from another; None if nobody knows it."""
-        model = encoder_spec(self.config).model
-        return identity(str(sscd.find(model)) if self.config.method == "sscd" else model)
+        spec = encoder_spec(self.config)
+        return identity(str(sscd.find(spec.model)) if spec.of_copies else spec.model)
 
     def make(self, source: Source) -> DataFrame:
         embedder = Embedder(Encoder(encoder_spec(self.config), self.config.max_pixels, self.config.reading))

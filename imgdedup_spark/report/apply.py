@@ -57,12 +57,12 @@ def apply_reviewed(spark: SparkSession, folder: str, duplicates: str) -> dict[st
             # Somebody has ended this very work in the middle of the swap below.
             storage.write_text(output.path(SUMMARY), json.dumps(before))
         outcome = read_outcome(folder)
-        reviewed = _reviewed(outcome, duplicates)
+        reviewed, outside = _reviewed(outcome, duplicates)
         staged = dataclasses.replace(output, lock=lock, beside=True)
         storage.delete(staged.part())
         work = FolderWorkspace(output.path(STAGING))
         try:
-            summary = _write(spark, outcome, reviewed, staged, work)
+            summary = _write(spark, outcome, reviewed, outside, staged, work)
         finally:
             work.close()
         lock.check()
@@ -78,8 +78,8 @@ def apply_reviewed(spark: SparkSession, folder: str, duplicates: str) -> dict[st
     return summary
 
 
-def _reviewed(outcome: Outcome, path: str) -> pa.Table:
-    """The reviewed table, if it goes with the run."""
+def _reviewed(outcome: Outcome, path: str) -> tuple[pa.Table, np.ndarray]:
+    """The reviewed table, if it goes with the run; and its rows that ``_is_outside`` tells of."""
     where = f"--duplicates {path}"
     table = read_by_hand(path, where, _FORM, ("id", "kept_id"))
     twice = [one for one, count in Counter(table["id"].to_pylist()).items() if count > 1]
@@ -88,7 +88,8 @@ def _reviewed(outcome: Outcome, path: str) -> pa.Table:
     here = pc.is_in(table["id"], outcome.ids)
     if not pc.all(here, min_count=0).as_py():
         raise UserError(f"{where}: the run has no row {table['id'].filter(pc.invert(here))[0].as_py()}")
-    own = table.filter(pa.array(~_is_outside(outcome, table)))
+    outside = _is_outside(outcome, table)
+    own = table.filter(pa.array(~outside))
     known = pc.is_in(own["kept_id"], outcome.ids)
     if not pc.all(known, min_count=0).as_py():
         one = own.filter(pc.invert(known)).slice(0, 1).to_pylist()[0]
@@ -97,7 +98,7 @@ def _reviewed(outcome: Outcome, path: str) -> pa.Table:
     if chained.num_rows:
         one = chained.slice(0, 1).to_pylist()[0]
         raise UserError(f"{where}: {one['id']} is dropped for {one['kept_id']}, which is dropped itself")
-    return table
+    return table, outside
 
 
 def _is_outside(outcome: Outcome, reviewed: pa.Table) -> np.ndarray:
@@ -109,7 +110,7 @@ def _is_outside(outcome: Outcome, reviewed: pa.Table) -> np.ndarray:
 
 
 def _write(
-    spark: SparkSession, outcome: Outcome, reviewed: pa.Table, staged: Output, work: Workspace
+    spark: SparkSession, outcome: Outcome, reviewed: pa.Table, outside: np.ndarray, staged: Output, work: Workspace
 ) -> dict[str, Any]:
     config = options_of(outcome.config)
     if config.dedup.emit_hashes:
@@ -132,7 +133,6 @@ def _write(
     write_kept(found, staged, config.output_format, config.output_table)
     before = outcome.summary
     _write_duplicates(staged, reviewed)
-    outside = _is_outside(outcome, reviewed)
     sizes = Counter(reviewed["kept_id"].filter(pa.array(~outside)).to_pylist()).values()
     beyond = outcome.duplicates.filter(pc.is_in(outcome.duplicates["id"], reviewed["id"].filter(pa.array(outside))))
     reasons = Counter(beyond["reason"].to_pylist())
