@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -62,6 +63,17 @@ ENDINGS = frozenset(_PICTURES.split())
 OTHER_ENDINGS = frozenset(_OTHERS.split())
 
 
+class _Picture(NamedTuple):
+    """A row: its input's number, its file's plain URI, name and bytes, its id, and what metadata say of it."""
+
+    input: int
+    uri: str
+    name: str
+    size: int
+    id: str
+    line: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class PictureFolders(Source):
     """Rows of ``path``, what metadata say of it and, to be hashed, ``image``: a struct that names the file, which the
@@ -69,9 +81,13 @@ class PictureFolders(Source):
 
     Attributes:
         listed: states of each input.
+        listed_rows: what is known of each row.
+        made: the columns that metadata make.
     """
 
     listed: tuple[FileState, ...] = ()
+    listed_rows: Sequence[_Picture] = ()
+    made: Columns = Columns({}, {})  # noqa: RUF009 - nothing changes it
 
     native: ClassVar[str] = "jsonl"
     unique_ids: ClassVar[bool] = True
@@ -96,6 +112,16 @@ class PictureFolders(Source):
 class PlacedPictures(Placed):
     """Placed rows of which paths are written, and what metadata say."""
 
+    source: PictureFolders
+
+    def known(self, prints: pa.Table) -> pa.Table:
+        rows = self.source.listed_rows
+        at = pc.index_in(prints.column("id"), value_set=pa.array([one.id for one in rows]))
+        here = [rows[number] for number in at.to_pylist()]
+        paths = pa.array([one.uri for one in here], pa.string())
+        columns = [paths, *self.source.made.arrays([one.line for one in here])]
+        return pa.table(columns, names=list(self.source.columns))
+
     def kept_in_order(self, gone: DataFrame, count: int, emitted: DataFrame | None = None) -> DataFrame:
         # A sort of them is cheap: the pictures stay where they are.
         stay = self.prints.join(gone, ORDER, "left_anti").select(F.col(ORDER).alias(ROW), F.col("id").alias(_KEY))
@@ -112,17 +138,6 @@ def is_picture(file: Listed) -> bool:
         return True
     ending = ending_of(file.name)
     return ending in ENDINGS or (ending not in OTHER_ENDINGS and begins_a_picture(storage.read_head(file.uri)))
-
-
-class _Picture(NamedTuple):
-    """A row: its input's number, its file's plain URI, name and bytes, its id, and what metadata say of it."""
-
-    input: int
-    uri: str
-    name: str
-    size: int
-    id: str
-    line: Mapping[str, Any]
 
 
 def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
@@ -155,7 +170,15 @@ def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
         frame = _through_spark(frame, [one.uri for one in rows])
     states = tuple(listing.state(index) for index in range(len(listing.inputs)))
     return PictureFolders(
-        frame, ("path", *made.kinds), "images", listing.inputs, listing.roots, listed=states, known_rows=len(rows)
+        frame,
+        ("path", *made.kinds),
+        "images",
+        listing.inputs,
+        listing.roots,
+        listed=states,
+        listed_rows=rows,
+        made=made,
+        known_rows=len(rows),
     )
 
 

@@ -230,6 +230,11 @@ class Placed:
         """``kept``, such that Spark writes the rows in input order where that can be had without a shuffle of them."""
         return self.kept(gone, count, emitted)
 
+    def known(self, prints: pa.Table) -> pa.Table | None:
+        """The user's columns of some rows, which have these prints, without Spark; None where the driver does not know
+        them."""
+        return None
+
     def shares(self, kind: str) -> list[tuple[int, Share]] | None:
         """All parts of files, each behind its file's number in input order, if rows can be copied from them into files
         of this kind as they are; None if Spark must write them."""

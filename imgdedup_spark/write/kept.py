@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
@@ -27,11 +28,14 @@ from imgdedup_spark.files.shares import Share, grouped
 from imgdedup_spark.files.tar_samples import copy_tar
 from imgdedup_spark.files.text_lines import copy_lines, ended, lines_of
 from imgdedup_spark.keep.found import Found
+from imgdedup_spark.read.columns import col
 from imgdedup_spark.read.order import ROW_BITS
-from imgdedup_spark.read.source import Source
+from imgdedup_spark.read.source import ORDER, Source
 from imgdedup_spark.spark.catalog import VERSIONED
+from imgdedup_spark.spark.local import from_driver
 from imgdedup_spark.spark.settings import picture_settings
 from imgdedup_spark.spark.units import rows_of_units
+from imgdedup_spark.spark.workspace import CUT_ROWS
 from imgdedup_spark.spark.written import read_back
 from imgdedup_spark.write import small, tables
 from imgdedup_spark.write.catalog import check_movable, kept_kind, write_folder, write_table
@@ -260,8 +264,10 @@ def _empty(found: Found, output: Output, emitted: Sequence[str]) -> int | None:
 
 def _by_spark(found: Found, output: Output, kind: str, table: str | None) -> int:
     spark = found.prints.sparkSession
-    emitted = tables.emitted(found) if found.config.emit_hashes else None
-    rows = found.placed.kept_in_order(found.gone, found.dropped_count, emitted)
+    rows = _known(found)
+    if rows is None:
+        emitted = tables.emitted(found) if found.config.emit_hashes else None
+        rows = found.placed.kept_in_order(found.gone, found.dropped_count, emitted)
     with picture_settings(spark):
         if kind in VERSIONED:
             return write_folder(rows, output, kind)
@@ -274,3 +280,17 @@ def _by_spark(found: Found, output: Output, kind: str, table: str | None) -> int
             writer.option("ignoreNullFields", "false").json(output.part("kept"))
     back = "parquet" if kind == "parquet" else "json"
     return read_back(spark, rows.schema, output.part("kept"), kind=back).count()
+
+
+def _known(found: Found) -> DataFrame | None:
+    """The rows that stay, where they are few and the driver knows them: no task has to read, join and sort them."""
+    if found.at_once is None or found.kept_count > CUT_ROWS or found.config.emit_hashes:
+        return None
+    gone = pa.array(small.gone(found.at_once, found.config.on_error), pa.int64())
+    prints = found.at_once.prints.select(["id", ORDER])
+    stay = prints.filter(pc.invert(pc.is_in(prints.column(ORDER), value_set=gone)))
+    rows = found.placed.known(stay.sort_by(ORDER))
+    if rows is None:
+        return None
+    schema = found.source.frame.select(*map(col, found.source.columns)).schema
+    return from_driver(found.prints.sparkSession, rows, schema).coalesce(1)

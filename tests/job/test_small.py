@@ -12,6 +12,7 @@ import pytest
 
 from imgdedup_spark.hash import small
 from imgdedup_spark.match import packed
+from imgdedup_spark.read.folders import PlacedPictures
 
 pytestmark = pytest.mark.spark
 
@@ -112,6 +113,37 @@ VECTORS_BY_RULE = ("--text-col", "t", "--keep", "s desc", "--missing", "duplicat
 )
 def test_embeddings_agree_on_both_sides(embedded, run, tmp_path, monkeypatch, options, with_index):
     agree(embedded, run, tmp_path, monkeypatch, (*VECTORS, *options), with_index)
+
+
+@pytest.mark.parametrize("options", [(), ("--output-format", "parquet", "--on-error", "drop")])
+def test_kept_rows_of_a_folder_are_written_alike_on_both_sides(run, photos, tmp_path, monkeypatch, options):
+    """Those that the driver knows, metadata of all kinds among them."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = ["a.jpg", "Z.jpg", "é 1.jpg", "copy.jpg", "none.jpg", "bad.jpg"]
+    for name, data in zip(names, [*map(photos.get, "ABCA"), photos["E"], b"no picture"], strict=True):
+        (folder / name).write_bytes(data)
+    said = [1e10, 0.1, 1e-7, -0.0, 5]
+    lines = [
+        {"file_name": name, "n": number, "big": 2**62 + number, "text": f'"{name}"\n', "in": {"x": [number, None]}}
+        for name, number in zip(names, said, strict=False)
+    ]
+    lines[1] |= {"any": [1, {"a": "b"}], "day": True, "only": None}
+    lines[2] |= {"any": "word", "day": None}
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    written = []
+    for side in ("here", "spark"):
+        with monkeypatch.context() as patched:
+            if side == "here":
+                patched.setattr(PlacedPictures, "kept_in_order", None)
+            else:
+                patched.setattr(small, "MOST_ROWS", -1)
+            result = run(folder, *options)
+        kept = sorted((result.folder / "kept").glob("part-*"))
+        lines_kept = b"".join(one.read_bytes() for one in kept)
+        written.append(pq.read_table(kept[0]).to_pylist() if "parquet" in options else lines_kept)
+        assert result.summary["rows_kept"] == (4 if "drop" in options else 5)
+    assert written[0] == written[1]
 
 
 def test_rows_of_many_pictures_are_measured_by_all_of_them(spark, monkeypatch):
