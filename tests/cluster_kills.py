@@ -9,7 +9,8 @@ Every run replaces an output and adds to an index that an earlier run has made. 
 - stalled: an executor that is stopped, and stays so, under speculation
 - driver: and is started again with the same options
 
-What is kept and dropped and what the index holds must then be what an undisturbed run gives.
+What is kept and dropped, what is wrong with rows and what the index holds must then be what an undisturbed run gives.
+Among the rows are pictures that end the process that decodes them.
 """
 
 from __future__ import annotations
@@ -29,9 +30,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from kill_restart import FILES, PIECE_BYTES, ROOT, make_data, read_index, read_output
 
+sys.path.insert(0, str(ROOT / "tests" / "killers"))
+from killers import killer
+
+KILLERS = ROOT / "tests" / "killers"
 KINDS = ("executor", "python", "machine", "stalled", "driver")
 EXECUTOR, PYTHON = "CoarseGrainedExecutorBackend", "pyspark.daemon"
 #: Seconds for Spark's processes to say that they are there, and for a run that lost something.
@@ -40,6 +48,7 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.log.level": "ERROR",
     "spark.executor.memory": "1g",
+    "spark.executorEnv.PYTHONPATH": str(KILLERS),
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.files.maxPartitionBytes": str(PIECE_BYTES),
     # A stalled executor is noticed by what its tasks take.
@@ -130,6 +139,21 @@ class Cluster:
             yield from (process for process in family(one.pid) if text in command_of(process))
 
 
+def add_killers(data: Path) -> set[tuple[int, str]]:
+    """Rows of pictures that kill; what is to be said of them."""
+    whole = pq.read_table(data / "0.parquet").column("image")[0].as_py()
+    ids = dict(zip(range(-4, 0), ("abort", "segfault", "exit", "abort"), strict=True))
+    rows = [{"id": number, "image": killer(whole, kind, number)} for number, kind in ids.items()]
+    pq.write_table(pa.Table.from_pylist(rows), data / "killers.parquet")
+    return {(number, "crashed") for number in ids}
+
+
+def results(folder: Path) -> tuple[Any, ...]:
+    """Everything that must be as after an undisturbed run."""
+    errors = pq.read_table(folder / "out" / "errors").select(["id", "error"]).to_pylist()
+    return read_output(folder / "out"), read_index(folder / "index"), {tuple(one.values()) for one in errors}
+
+
 def submit(cluster: Cluster, package: Path, folder: Path, data: Path, run: str) -> subprocess.Popen[bytes]:
     command = [str(Path(sys.executable).with_name("spark-submit")), "--master", cluster.url, "--py-files", str(package)]
     for name, value in SETTINGS.items():
@@ -190,6 +214,7 @@ def main() -> int:
         before.mkdir()
         earlier = make_data(base / "earlier", 1, 100_000, seed=1)
         data = make_data(base / "in", FILES, 0, seed=0)
+        killers = add_killers(data)
         if submit(cluster, package, before, earlier, "earlier").wait(LONGEST):
             raise SystemExit((before / "log-0").read_text()[-2000:])
         shutil.copytree(before, undisturbed)
@@ -197,7 +222,9 @@ def main() -> int:
         if submit(cluster, package, undisturbed, data, "day").wait(LONGEST):
             raise SystemExit((undisturbed / "log-1").read_text()[-2000:])
         seconds = time.monotonic() - started
-        expected = read_output(undisturbed / "out"), read_index(undisturbed / "index")
+        expected = results(undisturbed)
+        if expected[2] != killers:
+            raise SystemExit(f"pictures that kill: {expected[2]}")
         print(f"undisturbed: {seconds:.1f} s, {len(expected[0][0])} rows kept", flush=True)
         wrong = hits = 0
         kinds = (KINDS * options.times)[: options.times]
@@ -216,7 +243,7 @@ def main() -> int:
                 cluster.fill()
                 status = ended(submit(cluster, package, folder, data, "day"))
             cluster.fill()
-            same = not status and (read_output(folder / "out"), read_index(folder / "index")) == expected
+            same = not status and results(folder) == expected
             allowed = kind == "driver" or not again
             if not same or not allowed:
                 wrong += 1

@@ -58,7 +58,10 @@ def spark() -> Iterator[object]:
         "spark.sql.session.timeZone": "UTC",
         "spark.driver.memory": "2g",
     }
-    session = connect_session(options) if MODE == "connect" else classic_session(options)
+    with pytest.MonkeyPatch.context() as patched:
+        # The workers' Pillow dies of pictures that ask for it.
+        patched.setenv("PYTHONPATH", str(Path(__file__).parent / "killers"), prepend=os.pathsep)
+        session = connect_session(options) if MODE == "connect" else classic_session(options)
     yield session
     session.stop()
 

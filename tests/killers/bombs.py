@@ -53,6 +53,14 @@ def icon(content: bytes) -> bytes:
     return b"\0\0\1\0\1\0" + bytes([0, 0, 0, 0, 1, 0, 32, 0]) + struct.pack("<II", len(content), 22) + content
 
 
+def avif() -> bytes:
+    """A picture whose container says that it is larger."""
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64), "gray").save(stream, "AVIF")
+    small, large = (b"ispe" + bytes(4) + struct.pack(">II", side, side) for side in (64, SIDE))
+    return stream.getvalue().replace(small, large)
+
+
 def bitmap_rle() -> bytes:
     head = struct.pack("<IiiHHIIiiII", 40, SIDE, SIDE, 1, 4, 2, 20_000, 0, 0, 16, 0)
     return b"BM" + struct.pack("<IHHI", 118 + 20_000, 0, 0, 118) + head + bytes(64 + 20_000)
@@ -70,6 +78,11 @@ BOMBS = {
     "webp, padded": (
         lambda: webp(b"VP8X", b"\2\0\0\0" + CANVAS) + bytes(20_000),
         "WEBP: 13,000 x 13,000 pixels take 2,028,000,000 bytes to decode, more than 715,827,880",
+    ),
+    "avif": (avif, r"13,000 x 13,000 pixels in a file of \d+ bytes"),
+    "avif, padded": (
+        lambda: avif() + chunk(b"free", bytes(20_000)),
+        "AVIF: 13,000 x 13,000 pixels take [0-9,]+ bytes to decode, more than 715,827,880",
     ),
     "deep png, turned": (
         lambda: png(13_300, 13_300, 16, 6, chunk(b"eXIf", turned())),
