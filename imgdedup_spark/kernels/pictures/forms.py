@@ -129,7 +129,7 @@ def _values(column: pa.Array, *, own_structs: bool) -> list[Value | None]:
     if _is_string(column.type):
         return [None if text is None else _in_text(text) for text in slices_of(column)]
     content, path = _field(column, "bytes"), _field(column, "path")
-    names = [None if name is None else str(name, "utf-8") for name in (slices_of(path) if path else nothing)]
+    names = [None if name is None else str(name, "utf-8", "surrogateescape") for name in (slices_of(path) if path else nothing)]
     contents: Sequence[Value | None] = nothing
     if content:
         slices = slices_of(content)
@@ -169,10 +169,14 @@ def _in_text(text: memoryview) -> Value | None:
         except (ValueError, RecursionError):
             found = {}
         if {"bytes", "path"} & found.keys():
-            content, path = found.get("bytes"), found.get("path")
-            if isinstance(content, str):
-                return _encoded(memoryview(content.encode("utf-8")))
-            return _checked([path])[0] if isinstance(path, str) else None
+            # JSON can spell half of a surrogate pair, which no other text holds.
+            content, path = (
+                one.encode("utf-8", "replace") if isinstance(one, str) else None
+                for one in map(found.get, ("bytes", "path"))
+            )
+            if content is not None:
+                return _encoded(memoryview(content))
+            return None if path is None else _checked([path.decode()])[0]
     return _classify(text)
 
 
@@ -194,7 +198,7 @@ def _classify(text: memoryview) -> Value:
         return Base64(text)  # even if it does not decode: then it is broken base64
     if (is_image or is_long) and _fits_base64(bytes(text)):
         return Base64(text)
-    return str(text, "utf-8")
+    return str(text, "utf-8", "surrogateescape")  # as names of files are
 
 
 def _encoded(text: memoryview) -> Value:

@@ -180,6 +180,23 @@ def test_base64_of_every_format_is_seen_as_such(format_, size):
     assert plain(read(values, pa.large_string())) == [(row, 0, data) for row in range(4)]
 
 
+def test_text_that_is_no_utf8_is_a_name_of_such_bytes(root):
+    """Parquet's readers do not look at what is in strings."""
+    (root / os.fsdecode(b"\xff.jpg")).write_bytes(b"X")
+    names = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(np.int32([0, 5, 7])), pa.py_buffer(b"\xff.jpg{\xff")]
+    )
+    for column in (names, pa.StructArray.from_arrays([names], ["path"])):
+        found = PictureReader(PathRules((str(root),), False, ())).read(column)
+        assert plain(found) == [(0, 0, b"X"), (1, 0, "not_found")]
+        assert found.errors[1].message == "{\\udcff: no such file"
+
+
+def test_half_of_a_surrogate_pair_in_json(root):
+    assert code('{"bytes": "\\ud800"}', root) == "bad_base64"
+    assert code('{"path": "\\ud800"}', root) == "not_found"
+
+
 def test_long_base64_needs_no_known_format():
     data = bytes(range(256)) * 16
     assert code(base64.b64encode(data).decode(), "/") == data
