@@ -51,6 +51,7 @@ class Case:
         kind: ``real``, ``uniform``, or one of the skewed sets.
         count: hashes.
         references: how many others, already kept, they are compared with.
+        checked: so many of the hashes are compared with all others, and what was decided is to be right.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Case:
     references: int = 0
     heap: str = "2g"
     calls: int = 2
+    checked: int = 0
 
 
 CASES = {
@@ -73,6 +75,7 @@ CASES = {
     "real_10m": Case("real", 10_000_000, 64, 8, calls=1),
     "uniform_10m": Case("uniform", 10_000_000, 64, 8, calls=1),
     "real_10m_shuffle": Case("real", 10_000_000, 64, 8, path="shuffle", calls=1),
+    "real_100m": Case("real", 100_000_000, 64, 8, heap="4g", calls=1, checked=2000),
     "all_10.1m": Case("real", 10_100_000, 64, 8, calls=1),
     "new_100k_against_10m": Case("real", 100_000, 64, 8, references=10_000_000),
     "one_video_100k": Case("one_video", 100_000, 64, 8),
@@ -86,7 +89,7 @@ CASES = {
 def make_hashes(kind: str, count: int, bits: int) -> np.ndarray[Any, Any]:
     """``(count, bits // 8)`` uint8, distinct."""
     if kind == "real":
-        return near_data.real_hashes(bits)[:count]
+        return near_data.real_hashes(bits, count)[:count]
     hashes = near_data.uniform_hashes(count, bits)
     if kind == "same_first_48_bits":
         hashes[:, :6] = hashes[0, :6]
@@ -213,14 +216,35 @@ def run_case(name: str) -> dict[str, Any]:
                 seconds.append(round(time.perf_counter() - started, 2))
             kept = decisions.where("keeper = rank and not is_reference").count()
             total = decisions.count()
+            if case.checked:
+                decisions.select("rank", "keeper").write.parquet(str(work / "decisions"))
             spark.stop()
         assert total == len(pq.ParquetDataset(paths["items"]).read(["rank"])), total
         return {
             "case": name, "hashes": total, "kept": kept, "cold": seconds[0], "warm": seconds[-1],
             "peak_gb": round(memory.peak_bytes / 1e9, 2), "plan": plan, "stages": stages,
+            **(check(case, work / "decisions") if case.checked else {}),
         }  # fmt: skip
     finally:
         shutil.rmtree(work)
+
+
+def check(case: Case, decisions: Path) -> dict[str, int]:
+    """Of some of the hashes, each compared with all that are kept and come before it: how many there are, how many are
+    near one, and how many of the decisions are another than to go for the first such one, or to stay without one."""
+    table = pq.ParquetDataset(decisions).read()
+    keeper = np.zeros(case.count, np.int64)
+    keeper[table["rank"].to_numpy()] = table["keeper"].to_numpy()
+    words = make_hashes(case.kind, case.count, case.bits).view(np.uint64).reshape(case.count, -1)
+    kept = np.flatnonzero(keeper == np.arange(case.count))
+    kept_words = words[kept]
+    dropped = wrong = 0
+    for rank in np.random.default_rng(5).choice(case.count, case.checked, replace=False).tolist():
+        before = kept_words[: np.searchsorted(kept, rank)]
+        near = np.flatnonzero(np.bitwise_count(before ^ words[rank]).sum(axis=1, dtype=np.int64) <= case.threshold)
+        dropped += len(near) > 0
+        wrong += int(keeper[rank]) != (kept[near[0]] if len(near) else rank)
+    return {"checked": case.checked, "checked_dropped": dropped, "checked_wrong": wrong}
 
 
 def run_faiss(kind: str, bits: int, threshold: int, index: str, queries: tuple[int, ...]) -> dict[str, Any] | None:
@@ -330,6 +354,11 @@ def render(results: dict[str, Any]) -> str:
                 f"| {name} | {r['hashes']:,} | {r['kept']:,} | {plan['path']} | {plan['k']} | "
                 f"{r['cold']} | {r['warm']} | {r['peak_gb']} |"
             )
+    for name, r in results.items():
+        if "checked" in r:
+            said = f"{r['checked_dropped']:,} are near one; {r['checked_wrong']} of the decisions are others."
+            whose = f"Of {r['checked']:,} hashes of {name}, each compared with all that are kept and come before it,"
+            lines += ["", f"{whose} {said}"]
     lines += ["", "| peer | queries: seconds | seconds for a million | growth, 1 is linear |", "|---|---|---|---|"]
     for name, r in results.items():
         if "searches" in r:

@@ -6,6 +6,7 @@ height, each drawn by itself, half of them mirrored or turned. Crops of one phot
 near-duplicates, so the set has dense neighbourhoods as well as correlated bits.
 
     python benchmarks/near_data.py        # a few minutes on two cores
+    python benchmarks/near_data.py 64 100000000
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cell", "chelsea", "clock", "coffee", "coins", "grass", "gravel",
     "hubble_deep_field", "immunohistochemistry", "moon", "page", "retina", "rocket", "text",
 )  # fmt: skip
-# Of 64-bit hashes, 10.1 million distinct ones are needed (10 million references and 100,000 new); crops repeat
-# hashes.
-CROPS = {64: 13_000_000, 256: 1_200_000}
+#: Distinct hashes, unless more are asked for: of 64 bits 10 million references and 100,000 new ones.
+COUNTS = {64: 10_100_000, 256: 1_000_000}
 BATCH = 20_000
 
 
@@ -104,15 +104,22 @@ def _crop_hashes(job: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     return np.packbits(spectrum > np.median(spectrum, axis=1, keepdims=True), axis=1)
 
 
-def real_hashes(bits: int) -> npt.NDArray[np.uint8]:
-    """``(n, bits // 8)`` distinct hashes in random order, made if they are not there yet."""
-    path = DATA / f"near_{bits}.npy"
+def real_hashes(bits: int, count: int = 0) -> npt.NDArray[np.uint8]:
+    """``(n, bits // 8)`` distinct hashes in random order, at least ``count``, made if they are not there yet."""
+    count = max(count, COUNTS[bits])
+    path = DATA / f"near_{bits}_{count}.npy"
     if not path.exists():
         DATA.mkdir(parents=True, exist_ok=True)
-        jobs = [(seed, bits, BATCH) for seed in range(CROPS[bits] // BATCH)]
+        distinct = np.zeros(0, np.uint64 if bits == 64 else f"V{bits // 8}")
+        seed = 0
         with multiprocessing.Pool() as pool:
-            hashes = np.concatenate(list(pool.imap_unordered(_crop_hashes, jobs)))
-        distinct = np.unique(hashes.view(f"V{bits // 8}").ravel())
+            while len(distinct) < count:  # crops repeat hashes
+                batches = (count - len(distinct)) * 5 // 4 // BATCH + 1
+                jobs = [(number, bits, BATCH) for number in range(seed, seed + batches)]
+                made = np.concatenate(list(pool.imap_unordered(_crop_hashes, jobs)))
+                distinct = np.unique(np.concatenate([distinct, made.view(distinct.dtype).ravel()]))
+                seed += batches
+                print(f"{len(distinct):,} distinct of {seed * BATCH:,}", flush=True)
         np.random.default_rng(0).shuffle(distinct)
         np.save(path, distinct.view(np.uint8).reshape(-1, bits // 8))
     return np.load(path)
@@ -124,5 +131,6 @@ def uniform_hashes(count: int, bits: int) -> npt.NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    for hash_bits in map(int, sys.argv[1:] or ("64", "256")):
-        print(hash_bits, "bits:", len(real_hashes(hash_bits)), "distinct hashes")
+    asked = tuple(map(int, sys.argv[1:]))
+    for wanted in [asked] if asked else [(64,), (256,)]:
+        print(wanted[0], "bits:", len(real_hashes(*wanted)), "distinct hashes")

@@ -1,6 +1,6 @@
 """Runs the job on pictures that kill, bombs and mutilated files, and writes the figures into docs/reliability.md.
 
-python benchmarks/reliability.py               # some five minutes; needs what make setup installs
+python benchmarks/reliability.py               # some ten minutes, 20 GB of disk; needs what make setup installs
 python benchmarks/reliability.py --mutilated 100
 """
 
@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,7 @@ class Outcome:
         hashed: pictures with a hash.
         errors: code → pictures.
         megabytes: the most that one worker took, with the process that decodes for it.
+        driver: the most that the driver took, with its JVM.
     """
 
     rows: int
@@ -67,23 +68,28 @@ class Outcome:
     errors: dict[str, int]
     seconds: float
     megabytes: int
+    driver: int
 
     def line(self, name: str) -> str:
         errors = ", ".join(f"{count} `{code}`" for code, count in sorted(self.errors.items()))
-        return f"| {name} | {self.rows} | {self.hashed} | {errors} | {self.seconds:.0f} s | {self.megabytes} MB |"
+        figures = [self.rows, self.hashed, errors, f"{self.seconds:.0f} s", f"{self.megabytes} MB", f"{self.driver} MB"]
+        return f"| {name} | {' | '.join(map(str, figures))} |"
 
 
-def run(pictures: list[bytes]) -> Outcome:
-    """The job on one Parquet file of them, with default options."""
+def run(pictures: Sequence[bytes]) -> Outcome:
+    """The job on one Parquet file of them, in row groups as large as pyarrow has them, with default options."""
     with tempfile.TemporaryDirectory() as folder:
-        table = pa.table({"name": [f"{number}" for number in range(len(pictures))], "image": pictures})
-        pq.write_table(table, f"{folder}/in.parquet")
+        names = pa.array([f"{number}" for number in range(len(pictures))])
+        # An array holds 2 GB at most.
+        images = pa.chunked_array([pictures[at : at + 1024] for at in range(0, len(pictures), 1024)], pa.binary())
+        pq.write_table(pa.table({"name": names, "image": images}), f"{folder}/in.parquet")
+        del images
         path = os.pathsep.join([str(KILLERS), str(ROOT)])
         command = [sys.executable, "-m", "imgdedup_spark.cli", "--input", "in.parquet", "--output", "out", "--on-error",
                    "keep"]  # fmt: skip
         begun = time.monotonic()
         with subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}) as job:
-            megabytes = _most_memory(job)
+            megabytes, driver = _most_memory(job)
         assert job.returncode == 0
         seconds = time.monotonic() - begun
         errors = pq.read_table(f"{folder}/out/errors").to_pylist()
@@ -91,12 +97,13 @@ def run(pictures: list[bytes]) -> Outcome:
         rows = json.loads(Path(folder, "out", "summary.json").read_text())["rows_in"]
         codes = Counter(one["error"] for one in errors if one["level"] == "error")
         hashed = sum(one["imagehash"] is not None for one in hashes)
-        return Outcome(rows, hashed, dict(codes), seconds, megabytes)
+        return Outcome(rows, hashed, dict(codes), seconds, megabytes, driver)
 
 
-def _most_memory(job: subprocess.Popen[bytes]) -> int:
-    """MB of the largest worker while a job runs, its helper's included and shared memory counted once."""
-    most = [0]
+def _most_memory(job: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """MB of the largest worker while a job runs, its helper's included and shared memory counted once; and of the
+    driver, its JVM's included."""
+    most = [0, 0]
     done = threading.Event()
 
     def watch() -> None:
@@ -109,6 +116,7 @@ def _most_memory(job: subprocess.Popen[bytes]) -> int:
                 pid = todo.pop()
                 mine.append(pid)
                 todo += children.get(pid, [])
+            most[1] = max(most[1], sum(map(_proportional, [pid for pid in mine if pid == job.pid or _is_java(pid)])))
             python = [pid for pid in mine if _name(pid).startswith("python")]
             for pid in python:
                 helpers = [one for one in children.get(pid, []) if one in python]
@@ -120,7 +128,7 @@ def _most_memory(job: subprocess.Popen[bytes]) -> int:
     job.wait()
     done.set()
     watching.join()
-    return most[0] >> 20
+    return most[0] >> 20, most[1] >> 20
 
 
 def _processes() -> Iterator[tuple[int, int]]:
@@ -136,6 +144,10 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
         return ""
+
+
+def _is_java(pid: int) -> bool:
+    return _name(pid).startswith("java")
 
 
 def _proportional(pid: int) -> int:
@@ -165,6 +177,12 @@ def bombs_run() -> Outcome:
     photograph = encoded(view(2, 0, 4000, 3000), "JPEG")
     cut = [photograph[: len(photograph) // 2 + number] for number in range(64)]
     return run([*(make() for make, _ in BOMBS.values()), *cut])
+
+
+def photographs_run() -> Outcome:
+    """Of 3,000 pictures; with other bytes at their ends, so that each is decoded."""
+    some = [encoded(view(5, number, 4000, 3000), "JPEG") for number in range(50)]
+    return run([some[number % len(some)] + b"%d" % number for number in range(3000)])
 
 
 def mutilated(count: int) -> list[str]:
@@ -233,11 +251,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--mutilated", type=int, default=500, help="files of each format")
     count = parser.parse_args().mutilated
-    head = "| one file of | rows | hashed | entries in `errors/` | time | largest worker |\n|---|---|---|---|---|---|"
+    head = (
+        "| one file of | rows | hashed | entries in `errors/` | time | largest worker | driver |\n" + 7 * "|---" + "|"
+    )
     figures = [
         head,
         killers_run().line("500 photographs and 20 that kill, of five kinds"),
         bombs_run().line(f"{len(BOMBS)} bombs and 64 photographs of 12 megapixels that are cut"),
+        photographs_run().line("3,000 photographs of 12 megapixels in one row group"),
         "",
         f"The process that decodes costs a worker {100 * (cost() - 1):+.1f}% of its part of the hash stage: reading "
         "Parquet, decoding, hashing (256 JPEG files of 480×400, median of 60 pairs).",
