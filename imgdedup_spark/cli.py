@@ -131,7 +131,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
         libraries = pool.submit(_load_libraries)
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
-            from imgdedup_spark.spark.session import start_session, warming
+            from imgdedup_spark.spark.session import prepare_next, start_session, warming
 
             spark, ours = start_session(light=config.dedup.reads_images)
             libraries.result()
@@ -157,6 +157,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
         finally:
             with contextlib.suppress(Exception):
                 spark.stop()
+        prepare_next()
 
 
 def _load_for_work(near: bool) -> None:

@@ -18,8 +18,12 @@ from hypothesis import settings
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
 
 # Tests run much of a JVM a few times each: compiled quickly and never again, with garbage collected in one thread, they
-# cost it a third less.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# cost it a third less; and with its classes from an archive, if make has made one, it starts in two thirds of the time.
+JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+ARCHIVE = Path(sys.prefix) / "classes.jsa"
+if ARCHIVE.exists():
+    JAVA_OPTIONS += [f"-XX:SharedArchiveFile={ARCHIVE}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+os.environ.setdefault("SPARK_SUBMIT_OPTS", " ".join(JAVA_OPTIONS))
 
 # The same examples in every run of CI: a new one that fails is for people to find, not for somebody else's change.
 settings.register_profile("ci", derandomize=True)

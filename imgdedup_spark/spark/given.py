@@ -33,10 +33,13 @@ def given_settings() -> set[str]:
 
 def gives_log() -> bool:
     """Whether there is a configuration of the log for a JVM that PySpark starts."""
-    options = ("SPARK_SUBMIT_OPTS", "PYSPARK_SUBMIT_ARGS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
-    return any("log4j" in os.environ.get(name, "") for name in options) or any(
-        (_conf_folder() / name).is_file() for name in _LOG_FILES
-    )
+    return "log4j" in given_to_java() or any((_conf_folder() / name).is_file() for name in _LOG_FILES)
+
+
+def given_to_java() -> str:
+    """All that a JVM that PySpark starts is told by variables."""
+    names = ("SPARK_SUBMIT_OPTS", "PYSPARK_SUBMIT_ARGS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+    return " ".join(os.environ.get(name, "") for name in names)
 
 
 def quiet_submitted(jvm: object) -> None:

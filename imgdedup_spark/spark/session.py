@@ -12,7 +12,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
-from imgdedup_spark.spark.given import given_settings, gives_log, quiet_submitted
+from imgdedup_spark.spark.class_archive import archive_flags, make_later
+from imgdedup_spark.spark.given import given_settings, given_to_java, gives_log, quiet_submitted
 from imgdedup_spark.spark.settings import parallelism
 
 #: For a JVM that leaves the work to Python: its own code is compiled quickly (C1) and never again (C2). The second
@@ -43,6 +44,8 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
         flags = [_LIGHT_JVM] if light else []
         if not gives_log() and _LOG.is_file():
             flags.append(f"-Dlog4j2.configurationFile={_LOG.as_uri()}")
+        if "SPARK_REMOTE" not in os.environ:
+            flags += archive_flags(given_to_java())
         # What the user has set comes after it, and wins.
         os.environ["SPARK_SUBMIT_OPTS"] = " ".join([*flags, os.environ.get("SPARK_SUBMIT_OPTS", "")]).strip()
         settings = {"spark.app.name": _NAME, "spark.ui.showConsoleProgress": "false"}
@@ -54,6 +57,16 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     for name, value in settings.items():
         builder = builder.config(name, value)
     return builder.getOrCreate(), True
+
+
+def prepare_next() -> None:
+    """Has the next run start in less time, after one that somebody has started at a terminal."""
+    if (
+        sys.stdout.isatty()
+        and sys.stderr.isatty()
+        and not (_launched_by_spark_submit() or "SPARK_REMOTE" in os.environ)
+    ):
+        make_later(given_to_java())
 
 
 def _for_submitted() -> dict[str, str]:

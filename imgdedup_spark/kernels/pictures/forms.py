@@ -129,7 +129,10 @@ def _values(column: pa.Array, *, own_structs: bool) -> list[Value | None]:
     if _is_string(column.type):
         return [None if text is None else _in_text(text) for text in slices_of(column)]
     content, path = _field(column, "bytes"), _field(column, "path")
-    names = [None if name is None else str(name, "utf-8", "surrogateescape") for name in (slices_of(path) if path else nothing)]
+    names = [
+        None if name is None else str(name, "utf-8", "surrogateescape")
+        for name in (slices_of(path) if path else nothing)
+    ]
     contents: Sequence[Value | None] = nothing
     if content:
         slices = slices_of(content)

@@ -1,0 +1,138 @@
+"""An archive of Spark's classes, with which Java starts in two thirds of the time: made once for each Java and Spark,
+in the user's cache folder.
+
+Java calls it an application's class-data archive (JEP 350). The JVM that makes one takes some ten seconds longer, so
+that no run of the user's does it, but one of its own that begins after the first run from a terminal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+log = logging.getLogger("imgdedup")
+_PATH = "IMGDEDUP_CLASS_ARCHIVE"
+# A GIF file of one pixel.
+_PICTURE = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
+# Java's first that Spark 4 runs on; archives of an application's own classes are there since 13.
+_LEAST_JAVA = 17
+_MAGIC = (0xF00BABA8).to_bytes(4, "little"), (0xF00BABA8).to_bytes(4, "big")
+#: Of a Java or a Spark that is there no more.
+_UNUSED_SECONDS = 60 * 86_400
+# An archive that does not fit is passed over; Java would say so.
+_QUIET = ["-Xlog:cds=off", "-Xlog:cds+dynamic=off", "-Xlog:class+path=off"]
+
+
+def archive_flags(java_options: str) -> list[str]:
+    """What a JVM that is about to start for Spark is told: to use an archive, or to make one when it ends.
+
+    The variable ``IMGDEDUP_CLASS_ARCHIVE`` names a file that is made if it is not there, or is ``off``; without it the
+    one in the cache folder is used, if it is there.
+
+    Args:
+        java_options: what it is told by the user.
+    """
+    path = _path(java_options)
+    if path is None:
+        return []
+    if _is_whole(path):
+        with suppress(OSError):
+            os.utime(path)  # it is in use
+        return [f"-XX:SharedArchiveFile={path}", *_QUIET]
+    return [f"-XX:ArchiveClassesAtExit={path}", *_QUIET] if os.environ.get(_PATH) else []
+
+
+def make_later(java_options: str) -> None:
+    """Starts what makes an archive in the cache folder, if there is none, and leaves it alone: whoever has started this
+    process waits for nothing."""
+    path = _path(java_options)
+    if path is None or os.environ.get(_PATH) or _is_whole(path):
+        return
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".begun").touch(exist_ok=False)  # by one process, and once
+        for old in path.parent.glob("classes-*"):
+            if time.time() - old.stat().st_mtime > _UNUSED_SECONDS:
+                old.unlink()
+        subprocess.Popen(
+            [sys.executable, "-m", __name__], env={**os.environ, _PATH: str(path)}, cwd=path.parent,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        log.info("Spark's classes are being put into %s: the next run starts in less time (%s=off)", path, _PATH)
+
+
+def main() -> None:
+    """A run on three rows, by way of Spark alone, whose JVM makes the archive as it ends."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    os.nice(19)
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.table({"id": [1, 2, 3], "image": [_PICTURE] * 3}), f"{folder}/in.parquet")
+        options = [f"--input={folder}/in.parquet", f"--output={folder}/out", "--id-col=id", "--threshold=8", "--report"]
+        command = [sys.executable, "-m", "imgdedup_spark.cli", *options]
+        subprocess.run(command, env={**os.environ, "IMGDEDUP_DRIVER_ROWS": "0"}, check=False)
+
+
+def _path(java_options: str) -> Path | None:
+    """Where the archive is or would be; None if there can be none, or the user has said something else of them."""
+    where = os.environ.get(_PATH, "")
+    home = _java_home()
+    if where == "off" or home is None or re.search(r"-Xshare|SharedArchive|ArchiveClasses", java_options):
+        return None
+    path = Path(where) if where else _cached(home)
+    return None if path is None or re.search(r"\s", str(path)) else path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether Java has written all of it: what its first bytes are it writes last."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _MAGIC
+    except OSError:
+        return False
+
+
+def _java_home() -> Path | None:
+    """Of the Java that Spark will start, if it can have archives."""
+    given = os.environ.get("JAVA_HOME")
+    java = str(Path(given) / "bin" / "java") if given else shutil.which("java")
+    if java is None:
+        return None
+    home = Path(java).resolve().parents[1]
+    try:
+        version = re.search(r'JAVA_VERSION="(\d+)', (home / "release").read_text("utf-8", "replace"))
+    except OSError:
+        return None
+    # Beside it lies Java's own archive, which those of applications build upon.
+    fits = (
+        version is not None and int(version[1]) >= _LEAST_JAVA and (home / "lib" / "server" / "classes.jsa").is_file()
+    )
+    return home if fits else None
+
+
+def _cached(home: Path) -> Path | None:
+    """For this Java and this Spark: another one as soon as a part of either is another."""
+    from pyspark.find_spark_home import _find_spark_home
+
+    jars = Path(_find_spark_home()) / "jars"
+    try:
+        parts = [f"{one.name} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in os.scandir(jars)]
+        parts += [str(jars), str(home), (home / "release").read_text("utf-8", "replace")]
+    except OSError:
+        return None
+    name = f"classes-{hashlib.blake2b(chr(10).join(sorted(parts)).encode(), digest_size=8).hexdigest()}.jsa"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imgdedup" / name
+
+
+if __name__ == "__main__":
+    main()

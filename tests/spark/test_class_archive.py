@@ -1,0 +1,130 @@
+"""Java's archive of Spark's classes: when it is used, made, or left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ARCHIVE
+from pyspark.find_spark_home import _find_spark_home
+
+from imgdedup_spark.spark import class_archive, session
+from imgdedup_spark.spark.class_archive import archive_flags, make_later
+
+WHOLE = b"\xa8\xab\x0b\xf0 and more"
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What has been started."""
+    found: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(class_archive.subprocess, "Popen", lambda command, env, **how: found.append((command, env)))
+    return found
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """An empty cache folder, and a Java 17."""
+    home = java(tmp_path / "java", "17.0.15")
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("IMGDEDUP_CLASS_ARCHIVE", raising=False)
+    return tmp_path / "cache" / "imgdedup"
+
+
+def java(home: Path, version: str) -> Path:
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "java").touch()
+    (home / "release").write_text(f'IMPLEMENTOR="somebody"\nJAVA_VERSION="{version}"\n')
+    (home / "lib" / "server").mkdir(parents=True)
+    (home / "lib" / "server" / "classes.jsa").touch()
+    return home
+
+
+def test_it_is_made_once_and_then_used(cache, started):
+    assert archive_flags("") == []
+    make_later("")
+    make_later("")
+    ((command, env),) = started
+    assert command[1:] == ["-m", "imgdedup_spark.spark.class_archive"]
+    path = Path(env["IMGDEDUP_CLASS_ARCHIVE"])
+    assert path.parent == cache and path.name.startswith("classes-")
+    path.write_bytes(bytes(100))  # begun, and not written to its end
+    assert archive_flags("") == []
+    path.write_bytes(WHOLE)
+    assert archive_flags("")[0] == f"-XX:SharedArchiveFile={path}"
+    (path.parent / path.with_suffix(".begun")).unlink()
+    make_later("")
+    assert len(started) == 1
+
+
+def test_another_java_has_another_one_and_old_ones_go(cache, started, monkeypatch, tmp_path):
+    make_later("")
+    first = Path(started[0][1]["IMGDEDUP_CLASS_ARCHIVE"])
+    first.write_bytes(WHOLE)
+    os.utime(first, (0, time.time() - 61 * 86_400))
+    monkeypatch.setenv("JAVA_HOME", str(java(tmp_path / "newer", "21.0.1")))
+    assert archive_flags("") == []
+    make_later("")
+    assert started[1][1]["IMGDEDUP_CLASS_ARCHIVE"] != str(first) and not first.exists()
+
+
+@pytest.mark.parametrize(
+    "given", ["-Xshare:off", "-XX:SharedArchiveFile=mine.jsa", "-XX:ArchiveClassesAtExit=mine.jsa"]
+)
+def test_what_the_user_says_of_archives_counts(cache, started, monkeypatch, tmp_path, given):
+    own = tmp_path / "own.jsa"
+    monkeypatch.setenv("IMGDEDUP_CLASS_ARCHIVE", str(own))
+    assert archive_flags("-Xmx1g")[0] == f"-XX:ArchiveClassesAtExit={own}"
+    assert archive_flags(given) == []
+    own.write_bytes(WHOLE)
+    assert archive_flags("-Xmx1g")[0] == f"-XX:SharedArchiveFile={own}"
+    monkeypatch.setenv("IMGDEDUP_CLASS_ARCHIVE", "off")
+    assert archive_flags("") == []
+    make_later("")
+    assert not started
+
+
+@pytest.mark.parametrize("what", ["java 11", "no java", "no archive of its own", "a space"])
+def test_where_there_can_be_none(cache, started, monkeypatch, tmp_path, what):
+    if what == "java 11":
+        monkeypatch.setenv("JAVA_HOME", str(java(tmp_path / "old", "11.0.2")))
+    elif what == "no java":
+        monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
+    elif what == "a space":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a b"))
+    else:
+        (tmp_path / "java" / "lib" / "server" / "classes.jsa").unlink()
+    assert archive_flags("") == []
+    make_later("")
+    assert not started
+
+
+def test_only_after_a_run_from_a_terminal(cache, started, monkeypatch):
+    monkeypatch.delenv("SPARK_SUBMIT_OPTS", raising=False)
+    session.prepare_next()
+    assert not started
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    session.prepare_next()
+    assert not started
+    monkeypatch.delenv("PYSPARK_GATEWAY_PORT")
+    session.prepare_next()
+    assert len(started) == 1
+
+
+@pytest.mark.skipif(not ARCHIVE.exists(), reason="make makes it")
+def test_java_takes_spark_from_it():
+    """The one that the tests themselves use."""
+    home = Path(_find_spark_home())
+    found = subprocess.run(
+        ["java", f"-XX:SharedArchiveFile={ARCHIVE}", "-Xlog:class+load", "-cp", f"{home}/conf/:{home}/jars/*",
+         "org.apache.spark.deploy.SparkSubmit", "--version"], capture_output=True, text=True,
+    )  # fmt: skip
+    taken = [line for line in found.stdout.splitlines() if "org.apache.spark" in line]
+    assert taken and all("shared objects file (top)" in line for line in taken)
