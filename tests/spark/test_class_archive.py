@@ -74,7 +74,7 @@ def test_another_java_has_another_one_and_old_ones_go(cache, started, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "given", ["-Xshare:off", "-XX:SharedArchiveFile=mine.jsa", "-XX:ArchiveClassesAtExit=mine.jsa"]
+    "given", ["-Xshare:off", "-XX:SharedArchiveFile=a.jsa", "-XX:ArchiveClassesAtExit=a.jsa"]
 )
 def test_what_the_user_says_of_archives_counts(cache, started, monkeypatch, tmp_path, given):
     own = tmp_path / "own.jsa"
