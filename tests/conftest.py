@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from hypothesis import settings
 
@@ -32,13 +33,10 @@ if os.environ.get("CI"):
 
 #: ``classic`` or ``connect``: the same tests run on both (make test, make test-connect).
 MODE = os.environ.get("IMGDEDUP_TEST_SPARK", "classic")
-# The server's engine is the one that the same tests have run on without a server: there with adaptive execution and
-# compiled code, here in the other way, which costs a session of small queries a quarter less.
-_OTHER_WAY = {
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
+# Spark's engine is the same in each mode, and has two ways: the server's plans are not adapted, and code is compiled on
+# PySpark 3.5 alone (and by what starts its own Spark), which costs a session of small queries a quarter more.
+_NOT_ADAPTED = {"spark.sql.adaptive.enabled": "false"}
+_NOT_COMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -61,6 +59,7 @@ def spark() -> Iterator[object]:
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.session.timeZone": "UTC",
         "spark.driver.memory": "2g",
+        **({} if pyspark.__version__.startswith("3.") else _NOT_COMPILED),
     }
     with pytest.MonkeyPatch.context() as patched:
         # The workers' Pillow dies of pictures that ask for it.
@@ -86,7 +85,7 @@ def connect_session(options: dict[str, str]) -> Any:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     SparkSession._start_connect_server(
-        "local[2]", {**options, **_OTHER_WAY, "spark.connect.grpc.binding.port": str(port)}
+        "local[2]", {**options, **_NOT_ADAPTED, "spark.connect.grpc.binding.port": str(port)}
     )
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # makes pyspark.sql.functions those of Connect
     return SparkSession.builder.appName("tests").remote(f"sc://localhost:{port}").config(map=options).getOrCreate()

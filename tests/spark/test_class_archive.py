@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import ARCHIVE
-from pyspark.find_spark_home import _find_spark_home
+from conftest import ARCHIVE, MODE
 
 from imgdedup_spark.spark import class_archive, session
 from imgdedup_spark.spark.class_archive import archive_flags, make_later
@@ -73,9 +71,7 @@ def test_another_java_has_another_one_and_old_ones_go(cache, started, monkeypatc
     assert started[1][1]["IMGDEDUP_CLASS_ARCHIVE"] != str(first) and not first.exists()
 
 
-@pytest.mark.parametrize(
-    "given", ["-Xshare:off", "-XX:SharedArchiveFile=a.jsa", "-XX:ArchiveClassesAtExit=a.jsa"]
-)
+@pytest.mark.parametrize("given", ["-Xshare:off", "-XX:SharedArchiveFile=a.jsa", "-XX:ArchiveClassesAtExit=a.jsa"])
 def test_what_the_user_says_of_archives_counts(cache, started, monkeypatch, tmp_path, given):
     own = tmp_path / "own.jsa"
     monkeypatch.setenv("IMGDEDUP_CLASS_ARCHIVE", str(own))
@@ -118,13 +114,10 @@ def test_only_after_a_run_from_a_terminal(cache, started, monkeypatch):
     assert len(started) == 1
 
 
-@pytest.mark.skipif(not ARCHIVE.exists(), reason="make makes it")
-def test_java_takes_spark_from_it():
-    """The one that the tests themselves use."""
-    home = Path(_find_spark_home())
-    found = subprocess.run(
-        ["java", f"-XX:SharedArchiveFile={ARCHIVE}", "-Xlog:class+load", "-cp", f"{home}/conf/:{home}/jars/*",
-         "org.apache.spark.deploy.SparkSubmit", "--version"], capture_output=True, text=True,
-    )  # fmt: skip
-    taken = [line for line in found.stdout.splitlines() if "org.apache.spark" in line]
-    assert taken and all("shared objects file (top)" in line for line in taken)
+@pytest.mark.spark
+@pytest.mark.skipif(MODE != "classic" or not ARCHIVE.exists(), reason="make makes it, and this process starts the JVM")
+def test_java_takes_the_one_of_these_tests(spark):
+    maps = Path(f"/proc/{spark._jvm.java.lang.ProcessHandle.current().pid()}/maps")
+    if not maps.exists():
+        pytest.skip("no Linux")
+    assert str(ARCHIVE) in maps.read_text()
