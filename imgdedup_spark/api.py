@@ -46,12 +46,13 @@ _VECTOR_BYTES = 4096
 
 
 class DedupResult:
-    """What ``deduplicate`` found. The tables are DataFrames with the columns of the output folder's."""
+    """What ``deduplicate`` found. The tables are DataFrames with the columns of the output folder's, of which a
+    notebook shows the first rows, with pictures."""
 
     def __init__(self, found: Found, clock: Clock, work: Workspace) -> None:
         self._result: Found | None = found
         self._clock, self._work = clock, work
-        self._shown: str | None = None
+        self._html: str | None = None
 
     @property
     def _found(self) -> Found:
@@ -63,30 +64,32 @@ class DedupResult:
     def kept(self) -> DataFrame:
         """Exactly the input's columns, of the rows that stay; with ``emit_hashes`` ``imagehash``, ``texthash`` and, for
         embeddings, ``max_similarity`` too."""
-        return tables.kept(self._found)
+        return self._shown(tables.kept(self._found))
 
     @property
     def duplicates(self) -> DataFrame:
         """``id``, ``kept_id``, ``distance``, ``similarity``, ``reason``; one row for every row dropped. With views
         ``view`` and ``kept_view`` too, with ``stages`` ``stage`` and ``via_id``."""
-        return tables.duplicates(self._found)
+        return self._shown(tables.duplicates(self._found), "id", "kept_id")
 
     @property
     def errors(self) -> DataFrame:
         """``id``, ``position``, ``error``, ``message``, ``level``; one row for every unreadable image (``error``) and
         for whatever is wrong with a readable one (``warning``)."""
-        return tables.errors(self._found)
+        return self._shown(tables.errors(self._found))
 
     @property
     def hashes(self) -> DataFrame:
         """``id``, ``imagehash``, ``texthash``, ``width``, ``height``, ``bytes``, ``quality`` and, for embeddings,
         ``embedding``; one row for every row."""
-        return tables.hashes(self._found)
+        return self._shown(tables.hashes(self._found), "id")
 
     def pairs(self, count: int = 20) -> DataFrame:
         """One pair of rows of each of the ``count`` largest groups: ``kept``, ``dropped``, ``distance``,
         ``reason``, ``group_size``."""
-        return tables.pairs(self._found, count)
+        from imgdedup_spark.report.table import shows_pairs
+
+        return shows_pairs(tables.pairs(self._found, count), self._found, count)
 
     def summary(self) -> dict[str, Any]:
         """What summary.json holds."""
@@ -99,20 +102,25 @@ class DedupResult:
 
         return gallery(self._found, count)
 
+    def _shown(self, frame: DataFrame, *ids: str) -> DataFrame:
+        from imgdedup_spark.report.table import shows_rows
+
+        return shows_rows(frame, self._found, ids)
+
     def _repr_html_(self) -> str:
         """The counts, and a few pairs where they can be had cheaply, for a notebook; made once."""
         if self._result is None:
             return "<p>DedupResult, closed</p>"
-        if self._shown is None:
+        if self._html is None:
             from imgdedup_spark.report.brief import brief
             from imgdedup_spark.report.gallery import is_cheap
 
-            self._shown = brief(self._result)
+            self._html = brief(self._result)
             if is_cheap(self._result):
                 # What a notebook shows of itself must not fail.
                 with suppress(PySparkException, UserError, JobError):
-                    self._shown += self.gallery(_SHOWN).html
-        return self._shown
+                    self._html += self.gallery(_SHOWN).html
+        return self._html
 
     def report(self, path: str | None = None) -> str:
         """The report as one page of HTML that needs nothing else (``--report``); some hundred pictures are read again

@@ -1,0 +1,52 @@
+"""Tables of a result in a notebook: their first rows, with pictures."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgdedup_spark import DedupConfig, deduplicate
+from imgdedup_spark.report import table
+
+pytestmark = pytest.mark.spark
+PICTURE = '<img src="data:image/jpeg;base64,'
+
+
+@pytest.fixture
+def result(spark, photos):
+    letters = ["A", "B", "A", "C", "B"]
+    rows = [(f"<{number}>", photos[letter], letter) for number, letter in enumerate(letters)]
+    rows.append(("<5>", b"no picture", None))
+    frame = spark.createDataFrame(rows, "name string, image binary, word string")
+    made = deduplicate(frame, DedupConfig(on_error="keep"), id_col="name")
+    yield made
+    made.close()
+
+
+def test_every_table_shows_its_rows(result, monkeypatch):
+    kept = result.kept._repr_html_()
+    assert "<th>name</th><th>image</th><th>word</th>" in kept and "<td>&lt;0&gt;</td>" in kept
+    assert kept.count(PICTURE) == 3 and "<td>10 bytes</td>" in kept and "<td></td>" in kept
+    duplicates = result.duplicates._repr_html_()
+    assert duplicates.count("<tr>") == 3 and duplicates.count(PICTURE) == 4
+    assert duplicates.count("&lt;2&gt;</td>") == 1 and duplicates.count("&lt;0&gt;</td>") == 1
+    assert result.hashes._repr_html_().count(PICTURE) == 5
+    assert "no picture" not in result.errors._repr_html_() and "&lt;5&gt;" in result.errors._repr_html_()
+    assert result.pairs(2)._repr_html_().count(PICTURE) == 4
+    # It is still a frame, and what is made of it is an ordinary one.
+    assert result.duplicates.count() == 2
+    monkeypatch.setattr(table, "ROWS", 1)
+    assert result.kept._repr_html_().endswith("<p>The first 1 rows.</p>")
+
+
+def test_many_rows_are_not_read_again_for_pictures(result, monkeypatch):
+    monkeypatch.setattr(table, "is_cheap", lambda found: False)
+    assert PICTURE not in result.hashes._repr_html_()
+
+
+def test_what_cannot_be_shown_is_no_failure(result, monkeypatch):
+    def fail(frame):
+        raise table.UserError("gone")
+
+    kept = result.kept
+    monkeypatch.setattr(table, "to_driver", fail)
+    assert kept._repr_html_() is None
