@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
 EXTRAS = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE))
 #: Programs of others, whose options are theirs.
-OTHERS = {"zip", "cd", "databricks", "airflow", "hf", "export", "SPARK_REMOTE=sc://host:15002"}
+OTHERS = {"zip", "cd", "aws", "databricks", "airflow", "hf", "export", "SPARK_REMOTE=sc://host:15002"}
 
 
 def blocks(page: Path, kind: str) -> list[str]:
@@ -76,14 +76,14 @@ def parse(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("page", "command"), list(commands()))
 def test_a_command(parse, page, command):
-    program, *arguments = shlex.split(command, comments=True)
+    program, *arguments = shlex.split(re.sub(r"\s#.*", "", command))
     if any(one in ("…", "[options]", "DIR", "ID", "FILE") or one.startswith("PATH…") for one in arguments):
         return  # how it is written, and no example
     if program in ("imgdedup", "imgdedup-fingerprint"):
         parse(arguments, fingerprint=program == "imgdedup-fingerprint")
     elif program == "spark-submit":
-        [script] = [one for one in arguments if one.startswith("jobs/")]
-        assert (ROOT / script).is_file()
+        [script] = [one for one in arguments if re.search(r"(^|/)jobs/\w+\.py$", one)]
+        assert (ROOT / "jobs" / Path(script).name).is_file()
         rest = arguments[arguments.index(script) + 1 :]
         name = Path(script).stem
         parse([*([name] if name in COMMANDS else []), *rest], fingerprint=name == "fingerprint")

@@ -32,8 +32,9 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README", "advice", "clusters", "daily", "inputs", "leaks", "tar")
-#: Not run: they need a model (tests/job/test_embeddings_job.py has such ones), or the hub (tests/read/test_hub.py).
-NOT_HERE = ("--method clip --similarity", "--model", "conf/stages.yaml", "hf://")
+#: Not run: they need a model (tests/job/test_embeddings_job.py has such ones), the hub (tests/read/test_hub.py), or a
+#: cluster.
+NOT_HERE = ("--master", "--method clip --similarity", "--model", "conf/stages.yaml", "hf://")
 #: Exit status, where it is not 0.
 LEAKS_FOUND = 4
 
