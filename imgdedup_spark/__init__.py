@@ -19,6 +19,13 @@ _HOMES = {
     "hash_bytes": "api",
 }
 
+# Of a zip file, as --py-files brings it.
+if _archive := getattr(__spec__.loader, "archive", None):
+    from imgdedup_spark.unpacked import unpacked
+
+    if _folder := unpacked(_archive, __name__):
+        __path__.insert(0, _folder)
+
 
 def __getattr__(name: str) -> Any:
     """Imports on first use: a Spark worker that unpickles a kernel must not pay for the whole package."""
