@@ -54,7 +54,9 @@ class Runs:
         from pyspark.sql import SparkSession
 
         settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF"}
-        settings["spark.sql.shuffle.partitions"] = "2"
+        # As quick as may be: it is the files that are looked at.
+        settings |= {"spark.sql.shuffle.partitions": "2", "spark.sql.codegen.wholeStage": "false"}
+        settings["spark.sql.codegen.factoryMode"] = "NO_CODEGEN"
         self.spark = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
         os.environ["IMGDEDUP_FAULTS_DRIVER"] = "1"
         sys.path.insert(0, str(HERE))
