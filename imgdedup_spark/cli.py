@@ -154,10 +154,11 @@ def _session(config: JobConfig) -> Iterator[Any]:
             yield spark
             # Spark would log a job that is still at work when it is stopped as an error.
             wait(warm)
+            master = str(spark.conf.get("spark.master", ""))
         finally:
             with contextlib.suppress(Exception):
                 spark.stop()
-        prepare_next()
+        prepare_next(master)
 
 
 def _load_for_work(near: bool) -> None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
-import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from imgdedup_spark.caches import own_folder, unused
+
 _PREFIX = "package-"
-#: Of versions that nobody starts any more.
-_UNUSED_SECONDS = 60 * 86_400
 
 
 def unpacked(archive: str, package: str) -> str | None:
@@ -28,22 +27,11 @@ def unpacked(archive: str, package: str) -> str | None:
     Args:
         archive: a zip file that has the package at its top.
     """
-    for parent in (os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", tempfile.gettempdir()):
-        try:
-            base = Path(parent) / (f"imgdedup-{os.getuid()}" if str(parent) == tempfile.gettempdir() else "imgdedup")
-            base.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if _is_mine(base):
-                return str(_unpack(archive, package, base) / package)
-        except (OSError, RuntimeError, AttributeError, zipfile.BadZipFile):
-            continue  # no home, no rights, no space, or no system with users
+    base = own_folder()
+    with suppress(OSError, zipfile.BadZipFile):
+        if base is not None:
+            return str(_unpack(archive, package, base) / package)
     return None
-
-
-def _is_mine(folder: Path) -> bool:
-    """Whether nobody else can have put code there."""
-    found = folder.lstat()
-    others = stat.S_IWGRP | stat.S_IWOTH
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & others
 
 
 def _unpack(archive: str, package: str, base: Path) -> Path:
@@ -51,19 +39,28 @@ def _unpack(archive: str, package: str, base: Path) -> Path:
         members = [one for one in zipped.infolist() if one.filename.startswith(f"{package}/") and not one.is_dir()]
         content = "\n".join(sorted(f"{one.filename} {one.file_size} {one.CRC}" for one in members))
         folder = base / f"{_PREFIX}{hashlib.blake2b(content.encode(), digest_size=12).hexdigest()}"
-        if folder.is_dir():
-            os.utime(folder)  # it is in use
+        if _is_whole(folder, members):
+            os.utime(folder)
             return folder
-        draft = tempfile.mkdtemp(dir=base)
+        draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
         try:
-            zipped.extractall(draft, members)
-            Path(draft).rename(folder)
+            zipped.extractall(draft / "new", members)
+            with suppress(OSError):  # what has lost files
+                folder.rename(draft / "old")
+            (draft / "new").rename(folder)
         except OSError:
-            shutil.rmtree(draft, ignore_errors=True)
-            if not folder.is_dir():  # another process was first
+            if not _is_whole(folder, members):  # another process was first
                 raise
-    for old in base.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            if time.time() - old.stat().st_mtime > _UNUSED_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    for old in unused(base, f"{_PREFIX}*"):
+        shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _is_whole(folder: Path, members: Sequence[zipfile.ZipInfo]) -> bool:
+    """Folders for temporary files are cleaned file by file."""
+    try:
+        return all((folder / one.filename).stat().st_size == one.file_size for one in members)
+    except OSError:
+        return False

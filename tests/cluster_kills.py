@@ -1,6 +1,7 @@
 """Kills parts of a real cluster while the job is at work: `python tests/cluster_kills.py` (`make test-cluster`).
 
-A standalone master and two workers of one core each, as processes of their own; the package goes with ``--py-files``.
+A standalone master and two workers of one core each, as processes of their own; the package goes with ``--py-files``,
+or, with ``--packed``, is installed in an environment that is sent as an archive.
 Every run replaces an output and adds to an index that an earlier run has made. In random order dies one of
 
 - executor: the JVM that runs tasks
@@ -154,8 +155,24 @@ def results(folder: Path) -> tuple[Any, ...]:
     return read_output(folder / "out"), read_index(folder / "index"), {tuple(one.values()) for one in errors}
 
 
-def submit(cluster: Cluster, package: Path, folder: Path, data: Path, run: str) -> subprocess.Popen[bytes]:
-    command = [str(Path(sys.executable).with_name("spark-submit")), "--master", cluster.url, "--py-files", str(package)]
+def zipped(home: Path) -> list[str]:
+    """What tells spark-submit of the package, as a zip file."""
+    return ["--py-files", shutil.make_archive(str(home / "imgdedup_spark"), "zip", ROOT, "imgdedup_spark")]
+
+
+def packed(home: Path) -> list[str]:
+    """The same, as an environment in which its wheel is installed, without Spark's own jars: workers have those."""
+    environment, archive = home / "environment", home / "environment.tar.gz"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([environment / "bin" / "pip", "install", "--quiet", ROOT, "venv-pack"], check=True)
+    pack = ["-p", environment, "-o", archive, "--compress-level", "1", "--exclude", "*/pyspark/jars/*", "--quiet"]
+    subprocess.run([environment / "bin" / "venv-pack", *pack], check=True)
+    python = {"spark.pyspark.python": "./environment/bin/python", "spark.pyspark.driver.python": sys.executable}
+    return ["--archives", f"{archive}#environment", *(f"--conf={name}={value}" for name, value in python.items())]
+
+
+def submit(cluster: Cluster, package: list[str], folder: Path, data: Path, run: str) -> subprocess.Popen[bytes]:
+    command = [str(Path(sys.executable).with_name("spark-submit")), "--master", cluster.url, *package]
     for name, value in SETTINGS.items():
         command += ["--conf", f"{name}={value}"]
     command += [str(ROOT / "jobs" / "dedup.py"), "--input", str(data), "--output", str(folder / "out"), "--overwrite"]
@@ -203,12 +220,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--packed", action="store_true", help="an environment instead of a zip file")
     options = parser.parse_args()
     dice = random.Random(options.seed)
     base = Path(tempfile.mkdtemp(prefix="cluster-"))
-    package = Path(shutil.make_archive(str(base / "imgdedup_spark"), "zip", ROOT, "imgdedup_spark"))
+    package = packed(base) if options.packed else zipped(base)
     cluster = Cluster(base)
     try:
+        # The machine's own folder for what is unpacked is not a test's.
+        ENVIRONMENT["XDG_CACHE_HOME"] = str(base / "cache")
         cluster.start()
         before, undisturbed = base / "before", base / "undisturbed"
         before.mkdir()

@@ -15,15 +15,17 @@ import pyspark
 import pytest
 from hypothesis import settings
 
+from imgdedup_spark.spark.class_archive import archive_flags
+
 # Before the JVM starts: workers must be this Python.
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
 
 # Tests run much of a JVM a few times each: compiled quickly and never again, with garbage collected in one thread, they
 # cost it a third less; and with its classes from an archive, if make has made one, it starts in two thirds of the time.
-JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 ARCHIVE = Path(sys.prefix) / "classes.jsa"
 if ARCHIVE.exists():
-    JAVA_OPTIONS += [f"-XX:SharedArchiveFile={ARCHIVE}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+    os.environ.setdefault("IMGDEDUP_CLASS_ARCHIVE", str(ARCHIVE))
+JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *(archive_flags("") if ARCHIVE.exists() else [])]
 os.environ.setdefault("SPARK_SUBMIT_OPTS", " ".join(JAVA_OPTIONS))
 
 # The same examples in every run of CI: a new one that fails is for people to find, not for somebody else's change.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imgdedup_spark import unpacked
+from imgdedup_spark import caches, unpacked
 
 ROOT = Path(__file__).parents[1]
 WHERE = "import imgdedup_spark.errors as e, imgdedup_spark as p; print(p.__file__); print(e.__file__)"
@@ -76,7 +76,22 @@ def test_nobody_elses_folder_is_trusted(archive, tmp_path, what):
 
 
 def test_without_a_place_it_is_read_as_it_lies(archive, tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory")
+
     (tmp_path / "file").touch()
+    monkeypatch.setattr(caches.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "below"))
-    monkeypatch.setattr(unpacked.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
     assert unpacked.unpacked(archive, "imgdedup_spark") is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(caches.Path, "home", homeless)
+    assert unpacked.unpacked(archive, "imgdedup_spark") is None
+
+
+def test_a_folder_that_has_lost_files_is_made_anew(archive, tmp_path):
+    """As folders for temporary files do."""
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    module = imported(archive, **cache)
+    (module.parent / "report" / "page.py").unlink()
+    assert imported(archive, **cache) == module and (module.parent / "report" / "page.py").exists()
+    assert [one.name for one in (tmp_path / "imgdedup").iterdir()] == [module.parents[1].name]

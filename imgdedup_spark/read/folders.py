@@ -103,8 +103,10 @@ class PictureFolders(Source):
 
     def placed_in_driver(
         self, prints: DataFrame, table: pa.Table, counts: Sequence[Any], id_col: str | None, local: Local
-    ) -> PlacedTable:
+    ) -> PlacedTable | None:
         """As ``Source.placed_in_driver``."""
+        if id_col is not None:  # of metadata, which may repeat
+            return None
         table = sort_rows(table, PLACE)
         return PlacedTable(PlacedPictures(self, local("ordered", table), id_col), table)
 
@@ -114,7 +116,9 @@ class PlacedPictures(Placed):
 
     source: PictureFolders
 
-    def known(self, prints: pa.Table) -> pa.Table:
+    def known(self, prints: pa.Table) -> pa.Table | None:
+        if self.id_col is not None:  # ids are of metadata
+            return None
         rows = self.source.listed_rows
         at = pc.index_in(prints.column("id"), value_set=pa.array([one.id for one in rows]))
         here = [rows[number] for number in at.to_pylist()]
@@ -128,7 +132,7 @@ class PlacedPictures(Placed):
         names = [] if emitted is None else [name for name in emitted.columns if name not in ("id", ORDER)]
         if emitted is not None:
             stay = stay.join(emitted.select(F.col(ORDER).alias(ROW), *names), ROW)
-        rows = self.source.frame.join(stay, F.col(ID) == F.col(_KEY))
+        rows = self.source.frame.join(stay, self._key == F.col(_KEY))
         return rows.orderBy(ROW).select(*[col(name) for name in self.source.columns], *names)
 
 

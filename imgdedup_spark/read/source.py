@@ -98,7 +98,7 @@ class Source:
     united: ClassVar[Any] = None
     #: What the rows that stay are written as unless somebody says otherwise.
     native: ClassVar[str] = "parquet"
-    #: Whether ids cannot repeat.
+    #: Whether ids that are no column of the user's cannot repeat.
     unique_ids: ClassVar[bool] = False
     #: The parts of ``PLACE`` that rows are counted by.
     count_by: ClassVar[tuple[str, ...]] = ("input",)
@@ -163,7 +163,7 @@ class Source:
         has_place = PLACE in prints.columns
         if has_place:
             prints = prints.withColumn(INPUT, F.col(PLACE)["input"])
-        if not self.unique_ids:
+        if id_col is not None or not self.unique_ids:
             check_unique(prints, id_col)
         if not has_place and isinstance(prints.schema["id"].dataType, LongType | IntegerType | ShortType | ByteType):
             return Placed(self, prints.withColumn(ORDER, F.col("id").cast("long")), id_col)

@@ -35,7 +35,7 @@ class Gallery:
 def gallery(found: Found, count: int) -> Gallery:
     """The kept and a dropped row of each of the ``count`` largest groups, side by side."""
     pairs = to_driver(tables.pairs(found, count)).to_pylist()
-    ids = dict.fromkeys(_text(pair[side]["id"]) for pair in pairs for side in ("kept", "dropped"))
+    ids = dict.fromkeys(id_text(pair[side]["id"]) for pair in pairs for side in ("kept", "dropped"))
     thumbnails = read_thumbnails(found, list(ids))
     return Gallery("".join(_pair(pair, thumbnails) for pair in pairs) or "<p>No duplicates among these rows.</p>")
 
@@ -58,7 +58,7 @@ def _pair(pair: dict[str, Any], thumbnails: dict[str, Thumbnail]) -> str:
 
 
 def _figure(row: dict[str, Any], side: str, thumbnails: dict[str, Thumbnail]) -> str:
-    name = _text(row["id"])
+    name = id_text(row["id"])
     made = thumbnails.get(name)
     picture = f'<img src="{escape(made.uri)}" alt="">' if made else "no picture at hand"
     words = f"{side}: {printable(row['path'] or name)}"
@@ -68,5 +68,6 @@ def _figure(row: dict[str, Any], side: str, thumbnails: dict[str, Thumbnail]) ->
     )
 
 
-def _text(value: object) -> str:
+def id_text(value: object) -> str:
+    """An id as thumbnails are found by."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

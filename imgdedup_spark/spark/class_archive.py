@@ -19,17 +19,24 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import imgdedup_spark
+from imgdedup_spark.caches import own_folder, unused
+
 log = logging.getLogger("imgdedup")
 _PATH = "IMGDEDUP_CLASS_ARCHIVE"
+MAKING = "-XX:ArchiveClassesAtExit="
 # A GIF file of one pixel.
 _PICTURE = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
 # Java's first that Spark 4 runs on; archives of an application's own classes are there since 13.
 _LEAST_JAVA = 17
-_MAGIC = (0xF00BABA8).to_bytes(4, "little"), (0xF00BABA8).to_bytes(4, "big")
-#: Of a Java or a Spark that is there no more.
-_UNUSED_SECONDS = 60 * 86_400
+#: Java writes this last. A file that it was kept from finishing has nothing there.
+_MAGIC, _UNFINISHED = (0xF00BABA8).to_bytes(4, sys.byteorder), (b"", bytes(4))
+#: Within which whoever has begun is done, or was kept from it.
+_LONGEST_SECONDS = 3600
 # An archive that does not fit is passed over; Java would say so.
 _QUIET = ["-Xlog:cds=off", "-Xlog:cds+dynamic=off", "-Xlog:class+path=off"]
+# The run that makes it is nobody's: it goes to no cluster, and is told to no listener.
+_ALONE = ("spark.master=local[1]", "spark.eventLog.enabled=false", "spark.extraListeners=", "spark.ui.enabled=false")
 
 
 def archive_flags(java_options: str) -> list[str]:
@@ -44,34 +51,44 @@ def archive_flags(java_options: str) -> list[str]:
     path = _path(java_options)
     if path is None:
         return []
-    if _is_whole(path):
+    begins = _begins(path)
+    if begins == _MAGIC:
         with suppress(OSError):
             os.utime(path)  # it is in use
         return [f"-XX:SharedArchiveFile={path}", *_QUIET]
-    return [f"-XX:ArchiveClassesAtExit={path}", *_QUIET] if os.environ.get(_PATH) else []
+    # Another file of the user's is left alone.
+    return [f"{MAKING}{path}", *_QUIET] if os.environ.get(_PATH) and begins in _UNFINISHED else []
 
 
 def make_later(java_options: str) -> None:
     """Starts what makes an archive in the cache folder, if there is none, and leaves it alone: whoever has started this
     process waits for nothing."""
     path = _path(java_options)
-    if path is None or os.environ.get(_PATH) or _is_whole(path):
+    if path is None or os.environ.get(_PATH) or _begins(path) == _MAGIC:
         return
+    begun = path.with_suffix(".begun")
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".begun").touch(exist_ok=False)  # by one process, and once
-        for old in path.parent.glob("classes-*"):
-            if time.time() - old.stat().st_mtime > _UNUSED_SECONDS:
-                old.unlink()
+        if begun.exists() and time.time() - begun.stat().st_mtime > _LONGEST_SECONDS:
+            begun.unlink()
+        begun.touch(exist_ok=False)  # by one process
+        for old in unused(path.parent, "classes-*"):
+            old.unlink(missing_ok=True)
+        found = [str(Path(imgdedup_spark.__file__).absolute().parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = {_PATH: str(path), "PYTHONPATH": os.pathsep.join(filter(None, found))}
+        environment["PYSPARK_SUBMIT_ARGS"] = " ".join([*(f"--conf {one}" for one in _ALONE), "pyspark-shell"])
         subprocess.Popen(
-            [sys.executable, "-m", __name__], env={**os.environ, _PATH: str(path)}, cwd=path.parent,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            [sys.executable, "-m", __name__], env={**os.environ, **environment}, cwd="/", stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         log.info("Spark's classes are being put into %s: the next run starts in less time (%s=off)", path, _PATH)
 
 
 def main() -> None:
-    """A run on three rows, by way of Spark alone, whose JVM makes the archive as it ends."""
+    """A run on three rows, by way of Spark alone, whose JVM makes the archive as it ends.
+
+    Raises:
+        subprocess.CalledProcessError: the run has failed.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -80,7 +97,7 @@ def main() -> None:
         pq.write_table(pa.table({"id": [1, 2, 3], "image": [_PICTURE] * 3}), f"{folder}/in.parquet")
         options = [f"--input={folder}/in.parquet", f"--output={folder}/out", "--id-col=id", "--threshold=8", "--report"]
         command = [sys.executable, "-m", "imgdedup_spark.cli", *options]
-        subprocess.run(command, env={**os.environ, "IMGDEDUP_DRIVER_ROWS": "0"}, check=False)
+        subprocess.run(command, env={**os.environ, "IMGDEDUP_DRIVER_ROWS": "0"}, check=True)
 
 
 def _path(java_options: str) -> Path | None:
@@ -89,17 +106,16 @@ def _path(java_options: str) -> Path | None:
     home = _java_home()
     if where == "off" or home is None or re.search(r"-Xshare|SharedArchive|ArchiveClasses", java_options):
         return None
-    path = Path(where) if where else _cached(home)
+    path = Path(where).absolute() if where else _cached(home)
     return None if path is None or re.search(r"\s", str(path)) else path
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether Java has written all of it: what its first bytes are it writes last."""
+def _begins(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(4) in _MAGIC
+            return file.read(4)
     except OSError:
-        return False
+        return b""
 
 
 def _java_home() -> Path | None:
@@ -131,7 +147,8 @@ def _cached(home: Path) -> Path | None:
     except OSError:
         return None
     name = f"classes-{hashlib.blake2b(chr(10).join(sorted(parts)).encode(), digest_size=8).hexdigest()}.jsa"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imgdedup" / name
+    folder = own_folder()
+    return None if folder is None else folder / name
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
-from imgdedup_spark.spark.class_archive import archive_flags, make_later
+from imgdedup_spark.spark.class_archive import MAKING, archive_flags, make_later
 from imgdedup_spark.spark.given import given_settings, given_to_java, gives_log, quiet_submitted
 from imgdedup_spark.spark.settings import parallelism
 
@@ -59,14 +59,25 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     return builder.getOrCreate(), True
 
 
-def prepare_next() -> None:
-    """Has the next run start in less time, after one that somebody has started at a terminal."""
-    if (
-        sys.stdout.isatty()
-        and sys.stderr.isatty()
-        and not (_launched_by_spark_submit() or "SPARK_REMOTE" in os.environ)
-    ):
-        make_later(given_to_java())
+def prepare_next(master: str) -> None:
+    """Has the next run start in less time, after one that has ended well, on this machine, and that somebody has
+    started at a terminal; or waits for what the JVM makes of this one for that purpose.
+
+    Args:
+        master: of the session that has ended.
+    """
+    if _launched_by_spark_submit() or not master.startswith("local"):
+        return
+    with contextlib.suppress(Exception):  # of a run that has ended well
+        if MAKING in given_to_java():
+            from pyspark import SparkContext
+
+            gateway = SparkContext._gateway
+            gateway.shutdown()
+            gateway.proc.stdin.close()
+            gateway.proc.wait()
+        elif sys.stdout.isatty() and sys.stderr.isatty():
+            make_later(given_to_java())
 
 
 def _for_submitted() -> dict[str, str]:

@@ -71,16 +71,17 @@ def rows(data: bytes) -> None:
         for name in {name for row in found for name in row}:
             prints(pa.array([row.get(name) for row in found], pa.string()))
     else:
+        columns = []
         try:
             file = BoundedFile(io.BytesIO(content))
             for group in range(min(file.num_row_groups, 4)):
                 # Asked for the metadata of a broken column, pyarrow ends the process; it raises only here.
                 file.read_row_group(group)
-                for batch in file.bounded_batches(group, 16):
-                    for column in batch.columns:
-                        prints(column)
+                columns += [column for batch in file.bounded_batches(group, 16) for column in batch.columns]
         except BROKEN:
-            return
+            pass
+        for one in columns:
+            prints(one)
 
 
 def config(data: bytes) -> None:

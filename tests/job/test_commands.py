@@ -70,8 +70,9 @@ def test_workers_that_hash_load_no_compiler():
     assert done.stdout.split() == ["False", "False"], done.stderr[-2000:]
 
 
-def test_spark_submit_with_the_package_as_a_zip(table, tmp_path):
+def test_spark_submit_with_the_package_as_a_zip(table, tmp_path, monkeypatch):
     """The driver and the workers get the package from the zip alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     archive = tmp_path / "imgdedup_spark.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for file in sorted((ROOT / "imgdedup_spark").rglob("*.py")):

@@ -39,7 +39,7 @@ def test_a_report_of_pictures_that_kill(run, dying, photos, tmp_path):
     """By their bytes they have been compared without a decoder; for thumbnails they meet one."""
     pictures = {"spin": killer(photos["A"], "spin"), "abort": killer(photos["A"], "abort"), "good": photos["B"]}
     rows = [{"name": f"{name} {number}", "image": data} for name, data in pictures.items() for number in (1, 2)]
-    result = run(saved(tmp_path, rows), "--id-col", "name", "--image-timeout", 1, "--method", "md5", "--report")
+    result = run(saved(tmp_path, rows), "--id-col", "name", "--image-timeout", 3, "--method", "md5", "--report")
     page = (result.folder / "report.html").read_text("utf-8")
     assert result.summary["rows_dropped"] == 3 and page.count('src="data:image/jpeg;base64,') == 2
     assert page.count("no picture here") == 4

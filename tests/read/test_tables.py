@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -33,6 +34,22 @@ def test_csv_with_a_header(run, tmp_path):
     (folder / "c.csv").write_text("image,image\n")
     with pytest.raises(UserError, match=r"c.csv: its header has the column `image` twice"):
         run(folder, *PIXELS)
+
+
+@pytest.mark.parametrize("options", [(), ("--threshold", "0", "--emit-hashes")])
+def test_ids_of_metadata(run, tmp_path, options):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, number in (("a.png", 1), ("b.png", 2), ("c.png", 1)):
+        (folder / name).write_bytes(png(number))
+    lines = [{"file_name": f"{name}.png", "key": key} for name, key in (("a", 30), ("b", 20), ("c", 10))]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run(folder, *PIXELS, "--id-col", "key", *options)
+    assert result.dropped == {10: 30} and result.ids("key") == [30, 20]
+    assert result.ids("path") == [f"{folder}/a.png", f"{folder}/b.png"]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps({**line, "key": 1}) + "\n" for line in lines))
+    with pytest.raises(UserError, match="--id-col key"):
+        run(folder, *PIXELS, "--id-col", "key", *options)
 
 
 def test_metadata_beside_pictures(run, tmp_path):

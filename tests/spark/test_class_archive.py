@@ -47,17 +47,36 @@ def test_it_is_made_once_and_then_used(cache, started):
     assert archive_flags("") == []
     make_later("")
     make_later("")
-    ((command, env),) = started
+    ((command, environment),) = started
     assert command[1:] == ["-m", "imgdedup_spark.spark.class_archive"]
-    path = Path(env["IMGDEDUP_CLASS_ARCHIVE"])
+    path = Path(environment["IMGDEDUP_CLASS_ARCHIVE"])
     assert path.parent == cache and path.name.startswith("classes-")
     path.write_bytes(bytes(100))  # begun, and not written to its end
     assert archive_flags("") == []
     path.write_bytes(WHOLE)
     assert archive_flags("")[0] == f"-XX:SharedArchiveFile={path}"
-    (path.parent / path.with_suffix(".begun")).unlink()
+    path.with_suffix(".begun").unlink()
     make_later("")
     assert len(started) == 1
+
+
+def test_it_is_made_by_a_run_of_its_own(cache, started, monkeypatch):
+    """On this machine, whatever cluster the user's runs go to; by this package, wherever it is from."""
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--master spark://there:7077 pyspark-shell")
+    make_later("")
+    environment = started[0][1]
+    assert "spark.master=local[1]" in environment["PYSPARK_SUBMIT_ARGS"] and "7077" not in str(environment)
+    package = Path(class_archive.__file__).parents[2]
+    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(package)
+
+
+def test_who_was_kept_from_it_is_followed_by_another(cache, started):
+    make_later("")
+    begun = Path(started[0][1]["IMGDEDUP_CLASS_ARCHIVE"]).with_suffix(".begun")
+    os.utime(begun, (0, time.time() - 3700))
+    make_later("")
+    make_later("")
+    assert len(started) == 2
 
 
 def test_another_java_has_another_one_and_old_ones_go(cache, started, monkeypatch, tmp_path):
@@ -79,6 +98,8 @@ def test_what_the_user_says_of_archives_counts(cache, started, monkeypatch, tmp_
     assert archive_flags(given) == []
     own.write_bytes(WHOLE)
     assert archive_flags("-Xmx1g")[0] == f"-XX:SharedArchiveFile={own}"
+    own.write_bytes(b"\xa2\xab\x0b\xf0 of another kind")
+    assert archive_flags("") == []
     monkeypatch.setenv("IMGDEDUP_CLASS_ARCHIVE", "off")
     assert archive_flags("") == []
     make_later("")
@@ -100,22 +121,30 @@ def test_where_there_can_be_none(cache, started, monkeypatch, tmp_path, what):
     assert not started
 
 
-def test_only_after_a_run_from_a_terminal(cache, started, monkeypatch):
+@pytest.mark.parametrize(
+    ("terminal", "submitted", "master", "times"),
+    [
+        (True, False, "local[*]", 1),
+        (False, False, "local[*]", 0),
+        (True, True, "local[*]", 0),
+        (True, False, "yarn", 0),
+    ],
+)
+def test_only_after_a_local_run_from_a_terminal(cache, started, monkeypatch, terminal, submitted, master, times):
     monkeypatch.delenv("SPARK_SUBMIT_OPTS", raising=False)
-    session.prepare_next()
-    assert not started
     for stream in (sys.stdout, sys.stderr):
-        monkeypatch.setattr(stream, "isatty", lambda: True)
-    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
-    session.prepare_next()
-    assert not started
-    monkeypatch.delenv("PYSPARK_GATEWAY_PORT")
-    session.prepare_next()
-    assert len(started) == 1
+        monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    if submitted:
+        monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    session.prepare_next(master)
+    assert len(started) == times
 
 
 @pytest.mark.spark
-@pytest.mark.skipif(MODE != "classic" or not ARCHIVE.exists(), reason="make makes it, and this process starts the JVM")
+@pytest.mark.skipif(
+    MODE != "classic" or str(ARCHIVE) not in os.environ["SPARK_SUBMIT_OPTS"],
+    reason="make makes it, and this process starts the JVM",
+)
 def test_java_takes_the_one_of_these_tests(spark):
     maps = Path(f"/proc/{spark._jvm.java.lang.ProcessHandle.current().pid()}/maps")
     if not maps.exists():

@@ -172,15 +172,22 @@ def _in_text(text: memoryview) -> Value | None:
         except (ValueError, RecursionError):
             found = {}
         if {"bytes", "path"} & found.keys():
-            # JSON can spell half of a surrogate pair, which no other text holds.
-            content, path = (
-                one.encode("utf-8", "replace") if isinstance(one, str) else None
-                for one in map(found.get, ("bytes", "path"))
-            )
+            content, path = (_bytes_of(found.get(name)) for name in ("bytes", "path"))
             if content is not None:
                 return _encoded(memoryview(content))
-            return None if path is None else _checked([path.decode()])[0]
+            return None if path is None else _checked([path.decode("utf-8", "surrogateescape")])[0]
     return _classify(text)
+
+
+def _bytes_of(text: object) -> bytes | None:
+    """Of text in JSON, which can spell the bytes of a file's name as Python does, and halves of surrogate pairs that no
+    text holds."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _classify(text: memoryview) -> Value:

@@ -262,6 +262,8 @@ def _attempt(item: In, function: Callable[..., Out], *more: object) -> Out | Ima
         return function(item, *more)
     except ImageError as error:
         return error
+    except UnicodeError:  # bytes that no name on that store has
+        return ImageError("not_found", f"{shortened(str(item))}: no such file (not a possible path)")
 
 
 def _map(function: Callable[[In], Out], items: list[In], waiting: bool) -> list[Out]:

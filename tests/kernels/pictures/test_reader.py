@@ -195,6 +195,16 @@ def test_text_that_is_no_utf8_is_a_name_of_such_bytes(root):
 def test_half_of_a_surrogate_pair_in_json(root):
     assert code('{"bytes": "\\ud800"}', root) == "bad_base64"
     assert code('{"path": "\\ud800"}', root) == "not_found"
+    (root / os.fsdecode(b"\xff.jpg")).write_bytes(b"X")  # which JSON spells as Python does
+    assert code('{"path": "\\udcff.jpg"}', root) == b"X"
+
+
+def test_bytes_that_no_name_on_a_store_has(root):
+    column = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.int32([0, 10])), pa.py_buffer(b"s3://b\xff/xy")]
+    )
+    found = PictureReader(PathRules((str(root),), False, ("s3://",))).read(column)
+    assert plain(found) == [(0, 0, "not_found")]
 
 
 def test_long_base64_needs_no_known_format():
