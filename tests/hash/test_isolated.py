@@ -31,12 +31,8 @@ from imgdedup_spark.report.pictures import find_thumbnails
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """A helper of each test's own, forked from a process whose Pillow dies of killers."""
-    monkeypatch.setattr(ImageFile.ImageFile, "load", ImageFile.ImageFile.load)
-    monkeypatch.setattr(isolated, "_mine", None)
-    killers.register()
-    yield
-    if isolated._mine is not None:
-        isolated._mine.stop()
+    with killers.dying(monkeypatch):
+        yield
 
 
 def hasher(*specs: HashSpec) -> Hasher:

@@ -8,13 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import ImageFile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "killers"))
 import killers
 from killers import CODES, killer
-
-from imgdedup_spark.hash import isolated
 
 pytestmark = pytest.mark.spark
 
@@ -27,12 +24,8 @@ def saved(folder: Path, rows: list[dict[str, object]]) -> Path:
 @pytest.fixture
 def dying(monkeypatch):
     """This process decodes as the workers do."""
-    monkeypatch.setattr(ImageFile.ImageFile, "load", ImageFile.ImageFile.load)
-    monkeypatch.setattr(isolated, "_mine", None)
-    killers.register()
-    yield
-    if isolated._mine is not None:
-        isolated._mine.stop()
+    with killers.dying(monkeypatch):
+        yield
 
 
 def test_a_report_of_pictures_that_kill(run, dying, photos, tmp_path):

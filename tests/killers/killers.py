@@ -5,11 +5,16 @@ Registered in each Python process that finds this folder's ``sitecustomize`` on 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 MARK = b"KILLER:"
 
@@ -85,3 +90,18 @@ def register() -> None:
         return load(picture)
 
     ImageFile.ImageFile.load = loading  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has this process die of them as workers do, with a helper of its own."""
+    from PIL import ImageFile
+
+    from imgdedup_spark.hash import isolated
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", ImageFile.ImageFile.load)
+    monkeypatch.setattr(isolated, "_mine", None)
+    register()
+    yield
+    if isolated._mine is not None:
+        isolated._mine.stop()
