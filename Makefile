@@ -22,9 +22,8 @@ PYTEST := -m pytest -n 2 --dist worksteal
 define environment
 $(PYTHON) -m venv $(@D)
 $(@D)/bin/pip install --quiet --upgrade pip
-$(@D)/bin/pip config list | grep -Eq 'index|constraint' || \
-  { $(@D)/bin/pip install --quiet uv && $(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(PACKAGES); } || \
-  $(@D)/bin/pip install --quiet $(PACKAGES)
+{ ! $(@D)/bin/pip config list | grep -Eq 'index|constraint' && $(@D)/bin/pip install --quiet uv && \
+  $(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(PACKAGES); } || $(@D)/bin/pip install --quiet $(PACKAGES)
 endef
 
 .DEFAULT_GOAL := help
