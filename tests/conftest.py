@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 from hypothesis import settings
 
@@ -22,10 +21,16 @@ os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executa
 
 # Tests run much of a JVM a few times each: compiled quickly and never again, with garbage collected in one thread, they
 # cost it a third less; and with its classes from an archive, if make has made one, it starts in two thirds of the time.
+# C1 alone would give compiled code 48 MB, which thousands of queries outgrow.
 ARCHIVE = Path(sys.prefix) / "classes.jsa"
 if ARCHIVE.exists():
     os.environ.setdefault("IMGDEDUP_CLASS_ARCHIVE", str(ARCHIVE))
-JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *(archive_flags("") if ARCHIVE.exists() else [])]
+JAVA_OPTIONS = [
+    "-XX:TieredStopAtLevel=1",
+    "-XX:ReservedCodeCacheSize=240m",
+    "-XX:+UseSerialGC",
+    *(archive_flags("") if ARCHIVE.exists() else []),
+]
 os.environ.setdefault("SPARK_SUBMIT_OPTS", " ".join(JAVA_OPTIONS))
 
 # The same examples in every run of CI: a new one that fails is for people to find, not for somebody else's change.
@@ -35,8 +40,8 @@ if os.environ.get("CI"):
 
 #: ``classic`` or ``connect``: the same tests run on both (make test, make test-connect).
 MODE = os.environ.get("IMGDEDUP_TEST_SPARK", "classic")
-# Spark's engine is the same in each mode, and has two ways: the server's plans are not adapted, and code is compiled on
-# PySpark 3.5 alone (and by what starts its own Spark), which costs a session of small queries a quarter more.
+# Spark's engine is the same in each mode, and has two ways: the server's plans are not adapted, and code is compiled
+# for what starts its own Spark alone, for it costs a session of small queries a sixth more.
 _NOT_ADAPTED = {"spark.sql.adaptive.enabled": "false"}
 _NOT_COMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
@@ -61,7 +66,7 @@ def spark() -> Iterator[object]:
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.session.timeZone": "UTC",
         "spark.driver.memory": "2g",
-        **({} if pyspark.__version__.startswith("3.") else _NOT_COMPILED),
+        **_NOT_COMPILED,
     }
     with pytest.MonkeyPatch.context() as patched:
         # The workers' Pillow dies of pictures that ask for it.

@@ -84,13 +84,13 @@ def shuffle_bytes(log: list[dict]) -> int:
 def test_no_picture_in_a_shuffle(tmp_path, monkeypatch, options):
     """Enough rows that Spark's cost for an empty block of a shuffle does not count as bytes of a row."""
     monkeypatch.setenv("IMGDEDUP_DRIVER_ROWS", "0")  # the way of large runs
-    rows = 600
+    rows = 300
     written = {}
     for name, side in (("small", 16), ("large", 160)):
-        pictures = [(side, seed % 500) for seed in range(rows)]
+        pictures = [(side, seed % 200) for seed in range(rows)]
         folder = write(tmp_path / name, pictures, [rows // 3] * 3)
         log = tmp_path / f"log-{name}"
-        conf = logged(log) | {"spark.sql.shuffle.partitions": "8"}
+        conf = logged(log) | {"spark.sql.shuffle.partitions": "4"}
         done = submit("--input", folder, "--output", tmp_path / f"out-{name}", *options, conf=conf)
         assert done.returncode == 0, done.stderr[-2000:]
         summary = json.loads((tmp_path / f"out-{name}" / "summary.json").read_text())
