@@ -45,9 +45,10 @@ def _unpack(archive: str, package: str, base: Path) -> Path:
         draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
         try:
             zipped.extractall(draft / "new", members)
-            with suppress(OSError):  # what has lost files
-                folder.rename(draft / "old")
-            (draft / "new").rename(folder)
+            if not _is_whole(folder, members):  # nor made by another process meanwhile, which imports from it
+                with suppress(OSError):  # what has lost files
+                    folder.rename(draft / "old")
+                (draft / "new").rename(folder)
         except OSError:
             if not _is_whole(folder, members):  # another process was first
                 raise

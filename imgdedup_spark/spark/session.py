@@ -67,7 +67,8 @@ def prepare_next(master: str) -> None:
     Args:
         master: of the session that has ended.
     """
-    if _launched_by_spark_submit() or not master.startswith("local"):
+    # Through Connect the master is the server's, and no JVM of this process's.
+    if _launched_by_spark_submit() or "SPARK_REMOTE" in os.environ or not master.startswith("local"):
         return
     with contextlib.suppress(Exception):  # of a run that has ended well
         if MAKING in given_to_java():

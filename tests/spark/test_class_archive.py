@@ -122,20 +122,22 @@ def test_where_there_can_be_none(cache, started, monkeypatch, tmp_path, what):
 
 
 @pytest.mark.parametrize(
-    ("terminal", "submitted", "master", "times"),
+    ("terminal", "variable", "master", "times"),
     [
-        (True, False, "local[*]", 1),
-        (False, False, "local[*]", 0),
-        (True, True, "local[*]", 0),
-        (True, False, "yarn", 0),
+        (True, "", "local[*]", 1),
+        (False, "", "local[*]", 0),
+        (True, "PYSPARK_GATEWAY_PORT", "local[*]", 0),
+        (True, "SPARK_REMOTE", "local[*]", 0),
+        (True, "", "yarn", 0),
     ],
 )
-def test_only_after_a_local_run_from_a_terminal(cache, started, monkeypatch, terminal, submitted, master, times):
-    monkeypatch.delenv("SPARK_SUBMIT_OPTS", raising=False)
+def test_only_after_a_local_run_from_a_terminal(cache, started, monkeypatch, terminal, variable, master, times):
+    for name in ("SPARK_SUBMIT_OPTS", "SPARK_REMOTE"):
+        monkeypatch.delenv(name, raising=False)
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: terminal)
-    if submitted:
-        monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    if variable:
+        monkeypatch.setenv(variable, "1")
     session.prepare_next(master)
     assert len(started) == times
 
