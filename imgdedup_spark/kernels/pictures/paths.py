@@ -84,6 +84,7 @@ class FileSource:
     path: str
     size: int
     start: int | None = None  # a stretch of a file, named by ``shown``, which ``files.tar`` reads
+    store: str = ""  # a URI there, of all but local files
 
 
 def _covers(prefix: str, url: str) -> bool:

@@ -170,7 +170,7 @@ class PictureReader:
             opened, base = open_file_system(text, root)
             return remote_file(text, opened, f"{base}/{text}", base)
 
-        return ask_store(root, text, ask)
+        return replace(ask_store(root, text, ask), store=root)
 
     def _find_url(self, shown: str, url: str, root: str) -> FileSource:
         try:
@@ -183,7 +183,8 @@ class PictureReader:
             return self.rules.find_local(shown, path, root, relative=False)
         # Before it is opened: asking a store for a file is a request that a row has made.
         self.rules.check_url(shown, url, root)
-        return ask_store(url, shown, lambda: remote_file(shown, *open_file_system(shown, url), None))
+        found = ask_store(url, shown, lambda: remote_file(shown, *open_file_system(shown, url), None))
+        return replace(found, store=url)
 
 
 _Source = memoryview | Base64 | DataUri | FileSource | ImageError
@@ -235,12 +236,17 @@ def _read_stretch(file: FileSource) -> bytes:
 
 
 def _read_remote(file: FileSource) -> bytes:
-    assert file.opened is not None
-    try:
-        with file.opened.open_input_stream(file.path, compression=None) as stream:
-            return stream.read()
-    except Exception as error:  # as above
-        raise storage_error(file.shown, error) from error
+    opened = file.opened
+    assert opened is not None
+
+    def read() -> bytes:
+        try:
+            with opened.open_input_stream(file.path, compression=None) as stream:
+                return stream.read()
+        except Exception as error:  # as above
+            raise storage_error(file.shown, error) from error
+
+    return ask_store(file.store, file.shown, read, file.size)
 
 
 def _load(entries: Entries, sources: list[_Source], start: int, stop: int) -> Pictures:

@@ -1,4 +1,7 @@
-"""Stores that do not answer: one bounded attempt for each, and then every row that names them is refused at once."""
+"""Stores that do not answer: one bounded attempt for each, and then every row that names them is refused at once.
+
+One that has answered and falls silent later costs one attempt more.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,10 @@ __all__ = ["ask_store"]
 T = TypeVar("T")
 #: That a first answer may take: with looking up names and credentials, a slow store has it in two or three.
 _SECONDS = 10.0
+#: That later ones may take: a store that throttles answers late, and its clients try again.
+_LATER_SECONDS = 60.0
+#: Bytes a second of the slowest store that is waited for.
+_SLOWEST = 1 << 20
 #: An attempt that failed within it is worth as many more as there are rows; clients that retry take longer.
 _QUICK = 2.0
 #: After which a store is asked again: workers outlive jobs.
@@ -28,7 +35,7 @@ class _Store:
     """What this process knows of a scheme and host.
 
     Attributes:
-        answers: it has said something of a file, were it that there is none.
+        answers: it has said something of a file, were it that there is none, and has not fallen silent since.
         silent: when it was last found not to.
     """
 
@@ -40,41 +47,44 @@ class _Store:
 _stores: dict[tuple[str, str], _Store] = {}
 
 
-def ask_store(uri: str, shown: str, ask: Callable[[], T]) -> T:
+def ask_store(uri: str, shown: str, ask: Callable[[], T], size: int = 0) -> T:
     """``ask()``, if the store of this URI answers.
 
     Args:
         shown: the path, for the message.
-        ask: looks up a file there; raises ImageError.
+        ask: looks up a file there, or reads it; raises ImageError.
+        size: bytes that it reads.
 
     Raises:
         ImageError: ``unreadable``, if it does not; else what ``ask`` raises.
     """
     scheme, authority, _ = storage.split_uri(uri)
     store = _stores.setdefault((scheme, authority), _Store())
+    silence = ImageError("unreadable", f"{shortened(shown)}: {scheme}://{authority} does not answer")
     if not store.answers:
         with store.lock:  # the rows that wait for it wait for one attempt
             if not store.answers:
-                return _first(store, f"{scheme}://{authority}", shown, ask)
-    return ask()
+                if store.silent is not None and time.monotonic() - store.silent < _AGAIN:
+                    raise silence
+                return _attempt(store, True, _SECONDS, silence, ask)
+    return _attempt(store, False, _LATER_SECONDS + size / _SLOWEST, silence, ask)
 
 
-def _first(store: _Store, name: str, shown: str, ask: Callable[[], T]) -> T:
+def _attempt(store: _Store, first: bool, seconds: float, silence: ImageError, ask: Callable[[], T]) -> T:
+    """``ask()``, from which follows what is known of the store: a later attempt that fails slowly makes the next one a
+    first one again, and a first one that does is the last for a while."""
     begun = time.monotonic()
-    silence = ImageError("unreadable", f"{shortened(shown)}: {name} does not answer")
-    if store.silent is not None and begun - store.silent < _AGAIN:
-        raise silence
     try:
-        found = _within(_SECONDS, ask)
-    except concurrent.futures.TimeoutError:
-        store.silent = time.monotonic()
-        raise silence from None
-    except ImageError as error:
-        if error.code != "unreadable":
+        found = _within(seconds, ask)
+    except (concurrent.futures.TimeoutError, ImageError) as error:
+        answered = isinstance(error, ImageError) and error.code != "unreadable"
+        if answered:
             store.answers = True
         elif time.monotonic() - begun > _QUICK:
-            store.silent = time.monotonic()
-        raise
+            store.answers, store.silent = False, time.monotonic() if first else None
+        if isinstance(error, ImageError):
+            raise
+        raise silence from None
     store.answers = True
     return found
 
