@@ -123,12 +123,14 @@ test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/
 	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py tests/lakes/test_lineage.py
 	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_table_formats.py
 
-# Of the Pillow that is installed: its pictures come with its sources alone.
-test-corpora: setup  ## the pictures that Pillow tests itself with: read here as there
-	rm -rf build/corpora && mkdir -p build/corpora
-	$(BIN)/pip download --quiet --no-deps --no-binary :all: --dest build/corpora "pillow==$$($(BIN)/python -c 'import PIL; print(PIL.__version__)')"
-	tar -xzf build/corpora/pillow-*.tar.gz -C build/corpora
-	$(BIN)/python tests/corpora/check.py build/corpora/pillow-*/Tests/images
+# The pictures of the Pillow that is installed come with its sources alone; the others', too.
+CORPORA := imagecodecs==2026.8.16 pillow-heif==1.8.1 pillow-jxl-plugin==1.3.8 wand==0.7.2 scikit-image==0.26.0 \
+	  imagesize==2.0.1 openslide-python==1.4.7 pygame==2.6.1 kivy==2.3.1 reportlab==5.1.0 python-docx==1.2.0
+test-corpora: setup  ## pictures that Pillow and other packages test themselves with: read here as by Pillow
+	rm -rf build/corpora
+	$(BIN)/python tests/corpora/fetch.py build/corpora "pillow==$$($(BIN)/python -c 'import PIL; print(PIL.__version__)')" $(CORPORA)
+	$(BIN)/python tests/corpora/check.py build/corpora/pillow==*/*/Tests/images
+	$(BIN)/python tests/corpora/check.py $(CORPORA:%=build/corpora/%)
 
 $(VENV)/atheris: $(VENV)/ready
 	$(BIN)/pip install --quiet atheris

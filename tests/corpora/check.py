@@ -33,7 +33,7 @@ def by_pillow(path: Path) -> tuple[str, str]:
         with Image.open(path) as picture:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
-            plain = upright.mode in ("1", "L", "P", "RGB", "YCbCr", "CMYK") and "transparency" not in upright.info
+            plain = upright.mode in ("1", "L", "P", "RGB", "YCbCr", "CMYK") and not upright.has_transparency_data
             return "read", str(imagehash.phash(upright)) if plain else ""
     except Exception as error:  # whatever a decoder raises
         return "error", f"{type(error).__name__}: {error}"[:100]
@@ -47,10 +47,17 @@ def by_job(path: Path) -> tuple[str, str]:
         return "error", f"{error.code}: {error}"[:100]
 
 
-def differences(files: list[Path]) -> Iterator[tuple[Path, str, str, str]]:
-    """File, what differs, and what the job and Pillow say."""
+def differences(files: list[Path], read: Counter[str]) -> Iterator[tuple[Path, str, str, str]]:
+    """File, what differs, and what the job and Pillow say.
+
+    Args:
+        read: counts the pictures that Pillow reads, by format.
+    """
     for file in files:
         ours, theirs = by_job(file), by_pillow(file)
+        if theirs[0] == "read":
+            with Image.open(file) as picture:
+                read[str(picture.format)] += 1
         if ours[0] != theirs[0]:
             yield file, f"{ours[0]} here, {theirs[0]} by Pillow", ours[1], theirs[1]
         elif ours[0] == "read" and theirs[1] and ours[1] != theirs[1]:
@@ -62,15 +69,17 @@ def main(folders: list[str]) -> int:
     with KNOWN.open(encoding="utf-8") as lines:
         known = {row["file"]: row for row in csv.DictReader(lines)}
     counts: Counter[str] = Counter()
+    read: Counter[str] = Counter()
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
-        found = list(differences(files))
+        found = list(differences(files, read))
     for file, what, ours, theirs in found:
         why = known.get(file.name, {"difference": "", "why": ""})
         counts["known" if why["difference"] == what else "new"] += 1
         if why["difference"] != what:
             print(f"{file.name}: {what}; here: {ours}; Pillow: {theirs}")
-    print(f"{len(files)} files, {len(found)} that differ, {counts['new']} of them not as known.csv says")
+    print(f"{len(files)} files, {read.total()} of them pictures that Pillow reads, in {len(read)} formats")
+    print(f"{len(found)} that differ, {counts['new']} of them not as known.csv says")
     return 1 if counts["new"] else 0
 
 
