@@ -19,7 +19,7 @@ from pathlib import Path
 
 INDEX = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
 #: Names of what is no picture, in packages of pictures.
-OTHERS = {".py", ".pyi", ".pyx", ".c", ".cpp", ".h", ".txt", ".md", ".rst", ".toml", ".cfg", ".json", ".yml", ".yaml", ""}
+OTHERS = {".py", ".pyi", ".pyx", ".c", ".cpp", ".h", ".txt", ".md", ".rst", ".toml", ".cfg", ".json", ".yaml", ""}
 
 
 def source(package: str) -> bytes:
