@@ -4,13 +4,15 @@ returns the exit status."""
 from __future__ import annotations
 
 from argparse import _ArgumentGroup
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeAlias
 
 from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.report.answer import Answer
+from imgdedup_spark.report.outcome import Outcome, read_outcome
 
 #: Options of the job that commands have no use for which read rows and keep none.
 OF_THE_JOB_ALONE = (
@@ -38,3 +40,29 @@ def answer_of(given: Mapping[str, Any]) -> Answer:
     page = given["html"]
     notes = given["json"] or page.removesuffix(".html") + ".json"
     return Answer(storage.absolute(page), storage.absolute(notes))
+
+
+@contextmanager
+def outcome_of(folder: str, session: SessionOf) -> Iterator[Outcome]:
+    """What a run has written; by way of Spark, with its keys, where this process alone cannot read it.
+
+    Raises:
+        UserError: there is no finished run.
+    """
+    if storage.is_local(folder):
+        yield read_outcome(folder)
+        return
+    found = None
+    with suppress(UserError):
+        found = read_outcome(folder)
+    if found is not None:
+        yield found
+        return
+    from imgdedup_spark.spark.stores import open_more, open_stores
+
+    with session(JobConfig(output=folder)) as spark:
+        open_stores(spark, [("--output", folder)])
+        found = read_outcome(folder)
+        with suppress(UserError):  # of its pictures, which are shown if they can be
+            open_more(spark, [("--input", one) for one in found.config.get("input") or ()])
+        yield found

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from imgdedup_spark.commands import SessionOf
 from imgdedup_spark.config.command_line import Parser
 from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.files import storage
 from imgdedup_spark.report.outcome import read_outcome
 
 log = logging.getLogger("imgdedup")
@@ -31,7 +32,8 @@ def run(arguments: Sequence[str], session: SessionOf) -> int:
         help="a table as duplicates/, without the rows that are to stay: Parquet, CSV or JSON lines",
     )  # fmt: skip
     given = parser.parse_args(list(arguments))
-    read_outcome(given.output)  # before Spark is started
+    if storage.is_local(given.output):
+        read_outcome(given.output)  # before Spark is started
     from imgdedup_spark.report.apply import apply_reviewed
     from imgdedup_spark.spark.stores import open_stores
 

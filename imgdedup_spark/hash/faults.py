@@ -35,13 +35,13 @@ def hash_or_stop(hasher: PictureHasher, pictures: Sequence[Bytes]) -> Any:
         for one in prints.facts.errors.values()
         if one.code in ("corrupt", "unreadable", "too_large", "crashed", "timeout")
     ]
-    if odd and hasher.hash_batch([_whole_picture()]).facts.errors:
+    if odd and hasher.hash_batch([whole_picture()]).facts.errors:
         raise JobError(f"every picture fails here, even one that is known to be whole: {odd[0].message}")
     return prints
 
 
 @cache
-def _whole_picture() -> bytes:
+def whole_picture() -> bytes:
     """A small PNG file of many colours."""
     y, x = np.mgrid[:64, :64]
     stream = io.BytesIO()

@@ -25,7 +25,8 @@ from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-def
 from typing import Any
 
 from imgdedup_spark.errors import ImageError, JobError, one_line
-from imgdedup_spark.hash.faults import PictureHasher
+from imgdedup_spark.hash.faults import PictureHasher, whole_picture
+from imgdedup_spark.kernels.hashes import Hasher
 from imgdedup_spark.kernels.pictures.trouble import Bytes, formats, meant_format
 from imgdedup_spark.kernels.pictures.watch import NOTE_BYTES, place_in_hand, watch
 
@@ -73,6 +74,7 @@ class Isolated:
 
     def __init__(self, hasher: PictureHasher, seconds: float = DEFAULT_SECONDS) -> None:
         self.hasher, self.seconds = hasher, seconds
+        self._loaded = False
 
     def hash_batch(self, pictures: Sequence[Bytes]) -> Any:
         """``hasher.hash_batch``, in which pictures that kill or never end are ``crashed`` or ``timeout``.
@@ -85,10 +87,20 @@ class Isolated:
         helper, work = _helper(), pickle.dumps(self.hasher)
         refused = helper.known(work, self.seconds, pictures)
         while isinstance(answer := helper.hash(work, pictures, self.seconds, refused), Death):
+            self._load(helper, work)
             guilty = self._guilty(helper, work, pictures, refused, answer)
             helper.remember(pictures, guilty)
             refused = {**refused, **guilty}
         return answer
+
+    def _load(self, helper: Helper, work: bytes) -> None:
+        """Has what hashes take loaded here, so that helpers forked from now on have it; once a helper has shown that
+        doing so kills nothing. A model does not live through a fork."""
+        if not self._loaded and isinstance(self.hasher, Hasher):
+            self._loaded, whole = True, [whole_picture()]
+            if not isinstance(helper.hash(work, whole, self.seconds, {}), Death):
+                helper.stop()
+                self.hasher.hash_batch(whole)
 
     def _guilty(
         self, helper: Helper, work: bytes, pictures: Sequence[Bytes], refused: Mapping[int, ImageError], death: Death

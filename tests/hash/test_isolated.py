@@ -67,6 +67,32 @@ def test_many_killers_in_one_batch(photos):
     assert found.hashes[0][5:11] == hasher().hash_batch(good).hashes[0]
 
 
+class Loads(Hasher):
+    """One that writes down each process in which it begins to work."""
+
+    log: Path
+    loaded = False
+
+    def __reduce__(self):
+        return Loads, (self.specs,)
+
+    def _picture(self, data):
+        if not Loads.loaded:
+            Loads.loaded = True
+            with Loads.log.open("a") as log:
+                print(os.getpid(), file=log)
+        return super()._picture(data)
+
+
+def test_what_hashing_takes_is_not_loaded_after_each_death(photos, tmp_path):
+    Loads.log = tmp_path / "log"
+    batch = [photos["A"], *(killers.killer(photos["B"], "abort", number) for number in range(5)), photos["C"]]
+    found = Isolated(Loads([HashSpec()])).hash_batch(batch)
+    assert {error.code for error in found.errors.values()} == {"crashed"} and len(found.errors) == 5
+    # In the first helper, in one that tries it, and here.
+    assert len(Loads.log.read_text().splitlines()) == 3
+
+
 def test_a_known_killer_is_not_tried_again(photos):
     killer = killers.killer(photos["A"], "spin")
     work = Isolated(hasher(), 0.5)

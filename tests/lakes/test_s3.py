@@ -11,6 +11,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from pyarrow import fs
 from servers import KEY, SECRET, jars, need, s3a_settings, serving_s3
 
 from imgdedup_spark import DedupConfig, deduplicate
+from imgdedup_spark.commands import apply as apply_command
+from imgdedup_spark.commands import explain as explain_command
 from imgdedup_spark.config.command_line import read_options
 from imgdedup_spark.files import sharing
 from imgdedup_spark.files.sharing import create_exclusively
@@ -196,6 +199,24 @@ def test_a_store_that_spark_alone_opens(spark, local, data, s3):
     assert found["storage"] == {"s3a://vault": "spark"} and found["in_index"] > 0
     same(local, vault, "sealed")
     assert vault.table("sealed/kept") == local.table("sealed/kept")
+
+
+@pytest.mark.skipif(MODE == "connect", reason="Spark Connect gives no way to Hadoop's file systems")
+def test_commands_on_what_spark_alone_opens(spark, local, data, s3, tmp_path, capsys):
+    vault = Where("s3a://vault/data", s3, "vault/data")
+    page, reviewed = tmp_path / "page.html", tmp_path / "reviewed.csv"
+    reviewed.write_text("id,kept_id\n")
+    said, kept = [], []
+    for where in (local, vault):
+        where.run(spark, ["rows"], ["--threshold", 10, "--id-col", "id"], "looked through")
+        output = f"{where.base}/looked through"
+        assert explain_command.run(["r3", "--output", output, "--html", str(page)], lambda _: nullcontext(spark)) == 0
+        assert "data:image" in page.read_text()
+        said.append(capsys.readouterr().out)
+        apply_command.run(["--output", output, "--duplicates", str(reviewed)], lambda _: nullcontext(spark))
+        kept.append(len(where.table("looked through/kept")))
+    assert said[0] == said[1] and "r0" in said[0]
+    assert kept == [len(ROWS)] * 2
 
 
 def creations(spark, bucket: str) -> list[int]:

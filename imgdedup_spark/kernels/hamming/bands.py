@@ -241,8 +241,8 @@ def _collision_rate(sample: Words, layout: list[npt.NDArray[np.int64]], k: int) 
         for band_number in key:
             joined = (joined << np.uint64(MAX_BAND_BITS)) | values[band_number]
         joined.sort()
-        edges = np.flatnonzero(np.diff(joined, prepend=joined[0] ^ np.uint64(1), append=joined[-1] ^ np.uint64(1)))
-        runs = np.diff(edges).astype(np.float64)
+        changes = np.flatnonzero(joined[1:] != joined[:-1]) + 1
+        runs = np.diff(np.concatenate([[0], changes, [len(joined)]])).astype(np.float64)
         # A sample without a collision says "rarer than it can show": uniform bits are the best case.
         uniform = pairs * 0.5 ** sum(len(layout[b]) for b in key)
         total += max(float((runs * (runs - 1) / 2).sum()), uniform)

@@ -192,8 +192,9 @@ class Matcher:
             return Groups(np.ascontiguousarray(rows), np.array([0, len(rows)]))
         group = (self._mixed_contexts(table, rows) >> np.uint64(64 - MAX_BAND_BITS)).astype(np.uint16)
         order = np.argsort(group, kind="stable")
-        ends = np.searchsorted(group[order], np.arange((1 << MAX_BAND_BITS) + 1))
-        return Groups(rows[order], ends.astype(np.int64))
+        ends = np.zeros((1 << MAX_BAND_BITS) + 1, np.int64)
+        np.cumsum(np.bincount(group, minlength=1 << MAX_BAND_BITS), out=ends[1:])
+        return Groups(rows[order], ends)
 
     def _mixed_contexts(self, table: Words, rows: Rows | slice = slice(None)) -> Words:
         """A number for each row's context, of two words, whose high bits depend on all of both."""
