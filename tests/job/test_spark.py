@@ -24,6 +24,7 @@ from conftest import Result
 from PIL import Image
 
 from imgdedup_spark import DedupConfig, deduplicate
+from imgdedup_spark.hash import small
 
 pytestmark = pytest.mark.spark
 
@@ -97,7 +98,7 @@ def records_read(spark: Any, stage: Any) -> list[int]:
 @pytest.mark.parametrize("options", [[], ["--threshold", "8"]], ids=["exact", "near"])
 def test_no_picture_in_a_shuffle(spark, run, stages, tmp_path, monkeypatch, options):
     """Enough rows that Spark's cost for an empty block of a shuffle does not count as bytes of a row."""
-    monkeypatch.setenv("IMGDEDUP_DRIVER_ROWS", "0")  # the way of large runs
+    monkeypatch.setattr(small, "MOST_ROWS", 0)  # the way of large runs
     rows = 300
     written = {}
     for name, side in (("small", 16), ("large", 160)):
@@ -113,14 +114,15 @@ def test_no_picture_in_a_shuffle(spark, run, stages, tmp_path, monkeypatch, opti
 
 @classic_only
 def test_a_million_rows_of_one_hash_make_no_hot_task(spark, run, stages, tmp_path, monkeypatch):
-    monkeypatch.setenv("IMGDEDUP_DRIVER_ROWS", "0")  # the way of large runs
+    monkeypatch.setattr(small, "MOST_ROWS", 0)  # the way of large runs
     rows = 1_000_000
     hashes = pa.array(["00000000000000ff"]).take(pa.array(np.zeros(rows, np.int64)))
     pq.write_table(pa.table({"id": np.arange(rows), "h": hashes}), tmp_path / "in.parquet", row_group_size=50_000)
     # As many partitions after a shuffle as read about as much as one of the file: one merged of all is no hot task.
     evenly = {"spark.sql.shuffle.partitions": "8", "spark.sql.adaptive.coalescePartitions.enabled": "false"}
     pieces = {"spark.sql.files.maxPartitionBytes": "400k", "spark.sql.files.openCostInBytes": "0"}
-    with settings(spark, evenly | pieces):
+    compiled = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
+    with settings(spark, evenly | pieces | compiled):
         summary = run(tmp_path / "in.parquet", "--hash-col", "h", "--id-col", "id").summary
     assert (summary["rows_kept"], summary["largest_group"]) == (1, rows)
     # A hot task is one that gets the rows of all others: measured in rows read, not in seconds.
