@@ -52,28 +52,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What starts its own Spark is the same in each mode, and runs in one; there it runs first, for it takes longest,
     and two workers that share the tests out are to end together.
 
-    In CI, for its time, each test runs on classic PySpark 4 and on one of Connect and PySpark 3.5, and of what starts
-    its own Spark the doors alone run on both PySparks. Without it (``make check`` on one's own machine) all run on all.
+    In CI, for its time, all run on classic PySpark 4, and half of them once more: a quarter on Connect, another one on
+    PySpark 3.5, where of what starts its own Spark only the doors run. Without it (``make check`` on one's own machine)
+    all run on all.
     """
     own = [one for one in items if one.get_closest_marker("spark") and "spark" not in one.fixturenames]  # type: ignore[attr-defined]
     owned = set(own)
     others = [one for one in items if one not in owned]
-    half = "CI" in os.environ and (MODE == "connect" or pyspark.__version__.startswith("3."))
-    if half:
-        here = MODE == "connect"
-        others = [one for one in others if one.path.name == "test_connect_path.py" or _on_connect(one.nodeid) == here]
+    few = "CI" in os.environ and (MODE == "connect" or pyspark.__version__.startswith("3."))
+    if few:
+        here = int(MODE == "connect")
+        others = [one for one in others if one.path.name == "test_connect_path.py" or _quarter(one.nodeid) == here]
     if MODE == "connect":
         own = []
-    elif half:
+    elif few:
         own = [one for one in own if one.path.name == "test_commands.py"]
     chosen = own + others
     config.hook.pytest_deselected(items=list(set(items) - set(chosen)))
     items[:] = chosen
 
 
-def _on_connect(test: str) -> bool:
-    """Where a test runs beside PySpark 4: there, or on PySpark 3.5; always the same."""
-    return bool(zlib.crc32(test.encode()) & 1)
+def _quarter(test: str) -> int:
+    """0 to 3, of a test always the same."""
+    return zlib.crc32(test.encode()) & 3
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +98,11 @@ def spark() -> Iterator[object]:
 def classic_session(options: dict[str, str]) -> Any:
     from pyspark.sql import SparkSession
 
-    return SparkSession.builder.appName("tests").master("local[2]").config(map=options).getOrCreate()
+    from imgdedup_spark.spark.session import look_up_once
+
+    session = SparkSession.builder.appName("tests").master("local[2]").config(map=options).getOrCreate()
+    look_up_once()
+    return session
 
 
 def connect_session(options: dict[str, str]) -> Any:

@@ -57,7 +57,19 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
     builder = SparkSession.builder
     for name, value in settings.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate(), True
+    spark = builder.getOrCreate()
+    if not is_remote():
+        look_up_once()
+    return spark, True
+
+
+def look_up_once() -> None:
+    """Has PySpark find a class that it names without its package once. It asks for it with each list of columns, and
+    Java then looks through all jars for it in one package after another: some milliseconds each time."""
+    from pyspark import SparkContext
+
+    with contextlib.suppress(Exception):  # of a platform that allows none of it
+        SparkContext._jvm.PythonUtils = SparkContext._jvm.PythonUtils
 
 
 def prepare_next(master: str) -> None:
