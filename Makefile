@@ -27,7 +27,7 @@ $(@D)/bin/pip install --quiet --upgrade pip
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-matrix test-alive docs lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-browser test-matrix test-alive docs lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,15 @@ test-corpora: setup  ## pictures that Pillow and other packages test themselves 
 	$(BIN)/python tests/corpora/fetch.py build/corpora "pillow==$$($(BIN)/python -c 'import PIL; print(PIL.__version__)')" $(CORPORA)
 	$(BIN)/python tests/corpora/check.py build/corpora/pillow==*/*/Tests/images
 	$(BIN)/python tests/corpora/check.py $(CORPORA:%=build/corpora/%)
+
+$(VENV)/browser: $(VENV)/ready
+	$(BIN)/pip install --quiet 'playwright>=1.50' axe-playwright-python
+	@touch $@
+
+test-browser: demo $(VENV)/browser  ## the demo's pages, and some of hostile strings, in Chromium (needs it), with axe
+	@mkdir -p build
+	$(BIN)/imgdedup advise --input demo-data/input --html build/advice.html --overwrite
+	$(BIN)/python tests/report/browser.py demo-data/output/report.html build/advice.html
 
 $(VENV)/atheris: $(VENV)/ready
 	$(BIN)/pip install --quiet atheris
