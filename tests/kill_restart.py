@@ -1,5 +1,7 @@
 """Kills the job at random moments and starts it again: `python tests/kill_restart.py` (some 20 minutes on two cores).
 
+``tests/lakes/kills.py`` does the same on S3 and HDFS.
+
 Every other time the driver (Python and the JVM) is killed with SIGKILL, else one Python worker that is at work: it
 is seen to use processor time, or waited for. Half of the workers are killed under a master that retries tasks.
 
@@ -28,8 +30,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -71,6 +75,26 @@ def make_data(folder: Path, files: int, first_id: int, seed: int) -> Path:
     return folder
 
 
+class Home:
+    """Where what a run reads and writes lies: here in the local folder in which it is prepared and looked at.
+
+    Args:
+        settings: for Spark.
+    """
+
+    def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.settings = dict(settings)
+
+    def uri(self, path: Path) -> str:
+        return str(path)
+
+    def put(self, path: Path) -> None:
+        """Takes a local folder there."""
+
+    def get(self, path: Path) -> None:
+        """Fetches the output and index of a run into its local folder."""
+
+
 @dataclass
 class Attempt:
     """One start of the job."""
@@ -90,12 +114,13 @@ def start(
     data: Path,
     run: str,
     *,
+    home: Home,
     index: Path | None = None,
     overwrite: bool = True,
     master: str = "local[2]",
 ) -> Attempt:
     """The job on ``data``, into ``folder/out`` and ``folder/index``, or another index."""
-    conf = {
+    conf = home.settings | {
         "spark.ui.enabled": "false",
         "spark.log.level": "ERROR",
         "spark.sql.shuffle.partitions": "2",
@@ -105,8 +130,8 @@ def start(
     command = [str(Path(sys.executable).with_name("spark-submit")), "--master", master]
     for name, value in conf.items():
         command += ["--conf", f"{name}={value}"]
-    command += [str(folder.parent / "job.py"), "--input", str(data), "--output", str(folder / "out")]
-    command += ["--index", str(index or folder / "index"), "--run-id", run, "--threshold", "6", "--id-col", "id"]
+    command += [str(folder.parent / "job.py"), "--input", home.uri(data), "--output", home.uri(folder / "out")]
+    command += ["--index", home.uri(index or folder / "index"), "--run-id", run, "--threshold", "6", "--id-col", "id"]
     command += ["--decode", "exact", *(["--overwrite"] if overwrite else [])]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     log = folder / f"log-{len(list(folder.glob('log-*')))}"
@@ -188,12 +213,14 @@ class Scene:
     outputs: tuple[Any, Any]
     indexes: tuple[Any, Any]
     seconds: float
+    home: Home
 
     def disturb(self, folder: Path, whom: str, master: str, dice: random.Random) -> tuple[list[str], Counter[str]]:
         """One run with a kill in it: what went wrong (nothing, one hopes), and what is to be counted."""
         shutil.copytree(self.before, folder)
+        self.home.put(folder)
         wrong: list[str] = []
-        attempt = start(folder, self.data, "day", master=master)
+        attempt = start(folder, self.data, "day", home=self.home, master=master)
         # Workers are there between Spark's start and the writing of the output.
         moment = dice.uniform(0, 1) if whom == "driver" else dice.uniform(0.2, 0.8)
         time.sleep(moment * self.seconds)
@@ -206,11 +233,13 @@ class Scene:
         if whom == "worker":
             wrong += self._check(folder)
         attempts = 1
+        self.home.get(folder)
         while (read_output(folder / "out") != self.outputs[1] or status) and attempts < 4:
             attempts += 1
             # A scheduler repeats the whole command, a person may leave out what is not needed any more.
-            again = start(folder, self.data, "day", overwrite=dice.random() < 0.5)
+            again = start(folder, self.data, "day", home=self.home, overwrite=dice.random() < 0.5)
             status = again.process.wait()
+            self.home.get(folder)
         reused = 0
         if attempts > 1 and not status:
             reused = json.loads((folder / "out" / "summary.json").read_text())["stages"]["hash"].get("files_reused", 0)
@@ -242,14 +271,16 @@ class Scene:
         folders = {run: base / f"race-{run}" for run in ("one", "other")}
         for folder in folders.values():
             shutil.copytree(self.before, folder)
+            self.home.put(folder)
         index = folders["one"] / "index"
-        attempts = {run: start(folder, self.data, run, index=index) for run, folder in folders.items()}
+        attempts = {run: start(folder, self.data, run, home=self.home, index=index) for run, folder in folders.items()}
         statuses = {run: attempt.process.wait() for run, attempt in attempts.items()}
         print(f"two at once: exit statuses {sorted(statuses.values())}", flush=True)
         wrong = []
         if sorted(statuses.values()) not in ([0, 0], [0, 3]):
             wrong.append(f"the exit statuses are {statuses}")
         added = self.indexes[1][-1][1]
+        self.home.get(folders["one"])
         first, *more = [rows for run, rows in read_index(index) if run in folders]
         if first != added or any(more):
             wrong.append("the index is DIFFERENT after two runs at once")
@@ -258,8 +289,9 @@ class Scene:
                 errors = re.findall("imgdedup: error: .*", attempts[run].log.read_text())
                 if len(errors) != 1 or "another run has changed it" not in errors[0]:
                     wrong.append(f"the error is {errors}")
-                if start(folders[run], self.data, run, index=index).process.wait():
+                if start(folders[run], self.data, run, home=self.home, index=index).process.wait():
                     wrong.append("the run that had failed does not succeed when it is started again")
+        self.home.get(folders["one"])
         if sorted(rows for run, rows in read_index(index) if run in folders) != [[], added]:
             wrong.append("the index is DIFFERENT at the end")
         return wrong
@@ -270,8 +302,10 @@ class Scene:
         shutil.copytree(self.before, folder)
         indexes = [folder / "index", folder / "index-too"]
         shutil.copytree(*indexes)
-        attempts = [start(folder, self.data, "day", index=index) for index in indexes]
+        self.home.put(folder)
+        attempts = [start(folder, self.data, "day", home=self.home, index=index) for index in indexes]
         statuses = [attempt.process.wait() for attempt in attempts]
+        self.home.get(folder)
         print(f"two at once on one output: exit statuses {sorted(statuses)}", flush=True)
         wrong = []
         if sorted(statuses) != [0, 3]:
@@ -287,6 +321,7 @@ class Scene:
     def _check(self, folder: Path, swapping: bool = False) -> list[str]:
         """What is not readable, or neither as before nor as it shall be."""
         wrong = []
+        self.home.get(folder)
         output = read_output(folder / "out")
         if output not in self.outputs and not (swapping and output is None):
             wrong.append("the previous output was not readable after the kill")
@@ -295,22 +330,26 @@ class Scene:
         return wrong
 
 
-def prepare(base: Path) -> Scene:
+def prepare(base: Path, home: Home) -> Scene:
     (base / "job.py").write_text(JOB)
     before = base / "before"
     before.mkdir()
     earlier = make_data(base / "earlier", 1, 100_000, seed=1)
     data = make_data(base / "in", FILES, 0, seed=0)
+    home.put(earlier)
+    home.put(data)
     undisturbed = base / "undisturbed"
     seconds = 0.0
     for folder, source, run in ((before, earlier, "earlier"), (undisturbed, data, "day")):
         if folder is undisturbed:
             shutil.copytree(before, undisturbed)
+            home.put(undisturbed)
         started = time.monotonic()
-        attempt = start(folder, source, run)
+        attempt = start(folder, source, run, home=home)
         if attempt.process.wait():
             raise SystemExit(attempt.log.read_text()[-2000:])
         seconds = time.monotonic() - started
+        home.get(folder)
         print(attempt.log.read_text()[-700:])
     scene = Scene(
         before,
@@ -318,23 +357,20 @@ def prepare(base: Path) -> Scene:
         (read_output(before / "out"), read_output(undisturbed / "out")),
         (read_index(before / "index"), read_index(undisturbed / "index")),
         seconds,
+        home,
     )
     print(f"undisturbed: {seconds:.1f} s, {len(scene.outputs[1][0])} rows kept", flush=True)
     return scene
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    dice = random.Random(options.seed)
+def main(home: Home | None = None, times: int = 20, seed: int = 0) -> int:
+    dice = random.Random(seed)
     good, counts = 0, Counter[str]()
     with tempfile.TemporaryDirectory(prefix="imgdedup-kill-") as scratch:
         base = Path(scratch)
-        scene = prepare(base)
+        scene = prepare(base, home or Home())
         number = 0
-        while number < options.times:
+        while number < times:
             print(f"{number + 1:3}: ", end="")
             whom = ("driver", "worker")[number % 2]
             master = "local[2,4]" if number % 4 == 3 else "local[2]"
@@ -348,9 +384,13 @@ def main() -> int:
         raced = [*scene.race(base), *scene.race_for_output(base)]
     for name, count in sorted(counts.items()):
         print(f"{name}: {count}")
-    print(*raced, f"{good} of {options.times} the same; two at once: {'wrong' if raced else 'well'}", sep="\n")
-    return int(good < options.times or bool(raced))
+    print(*raced, f"{good} of {times} the same; two at once: {'wrong' if raced else 'well'}", sep="\n")
+    return int(good < times or bool(raced))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sys.exit(main(times=options.times, seed=options.seed))

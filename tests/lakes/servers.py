@@ -3,9 +3,11 @@ skipped."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,3 +57,36 @@ def serving_s3(*options: str) -> Iterator[int]:
         assert server.stdin is not None and server.stdout is not None
         yield int(server.stdout.readline())
         server.stdin.close()
+
+
+def hdfs_jars() -> str:
+    """A class path with what a cluster and its clients need."""
+    import pyspark
+
+    needed = ("hadoop-client", "slf4j", "log4j")
+    own = [
+        one
+        for one in (Path(pyspark.__file__).parent / "jars").glob("*.jar")
+        if any(part in one.name for part in needed)
+    ]
+    return ":".join(map(str, [*(Path(JARS) / "hdfs").glob("*.jar"), *own]))
+
+
+@contextmanager
+def serving_hdfs(folder: Path) -> Iterator[str]:
+    """``hdfs://host:port`` of a name node and two data nodes, which keep their files in the folder."""
+    details = folder / "details.json"
+    command = ["java", "-Xmx512m", "-cp", hdfs_jars(), "org.apache.hadoop.test.MiniDFSClusterManager", "-format"]
+    command += ["-datanodes", "2", "-nnport", "0", "-httpport", "0", "-writeDetails", str(details)]
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            for _ in range(240):
+                if details.exists() and details.read_text().endswith("}"):
+                    break
+                assert process.poll() is None
+                time.sleep(0.5)
+            yield f"hdfs://127.0.0.1:{json.loads(details.read_text())['namenode_port']}"
+        finally:
+            process.kill()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Result, classic_session
-from servers import JARS, need
+from servers import need, serving_hdfs
 
 from imgdedup_spark.config.command_line import read_options
 from imgdedup_spark.files import sharing
@@ -35,32 +31,8 @@ def spark() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``hdfs://host:port`` of a name node and two data nodes."""
-    import pyspark
-
-    folder = tmp_path_factory.mktemp("hdfs")
-    needed = ("hadoop-client", "slf4j", "log4j")
-    own = [
-        one
-        for one in (Path(pyspark.__file__).parent / "jars").glob("*.jar")
-        if any(part in one.name for part in needed)
-    ]
-    jars = ":".join(map(str, [*(Path(JARS) / "hdfs").glob("*.jar"), *own]))
-    details = folder / "details.json"
-    command = ["java", "-Xmx512m", "-cp", jars, "org.apache.hadoop.test.MiniDFSClusterManager", "-format"]
-    command += ["-datanodes", "2", "-nnport", "0", "-httpport", "0", "-writeDetails", str(details)]
-    with subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            for _ in range(240):
-                if details.exists() and details.read_text().endswith("}"):
-                    break
-                assert process.poll() is None
-                time.sleep(0.5)
-            yield f"hdfs://127.0.0.1:{json.loads(details.read_text())['namenode_port']}"
-        finally:
-            process.kill()
+    with serving_hdfs(tmp_path_factory.mktemp("hdfs")) as root:
+        yield root
 
 
 def copy(spark: Any, source: str, target: str) -> None:
