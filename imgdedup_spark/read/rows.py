@@ -4,8 +4,9 @@ again for the rows themselves.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError, first_line
+from imgdedup_spark.files import storage
 from imgdedup_spark.files.json_rows import ANY, Columns, Fields
 from imgdedup_spark.files.listing import Listed, PassedOver
 from imgdedup_spark.files.shares import grouped
@@ -90,7 +92,25 @@ class RowFiles(FileSource):
         return list(self.listed)
 
     def only(self, files: Sequence[FileState]) -> RowFiles:
-        units = units_of(self.units, files)
+        return self._of(units_of(self.units, files))
+
+    def holding(self, wanted: Mapping[tuple[int, str], Iterable[int]]) -> RowFiles:
+        """The parts of files alone in which some rows lie.
+
+        Args:
+            wanted: input and URI, as of a ``FileState`` → numbers of rows in the file.
+        """
+        begins: dict[tuple[int, str], list[int]] = defaultdict(list)
+        for part in (part for unit in self.units for part in unit):
+            begins[part[:2]].append(part.row)
+        held = set()
+        for (index, uri), rows in wanted.items():
+            file = index, storage.from_spark(uri)
+            held |= {(*file, begins[file][bisect(begins[file], row) - 1]) for row in rows}
+        some = (tuple(one for one in unit if (one.input, one.uri, one.row) in held) for unit in self.units)
+        return self._of(tuple(filter(None, some)))
+
+    def _of(self, units: Units) -> RowFiles:
         frame = _frame(self._spark, units, self.rows, self.made, self.keys)
         return replace(self, units=units, frame=frame, known_rows=0)
 

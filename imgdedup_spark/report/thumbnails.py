@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, Thumbnails
 from imgdedup_spark.read.columns import image_column
 from imgdedup_spark.read.files import PlacedInFiles
 from imgdedup_spark.read.order import ROW_BITS
+from imgdedup_spark.read.rows import RowFiles
 from imgdedup_spark.read.source import INPUT, ORDER, PLACE, ROW
 from imgdedup_spark.spark.settings import picture_settings
 
@@ -32,8 +34,8 @@ _SCHEMA = pa.schema([("id", pa.string()), ("uri", pa.string()), ("format", pa.st
 def read_thumbnails(found: Found, ids: Sequence[str]) -> dict[str, Thumbnail]:
     """The first picture of each of these rows, by id, as far as it can be read.
 
-    Where workers read pictures themselves, they read those of these rows alone; elsewhere Spark passes all rows of the
-    files that have them.
+    Where workers read pictures themselves, they read those of these rows alone; of JSON and CSV they read the parts of
+    files that have them, and elsewhere Spark passes all rows of these files.
     """
     config, source = found.config, found.source
     name = image_column(source.schema, config) if config.reads_images and ids else None
@@ -83,18 +85,22 @@ def _places(placed: PlacedInFiles, wanted: Sequence[tuple[int, str, int]]) -> Da
 
 def _pictures(found: Found, wanted: Sequence[tuple[int, str, int]], pictures: Column) -> DataFrame:
     """``id``, ``number`` and ``image`` of these rows."""
-    rows = _rows(found, {one[0] >> ROW_BITS for one in wanted})
+    rows = _rows(found, [one[0] for one in wanted])
     numbers = rows.sparkSession.createDataFrame(wanted, f"{ROW} bigint, id string, number int")
     # Some hundred numbers: a broadcast, so that no picture is shuffled.
     return rows.select(ROW, pictures.alias("image")).join(F.broadcast(numbers), ROW).drop(ROW)
 
 
-def _rows(found: Found, ordinals: set[int]) -> DataFrame:
-    """The source's rows with ``ROW``, of the files that are concerned if that can be told."""
+def _rows(found: Found, orders: Sequence[int]) -> DataFrame:
+    """The source's rows with ``ROW``, of the files that are concerned, or parts of them, if that can be told."""
     if not isinstance(found.placed, PlacedInFiles):
         return found.placed.rows()
-    source = found.placed.source
-    files = {(file[0], file[1]) for file in found.placed.files if file[2] in ordinals}
+    source, numbers = found.placed.source, defaultdict(list)
+    for order in orders:
+        numbers[order >> ROW_BITS].append(order & ((1 << ROW_BITS) - 1))
+    files = {(file[0], file[1]): numbers[file[2]] for file in found.placed.files if file[2] in numbers}
+    if isinstance(source, RowFiles):
+        return found.placed.rows(source.holding(files).frame)
     states = [one for one in source.states if (one.input, one.uri) in files]
     return found.placed.rows(source.only(states).frame if len(states) == len(files) else None)
 

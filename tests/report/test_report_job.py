@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -15,6 +16,7 @@ from PIL import Image
 from imgdedup_spark.cli import main
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.read import rows
 from imgdedup_spark.report.apply import apply_reviewed
 
 pytestmark = pytest.mark.spark
@@ -29,8 +31,6 @@ def save(folder, photos, kind):
         for number, one in enumerate([*rows, *more]):
             (folder / f"{number}.jpg").write_bytes(one["image"])
     elif kind == "jsonl":
-        import base64
-
         for name, some in (("a", rows), ("b", more)):
             lines = [json.dumps({**one, "image": base64.b64encode(one["image"]).decode()}) + "\n" for one in some]
             (folder / f"{name}.jsonl").write_text("".join(lines))
@@ -52,6 +52,26 @@ def test_a_report_has_the_pictures_of_what_it_shows(kind, run, photos, tmp_path)
     assert thumbnails(page) == 4
     assert "Unreadable pictures" in page and "4</b> rows in" in page
     assert done.summary["stages"]["report"]["seconds"] > 0 and done.summary["config"]["report"] is True
+
+
+def test_of_json_the_parts_are_read_again_in_which_something_is_shown(run, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "LEAST_BYTES", 1)
+    held, of = [], rows.RowFiles.holding
+    monkeypatch.setattr(
+        rows.RowFiles, "holding", lambda self, wanted: held.append((self, of(self, wanted))) or held[-1][1]
+    )
+    lines = []
+    for number in range(60):
+        stream = io.BytesIO()
+        Image.effect_noise((64, 64), number + 20).save(stream, "PNG")
+        picture = photos["A"] if number in (31, 57) else stream.getvalue()
+        lines.append(json.dumps({"image": base64.b64encode(picture).decode()}) + "\n")
+    (tmp_path / "in.jsonl").write_text("".join(lines))
+    done = run(tmp_path / "in.jsonl", "--report", "--method", "md5")
+    assert done.summary["rows_dropped"] == 1
+    assert thumbnails((done.folder / "report.html").read_text("utf-8")) == 2
+    ((whole, few),) = held
+    assert sum(map(len, whole.units)) > 4 >= 2 * sum(map(len, few.units))
 
 
 def test_a_report_replaces_the_old_one(run, photos, tmp_path):
