@@ -27,7 +27,7 @@ $(@D)/bin/pip install --quiet --upgrade pip
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-browser test-matrix test-alive docs lint types audit format check package bench clean
+.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-lake-kills test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-browser test-matrix test-alive docs lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,10 @@ test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py tests/lakes/test_lineage.py
 	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_table_formats.py
+
+test-lake-kills: setup $(VENV_LAKES)/ready $(JARS)/s3a/ready $(JARS)/hdfs/ready  ## kills runs on S3 and HDFS, TIMES=10 each, and starts them again
+	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python $(BIN)/python tests/lakes/kills.py s3 --times $(TIMES)
+	IMGDEDUP_JARS=$(JARS) $(BIN)/python tests/lakes/kills.py hdfs --times $(TIMES)
 
 # The pictures of the Pillow that is installed come with its sources alone; the others', too.
 CORPORA := imagecodecs==2026.8.16 pillow-heif==1.8.1 pillow-jxl-plugin==1.3.8 wand==0.7.2 scikit-image==0.26.0 \
