@@ -160,6 +160,7 @@ def deduplicate(
     index: str | None = None,
     against: Sequence[str] = (),
     run_id: str | None = None,
+    index_single_writer: bool = False,
 ) -> DedupResult:
     """Finds duplicates among the rows of a DataFrame, of classic Spark or Spark Connect.
 
@@ -175,9 +176,11 @@ def deduplicate(
         against: data sets and indexes, as ``--against``: rows found there are dropped.
         run_id: names this run in the index. Give one, so that a call that is repeated, because what came after it
             failed, replaces what it had added.
+        index_single_writer: no other run adds to the index meanwhile; for stores that cannot see to that.
 
     Raises:
-        UserError: an option or a column is wrong, or the index was made with other options.
+        UserError: an option or a column is wrong, or the index was made with other options, or its store needs
+            ``index_single_writer``.
         JobError: ``on_error="fail"`` and an image is unreadable; another run has changed the index meanwhile; or
             Spark's workers have no package of this name.
     """
@@ -196,7 +199,8 @@ def deduplicate(
     work = _workspace(df, config, staging, index, against)
     try:
         if index is not None:
-            addition = begin(Index(index), prints_of(config), run_id, f"index {index}")
+            where = f"index {index}"
+            addition = begin(Index(index), prints_of(config), run_id, where, alone=index_single_writer)
         past = Past([(path, path) for path in against], index=addition.past if addition else None)
         with shown_in_notebook(df.sparkSession):
             found = find_in_stages(frame_source(df, config.id_col, work.freeze), config, work, clock, past)

@@ -158,7 +158,8 @@ def _begin(config: JobConfig, source: Source) -> Addition | None:
     if config.index is None:
         return None
     index = Index(on_same_file_system(config.index, source))
-    return begin(index, prints_of(config.dedup), config.run_id, f"--index {config.index}")
+    alone = config.index_single_writer or config.dry_run
+    return begin(index, prints_of(config.dedup), config.run_id, f"--index {config.index}", alone=alone)
 
 
 def _resumed(addition: Addition | None, config: JobConfig, output: Output) -> Addition | None:

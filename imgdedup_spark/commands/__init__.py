@@ -17,7 +17,7 @@ from imgdedup_spark.report.outcome import Outcome, read_outcome
 #: Options of the job that commands have no use for which read rows and keep none.
 OF_THE_JOB_ALONE = (
     "output_format", "output_table", "mark", "dry_run", "report", "metrics", "show_num", "emit_hashes", "keep", "never",
-    "index", "against", "run_id", "stages",
+    "index", "index_single_writer", "against", "run_id", "stages",
 )  # fmt: skip
 
 #: ``with session(config) as spark:`` gives Spark, and has whatever goes wrong in the block told in one line.

@@ -84,11 +84,16 @@ class JobIndex(Section):
     run_id: str | None = option(
         None, "names this run in the index; the same id again replaces what that run had added", metavar="ID"
     )
+    index_single_writer: bool = option(
+        False, "no other run adds to the index meanwhile: for stores that cannot see to that", action="store_true"
+    )
 
     def check(self) -> None:
         super().check()
         if self.run_id is not None and self.index is None:
             raise UserError("--run-id names a run in an index: it needs --index")
+        if self.index_single_writer and self.index is None:
+            raise UserError("--index-single-writer tells of an index: it needs --index")
         if self.run_id == "":
             raise UserError("--run-id: an id has at least one character")
 

@@ -37,10 +37,30 @@ def create_exclusively(uri: str, text: str) -> bool:
     Args:
         text: unlike what anybody else would write there.
     """
-    opened, path = storage.open_fs(uri)
-    scheme = storage.split_uri(uri)[0]
     if storage.exists(uri):
         return False
+    created = _create_once(uri, text)
+    if created is not None:
+        return created
+    storage.write_text(uri, text)
+    time.sleep(SETTLE_SECONDS)
+    return storage.read_text(uri) == text
+
+
+def one_wins(folder: str) -> bool:
+    """Whether of several that create a file in a folder at the same moment one has created it, for sure. A file is
+    written there for it, and deleted."""
+    probe = f"{folder}/.probe-{uuid.uuid4().hex}"
+    try:
+        return _create_once(probe, probe) is not None
+    finally:
+        storage.delete(probe)
+
+
+def _create_once(uri: str, text: str) -> bool | None:
+    """As ``create_exclusively``; None where nothing there decides who was first."""
+    opened, path = storage.open_fs(uri)
+    scheme = storage.split_uri(uri)[0]
     folder, _, name = uri.rpartition("/")
     draft = f"{folder}/.{name}.{uuid.uuid4().hex}"
     if scheme == "file":
@@ -64,13 +84,8 @@ def create_exclusively(uri: str, text: str) -> bool:
             storage.delete(draft)
             return False
         return storage.read_text(uri) == text
-    for creator in _creators:
-        created = creator(uri, text.encode("utf-8"))
-        if created is not None:
-            return created
-    storage.write_text(uri, text)
-    time.sleep(SETTLE_SECONDS)
-    return storage.read_text(uri) == text
+    answers = (creator(uri, text.encode("utf-8")) for creator in _creators)
+    return next((one for one in answers if one is not None), None)
 
 
 def delete_empty(uri: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.errors import JobError
+from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.index.manifest import Index, Run, State
@@ -132,18 +132,24 @@ class Addition:
             self.index.discard(self.run, token)
 
 
-def begin(index: Index, kind: Prints, run: str | None, where: str) -> Addition:
+def begin(index: Index, kind: Prints, run: str | None, where: str, *, alone: bool = False) -> Addition:
     """A run that adds to the index.
 
     Args:
         run: its id; None for a new one.
         where: how the caller has named the index.
+        alone: no other run adds to it meanwhile, or this one does not.
 
     Raises:
-        UserError: the index was made with other options.
+        UserError: the index was made with other options, or lies where of two runs at a time both might add to it.
     """
     state = index.read()
     check_spec(state, kind, where)
+    if not alone and not index.one_commits():
+        raise UserError(
+            f"{where}: nothing on this store keeps two runs from committing at the same moment, and what one of them "
+            "adds from being lost; if no other run adds to this index meanwhile, say so by --index-single-writer"
+        )
     run = run or f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
     return Addition(index, run, uuid.uuid4().hex, state)
 

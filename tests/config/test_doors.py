@@ -62,6 +62,7 @@ SAMPLES = {
     "index": ("seen", {}),
     "against": (("eval", "test"), {}),
     "run_id": ("2024-01-01", {"index": "seen"}),
+    "index_single_writer": (True, {"index": "seen"}),
     "similarity": (0.5, CLIP),
     "model": ("encoder.onnx", CLIP),
     "embedding_col": ("true", CLIP),

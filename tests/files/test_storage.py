@@ -207,6 +207,8 @@ def test_a_file_is_created_once(tmp_path, object_store, where, monkeypatch):
 
         monkeypatch.setattr(os, "link", refuse)
     folder = f"{where}://bucket" if where in ("s3", "hdfs") else str(tmp_path)
+    assert sharing.one_wins(folder) == (where in ("local", "hdfs"))
+    assert storage.list_names(folder) == []
     uri = f"{folder}/1.json"
     assert sharing.create_exclusively(uri, "mine")
     assert not sharing.create_exclusively(uri, "other")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imgdedup_spark import DedupConfig, deduplicate
 from imgdedup_spark.errors import JobError, UserError
+from imgdedup_spark.files import sharing
 from imgdedup_spark.index.manifest import Index, Run
 
 pytestmark = pytest.mark.spark
@@ -140,6 +143,25 @@ def test_of_two_runs_at_once_the_second_fails(run, tmp_path, monkeypatch):
     assert not list((tmp_path / "index" / "data").glob("run=b/*"))
     run(path, *options, "--run-id", "b", "--overwrite", output="out-b")
     assert indexed(tmp_path / "index") == {"0": "a", "1": "a"}
+
+
+def test_a_store_on_which_two_may_commit_takes_one_that_says_it_is_alone(run, spark, tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(sharing, "SETTLE_SECONDS", 0.01)
+    write(tmp_path / "in.parquet", [1, 2, 2])
+    options = (tmp_path / "in.parquet", *HASHES, "--index", tmp_path / "ix")
+    with pytest.raises(UserError, match=r"--index .*ix: nothing on this store .* by --index-single-writer"):
+        run(*options)
+    assert not (tmp_path / "ix").exists()
+    df = spark.read.parquet(str(tmp_path / "in.parquet"))
+    with pytest.raises(UserError, match=r"^index .*ix: nothing on this store .* by index_single_writer"):
+        deduplicate(df, DedupConfig(hash_col="h"), id_col="id", index=str(tmp_path / "ix"))
+    assert run(*options, "--dry-run").summary["rows_kept"] == 2
+    assert run(*options, "--index-single-writer").summary["rows_kept"] == 2
+    assert len(indexed(tmp_path / "ix")) == 2
 
 
 def test_an_index_of_other_fingerprints_is_refused(run, photos, tmp_path):

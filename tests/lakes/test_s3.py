@@ -34,6 +34,8 @@ from imgdedup_spark.spark.hadoop import create_by_condition, serve_storage
 from imgdedup_spark.spark.stores import open_stores
 
 pytestmark = need("s3a")
+#: Conditional writes go through Spark's JVM.
+ALONE = ["--index-single-writer"] if MODE == "connect" else []
 #: Rows of the examples: pictures A to F, blurred ones (a small letter), and a broken one.
 ROWS = "ABCaDEA?FBb"
 
@@ -184,7 +186,8 @@ def test_as_on_a_local_disk(spark, local, lake, case):
 
 def test_index_and_overwrite(spark, local, lake):
     for where in (local, lake):
-        days = [where.run(spark, [f"rows/{one}.parquet"], ["--index", "index", "--overwrite"], "day") for one in "ab"]
+        options = ["--index", "index", "--overwrite", *ALONE]
+        days = [where.run(spark, [f"rows/{one}.parquet"], options, "day") for one in "ab"]
         assert [one["in_index"] for one in days] == [0, 3]
     same(local, lake, "day")
     assert lake.files("day/kept") == local.files("day/kept")
@@ -261,7 +264,9 @@ def test_a_store_without_conditions_is_told(spark, data):
 
 def test_dataframe(spark, lake):
     df = spark.read.parquet("s3a://lake/data/rows")
-    result = deduplicate(df, DedupConfig(threshold=10), id_col="id", index="s3a://lake/python index")
+    result = deduplicate(
+        df, DedupConfig(threshold=10), id_col="id", index="s3a://lake/python index", index_single_writer=bool(ALONE)
+    )
     assert {row.id for row in result.duplicates.collect()} == {"r3", "r6", "r9", "r10"}
     result.close()
 
