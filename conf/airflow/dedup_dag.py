@@ -80,6 +80,7 @@ def imgdedup_daily() -> None:
             *("--input", f"{DATA}/crawl/{{{{ ds }}}}"),
             *("--output", OUTPUT),
             *("--index", f"{DATA}/seen"),
+            "--index-single-writer",  # one day at a time (max_active_runs)
             *("--run-id", "{{ ds }}"),
         ],
     )

@@ -67,13 +67,9 @@ def _create_once(uri: str, text: str) -> bool | None:
         made = Path(storage.open_fs(draft)[1])
         try:
             storage.write_text(draft, text)
-            os.link(made, path)  # atomic, and refuses to replace
-            return True
-        except (FileExistsError, FileNotFoundError):  # somebody was here, or has just cleared up behind themselves
+            return _linked(made, path)
+        except FileNotFoundError:  # somebody has just cleared up behind themselves
             return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
         finally:
             made.unlink(missing_ok=True)
     elif scheme in ("hdfs", "viewfs"):
@@ -86,6 +82,19 @@ def _create_once(uri: str, text: str) -> bool | None:
         return storage.read_text(uri) == text
     answers = (creator(uri, text.encode("utf-8")) for creator in _creators)
     return next((one for one in answers if one is not None), None)
+
+
+def _linked(made: Path, path: str) -> bool | None:
+    """Gives a file its name, at once and whole, unless it is taken; None where the file system has no links."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            return None
+        raise
+    return True
 
 
 def delete_empty(uri: str) -> None:

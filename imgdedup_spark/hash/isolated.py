@@ -74,7 +74,6 @@ class Isolated:
 
     def __init__(self, hasher: PictureHasher, seconds: float = DEFAULT_SECONDS) -> None:
         self.hasher, self.seconds = hasher, seconds
-        self._loaded = False
 
     def hash_batch(self, pictures: Sequence[Bytes]) -> Any:
         """``hasher.hash_batch``, in which pictures that kill or never end are ``crashed`` or ``timeout``.
@@ -96,11 +95,11 @@ class Isolated:
     def _load(self, helper: Helper, work: bytes) -> None:
         """Has what hashes take loaded here, so that helpers forked from now on have it; once a helper has shown that
         doing so kills nothing. A model does not live through a fork."""
-        if not self._loaded and isinstance(self.hasher, Hasher):
-            self._loaded, whole = True, [whole_picture()]
-            if not isinstance(helper.hash(work, whole, self.seconds, {}), Death):
+        if work not in helper.loaded and isinstance(self.hasher, Hasher):
+            helper.loaded.add(work)
+            if not isinstance(helper.hash(work, [whole_picture()], self.seconds, {}), Death):
                 helper.stop()
-                self.hasher.hash_batch(whole)
+                self.hasher.hash_batch([whole_picture()])
 
     def _guilty(
         self, helper: Helper, work: bytes, pictures: Sequence[Bytes], refused: Mapping[int, ImageError], death: Death
@@ -140,6 +139,7 @@ class Helper:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._work = b""
+        self.loaded: set[bytes] = set()  # work whose code this process has
         self._killers: dict[tuple[int, bytes], ImageError] = {}
         self._killers_of = (b"", 0.0)
 

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.sharing import create_exclusively, delete_empty, one_wins
+from imgdedup_spark.files.sharing import create_exclusively, one_wins
 
 FORMAT = 1
 #: Manifests that stay, for whoever wants to look back.
@@ -125,12 +125,7 @@ class Index:
 
     def one_commits(self) -> bool:
         """Whether of two runs that commit at the same moment one alone can."""
-        folder = self.path("manifests")
-        try:
-            return one_wins(folder)
-        finally:  # an index that is not there yet is not there afterwards
-            delete_empty(folder)
-            delete_empty(self.path())
+        return one_wins(self.path("manifests"))
 
     def data_folder(self, run: str, token: str) -> str:
         """Relative to the index. ``run=`` is what readers of partitioned data make a column of."""

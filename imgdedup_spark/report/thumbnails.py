@@ -34,8 +34,8 @@ _SCHEMA = pa.schema([("id", pa.string()), ("uri", pa.string()), ("format", pa.st
 def read_thumbnails(found: Found, ids: Sequence[str]) -> dict[str, Thumbnail]:
     """The first picture of each of these rows, by id, as far as it can be read.
 
-    Where workers read pictures themselves, they read those of these rows alone; of JSON and CSV they read the parts of
-    files that have them, and elsewhere Spark passes all rows of these files.
+    Where workers read pictures themselves, they read those of these rows alone; of JSON lines they read the parts
+    of files that have them, of CSV and arrays the files, and elsewhere Spark passes all rows of these files.
     """
     config, source = found.config, found.source
     name = image_column(source.schema, config) if config.reads_images and ids else None

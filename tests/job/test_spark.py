@@ -64,9 +64,11 @@ def settings(spark: Any, options: dict[str, str]) -> Iterator[None]:
     before = {name: spark.conf.get(name, None) for name in options}
     for name, value in options.items():
         spark.conf.set(name, value)
-    yield
-    for name, value in before.items():
-        spark.conf.unset(name) if value is None else spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.unset(name) if value is None else spark.conf.set(name, value)
 
 
 @pytest.fixture

@@ -58,17 +58,21 @@ class Hdfs(Home):
         return f"{self._root}{path}"
 
     def put(self, path: Path) -> None:
-        self._shell("-rm", "-r", "-f", "-skipTrash", self.uri(path))
-        self._shell("-mkdir", "-p", self.uri(path.parent))
-        self._shell("-put", str(path), self.uri(path.parent))
+        self._shell("-rm", "-r", "-f", "-skipTrash", self.uri(path), check=True)
+        self._shell("-mkdir", "-p", self.uri(path.parent), check=True)
+        self._shell("-put", str(path), self.uri(path.parent), check=True)
 
     def get(self, path: Path) -> None:
         for name in ("out", "index"):
             shutil.rmtree(path / name, ignore_errors=True)
             self._shell("-get", self.uri(path / name), str(path))
 
-    def _shell(self, *arguments: str) -> None:
-        subprocess.run(["java", "-cp", hdfs_jars(), "org.apache.hadoop.fs.FsShell", *arguments], capture_output=True)
+    def _shell(self, *arguments: str, check: bool = False) -> None:
+        """Args:
+        check: whether it must succeed; what is not there cannot be fetched.
+        """
+        command = ["java", "-cp", hdfs_jars(), "org.apache.hadoop.fs.FsShell", *arguments]
+        subprocess.run(command, capture_output=True, check=check)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from imgdedup_spark import DedupConfig, deduplicate
 from imgdedup_spark.commands import apply as apply_command
 from imgdedup_spark.commands import explain as explain_command
 from imgdedup_spark.config.command_line import read_options
-from imgdedup_spark.files import sharing
+from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.files import access, sharing, storage
 from imgdedup_spark.files.sharing import create_exclusively
 from imgdedup_spark.job import run
 from imgdedup_spark.spark.hadoop import create_by_condition, serve_storage
@@ -205,18 +206,28 @@ def test_a_store_that_spark_alone_opens(spark, local, data, s3):
 
 
 @pytest.mark.skipif(MODE == "connect", reason="Spark Connect gives no way to Hadoop's file systems")
-def test_commands_on_what_spark_alone_opens(spark, local, data, s3, tmp_path, capsys):
+def test_commands_on_what_spark_alone_opens(spark, local, data, s3, tmp_path, capsys, monkeypatch):
     vault = Where("s3a://vault/data", s3, "vault/data")
     page, reviewed = tmp_path / "page.html", tmp_path / "reviewed.csv"
     reviewed.write_text("id,kept_id\n")
     said, kept = [], []
     for where in (local, vault):
         where.run(spark, ["rows"], ["--threshold", 10, "--id-col", "id"], "looked through")
-        output = f"{where.base}/looked through"
-        assert explain_command.run(["r3", "--output", output, "--html", str(page)], lambda _: nullcontext(spark)) == 0
+        output, asked = f"{where.base}/looked through", []
+
+        def session(config: JobConfig, asked: list[JobConfig] = asked) -> Any:
+            asked.append(config)
+            return nullcontext(spark)
+
+        # As a process that knows nothing of the run.
+        access.use({})
+        monkeypatch.setattr(storage, "_more_openers", [])
+        storage._opened.cache_clear()
+        assert explain_command.run(["r3", "--output", output, "--html", str(page)], session) == 0
+        assert len(asked) == (where is vault)
         assert "data:image" in page.read_text()
         said.append(capsys.readouterr().out)
-        apply_command.run(["--output", output, "--duplicates", str(reviewed)], lambda _: nullcontext(spark))
+        apply_command.run(["--output", output, "--duplicates", str(reviewed)], session)
         kept.append(len(where.table("looked through/kept")))
     assert said[0] == said[1] and "r0" in said[0]
     assert kept == [len(ROWS)] * 2

@@ -6,6 +6,7 @@ One that has answered and falls silent later costs one attempt more.
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -36,10 +37,12 @@ class _Store:
 
     Attributes:
         answers: it has said something of a file, were it that there is none, and has not fallen silent since.
+        heard: when it last has.
         silent: when it was last found not to.
     """
 
     answers: bool = False
+    heard: float = -math.inf
     silent: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,26 +69,28 @@ def ask_store(uri: str, shown: str, ask: Callable[[], T], size: int = 0) -> T:
             if not store.answers:
                 if store.silent is not None and time.monotonic() - store.silent < _AGAIN:
                     raise silence
-                return _attempt(store, True, _SECONDS, silence, ask)
+                return _attempt(store, True, _SECONDS + size / _SLOWEST, silence, ask)
     return _attempt(store, False, _LATER_SECONDS + size / _SLOWEST, silence, ask)
 
 
 def _attempt(store: _Store, first: bool, seconds: float, silence: ImageError, ask: Callable[[], T]) -> T:
-    """``ask()``, from which follows what is known of the store: a later attempt that fails slowly makes the next one a
-    first one again, and a first one that does is the last for a while."""
+    """``ask()``, from which follows what is known of the store: a later attempt that fails slowly, while nothing else
+    is heard of it, makes the next one a first one again, and a first one that does is the last for a while."""
     begun = time.monotonic()
     try:
         found = _within(seconds, ask)
     except (concurrent.futures.TimeoutError, ImageError) as error:
-        answered = isinstance(error, ImageError) and error.code != "unreadable"
-        if answered:
-            store.answers = True
-        elif time.monotonic() - begun > _QUICK:
-            store.answers, store.silent = False, time.monotonic() if first else None
+        ended = time.monotonic()
+        if isinstance(error, ImageError) and error.code != "unreadable":
+            store.answers, store.heard = True, ended
+        elif ended - begun > _QUICK and store.heard < begun:
+            if first:
+                store.silent = ended
+            store.answers = False
         if isinstance(error, ImageError):
             raise
         raise silence from None
-    store.answers = True
+    store.answers, store.heard, store.silent = True, time.monotonic(), None
     return found
 
 

@@ -103,6 +103,20 @@ def test_one_slow_failure_of_many_is_no_silence():
             ask_store("s3://bucket/a", "a", failing("unreadable", 0.15, []))
 
 
+def test_a_store_that_is_heard_meanwhile_is_not_silent():
+    asked: list[int] = []
+
+    def ask():
+        assert ask_store("s3://bucket/b", "b", lambda: 1) == 1
+        return failing("unreadable", 0.15, asked)()
+
+    assert ask_store("s3://bucket/a", "a", lambda: 1) == 1
+    for _ in range(5):
+        with pytest.raises(ImageError):
+            ask_store("s3://bucket/a", "a", ask)
+    assert len(asked) == 5
+
+
 def test_a_large_file_may_take_longer():
     assert ask_store("s3://bucket/a", "a", lambda: 1) == 1
     assert ask_store("s3://bucket/a", "a", lambda: time.sleep(1.2) or 2, size=1 << 20) == 2
