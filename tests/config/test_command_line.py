@@ -40,7 +40,7 @@ def test_help_in_the_order_of_the_flow(help_of):
     assert found.pop("options") == ["help", "version", "config"]
     assert list(found) == ["input", "hash", "match", "keep", "output", "index", "embeddings", "logs"]
     assert [name for names in found.values() for name in names] == list(OPTIONS)
-    assert found["keep"] == ["keep"] and found["index"] == ["index", "against", "run_id"]
+    assert found["keep"] == ["keep"] and found["index"] == ["index", "against", "run_id", "index_single_writer"]
     assert found["match"] == ["preset", "threshold", "verify", "views", "invariant", "never"]
 
 
