@@ -7,6 +7,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,19 @@ def run(spark, tmp_path) -> Callable[..., Result]:
         return Result(folder)
 
     return run_it
+
+
+@contextmanager
+def spark_settings(spark: Any, options: dict[str, str]) -> Iterator[None]:
+    """The shared session with other settings for a while."""
+    before = {name: spark.conf.get(name, None) for name in options}
+    for name, value in options.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.unset(name) if value is None else spark.conf.set(name, value)
 
 
 @dataclass(frozen=True)

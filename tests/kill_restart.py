@@ -30,10 +30,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,8 +80,8 @@ class Home:
         settings: for Spark.
     """
 
-    def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
-        self.settings = dict(settings)
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
+        self.settings = settings or {}
 
     def uri(self, path: Path) -> str:
         return str(path)

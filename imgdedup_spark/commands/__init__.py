@@ -49,13 +49,12 @@ def outcome_of(folder: str, session: SessionOf) -> Iterator[Outcome]:
     Raises:
         UserError: there is no finished run.
     """
-    if storage.is_local(folder):
-        yield read_outcome(folder)
-        return
-    found = None
-    with suppress(UserError):
+    try:
         found = read_outcome(folder)
-    if found is not None:
+    except UserError:
+        if storage.is_local(folder):
+            raise
+    else:
         yield found
         return
     from imgdedup_spark.spark.stores import open_more, open_stores

@@ -35,12 +35,10 @@ def run(arguments: Sequence[str], session: SessionOf) -> int:
     if storage.is_local(given.output):
         read_outcome(given.output)  # before Spark is started
     from imgdedup_spark.report.apply import apply_reviewed
-    from imgdedup_spark.spark.stores import open_more, open_stores
+    from imgdedup_spark.spark.stores import open_stores
 
     with session(JobConfig(output=given.output)) as spark:
         open_stores(spark, [("--output", given.output), ("--duplicates", given.duplicates)])
-        inputs = read_outcome(given.output).config.get("input") or ()
-        open_more(spark, [("--input", one) for one in inputs])
         summary = apply_reviewed(spark, given.output, given.duplicates)
     log.info("%s kept, %s dropped; see %s", f"{summary['rows_kept']:,}", f"{summary['rows_dropped']:,}", given.output)
     return 0

@@ -28,6 +28,7 @@ from imgdedup_spark.read.columns import col, named_columns
 from imgdedup_spark.read.open import read_source
 from imgdedup_spark.read.source import ID, ORDER, PLACE, Placed, or_nulls
 from imgdedup_spark.report.outcome import OUTSIDE, Outcome, read_outcome
+from imgdedup_spark.spark.stores import open_more
 from imgdedup_spark.spark.workspace import FolderWorkspace, Workspace
 from imgdedup_spark.write.kept import write_kept
 from imgdedup_spark.write.lock import Lock
@@ -157,6 +158,7 @@ def _failed(outcome: Outcome) -> list[str]:
 
 def _placed(spark: SparkSession, config: JobConfig, work: Workspace) -> tuple[Placed, int]:
     """The input's rows with their ids and numbers, no picture looked at; and how many they are."""
+    open_more(spark, [("--input", one) for one in config.input])
     source = read_source(spark, config.input, config.input_format, count_hard_links=config.count_hard_links)
     source = or_nulls(source, named_columns(config.dedup))
     id_col = config.dedup.id_col

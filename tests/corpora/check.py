@@ -27,14 +27,20 @@ KNOWN = Path(__file__).with_name("known.csv")
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 
 
-def by_pillow(path: Path) -> tuple[str, str]:
-    """``read`` and the hash (empty if the job promises no bits of it: deep or transparent), or ``error`` and why."""
+def by_pillow(path: Path, read: Counter[str]) -> tuple[str, str]:
+    """``read`` and the hash (empty if the job promises no bits of it: deep or transparent), or ``error`` and why.
+
+    Args:
+        read: counts the pictures that are read, by format.
+    """
     try:
         with Image.open(path) as picture:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             plain = upright.mode in ("1", "L", "P", "RGB", "YCbCr", "CMYK") and not upright.has_transparency_data
-            return "read", str(imagehash.phash(upright)) if plain else ""
+            hash_ = str(imagehash.phash(upright)) if plain else ""
+            read[str(picture.format)] += 1
+            return "read", hash_
     except Exception as error:  # whatever a decoder raises
         return "error", f"{type(error).__name__}: {error}"[:100]
 
@@ -48,16 +54,9 @@ def by_job(path: Path) -> tuple[str, str]:
 
 
 def differences(files: list[Path], read: Counter[str]) -> Iterator[tuple[Path, str, str, str]]:
-    """File, what differs, and what the job and Pillow say.
-
-    Args:
-        read: counts the pictures that Pillow reads, by format.
-    """
+    """File, what differs, and what the job and Pillow say. See ``by_pillow``."""
     for file in files:
-        ours, theirs = by_job(file), by_pillow(file)
-        if theirs[0] == "read":
-            with Image.open(file) as picture:
-                read[str(picture.format)] += 1
+        ours, theirs = by_job(file), by_pillow(file, read)
         if ours[0] != theirs[0]:
             yield file, f"{ours[0]} here, {theirs[0]} by Pillow", ours[1], theirs[1]
         elif ours[0] == "read" and theirs[1] and ours[1] != theirs[1]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import spark_settings
 
 from imgdedup_spark.errors import CopyMismatch, UserError
 from imgdedup_spark.files import parquet, storage, text_lines
@@ -413,18 +414,12 @@ def test_pieces_are_those_that_spark_reads(spark, tmp_path, out, kind, split_byt
         ends = ["\n", "\r\n", "\n\n", " \n", "\n\t\r\n"]
         text = "".join(" " * (i % 3) + f'{{"k":{i}}}' + ends[i % 5] for i in range(200))
         path.write_bytes(b"\xef\xbb\xbf" + text.encode().rstrip())
-    settings = {"spark.sql.files.maxPartitionBytes": split_bytes, "spark.sql.files.openCostInBytes": 0}
-    before = {name: spark.conf.get(name) for name in settings}
-    try:
-        for name, value in settings.items():
-            spark.conf.set(name, str(value))
+    pieces = {"spark.sql.files.maxPartitionBytes": str(split_bytes), "spark.sql.files.openCostInBytes": "0"}
+    with spark_settings(spark, pieces):
         reader = spark.read.schema("k long")
         frame = reader.parquet(str(tmp_path)) if kind == "parquet" else reader.json(str(tmp_path))
         where = [F.col(f"_metadata.{name}") for name in ("file_path", "file_block_start", "file_block_length")]
         found = frame.groupBy(*where).agg(F.min("k"), F.count("k")).orderBy("file_block_start").collect()
-    finally:
-        for name, value in before.items():
-            spark.conf.set(name, value)
     assert split_bytes > 5000 or len(found) > 1
     for file, start, length, first_row, count in found:
         share = Share(storage.from_spark(file), first_row, count, start, length)

@@ -8,6 +8,7 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import spark_settings
 
 from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.hash import small, stage, store
@@ -293,12 +294,9 @@ def test_groups_of_files_are_as_one_reading(run, spark, tmp_path, kind, a_group_
             (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
         else:
             pq.write_table(pa.Table.from_pylist(part), folder / f"{file}.parquet", row_group_size=7)
-    spark.conf.set("spark.sql.files.maxPartitionBytes", "700b")
-    try:
+    with spark_settings(spark, {"spark.sql.files.maxPartitionBytes": "700b"}):
         native = run(folder, *HASHES)
         other = run(folder, *HASHES, "--output-format", "parquet" if kind == "json" else "jsonl")
-    finally:
-        spark.conf.unset("spark.sql.files.maxPartitionBytes")
     assert native.ids() == other.ids() == list(range(50))
     assert native.dropped == other.dropped and len(native.dropped) == 150
 

@@ -11,8 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Result
+from conftest import Result, spark_settings
 from PIL import Image
 
 from imgdedup_spark import DedupConfig, deduplicate
@@ -32,11 +31,11 @@ ROOT = Path(__file__).parents[2]
 classic_only = pytest.mark.skipif(os.environ.get("IMGDEDUP_TEST_SPARK") == "connect", reason="starts its own session")
 
 
-def submit(*arguments: object, **settings: str) -> subprocess.CompletedProcess[str]:
-    """spark-submit jobs/dedup.py, as a user runs it; Spark's settings without ``spark.`` and with ``_`` for dots."""
-    command = [str(Path(sys.executable).with_name("spark-submit")), "--conf", "spark.ui.enabled=false"]
-    for name, value in settings.items():
-        command += ["--conf", f"spark.{name.replace('_', '.')}={value}"]
+def submit(*arguments: object, conf: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """spark-submit jobs/dedup.py, as a user runs it."""
+    command = [str(Path(sys.executable).with_name("spark-submit"))]
+    for name, value in {"spark.ui.enabled": "false", **conf}.items():
+        command += ["--conf", f"{name}={value}"]
     command += [str(ROOT / "jobs" / "dedup.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
@@ -57,18 +56,6 @@ def write(folder: Path, sides_and_seeds: list[tuple[int, int]], sizes: list[int]
         pq.write_table(pa.table({"id": part, "image": images}), folder / f"{number:02d}.parquet", row_group_size=3)
         start += size
     return folder
-
-
-@contextmanager
-def settings(spark: Any, options: dict[str, str]) -> Iterator[None]:
-    before = {name: spark.conf.get(name, None) for name in options}
-    for name, value in options.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            spark.conf.unset(name) if value is None else spark.conf.set(name, value)
 
 
 @pytest.fixture
@@ -106,7 +93,7 @@ def test_no_picture_in_a_shuffle(spark, run, stages, tmp_path, monkeypatch, opti
     for name, side in (("small", 16), ("large", 160)):
         pictures = [(side, seed % 200) for seed in range(rows)]
         folder = write(tmp_path / name, pictures, [rows // 3] * 3)
-        with settings(spark, {"spark.sql.shuffle.partitions": "4"}):
+        with spark_settings(spark, {"spark.sql.shuffle.partitions": "4"}):
             assert run(folder, *options).summary["rows_dropped"] >= 100
         written[name] = sum(stage.shuffleWriteBytes() for stage in stages()) / rows
     assert 0 < written["small"] < 100 and 0 < written["large"] < 100
@@ -124,7 +111,7 @@ def test_a_million_rows_of_one_hash_make_no_hot_task(spark, run, stages, tmp_pat
     evenly = {"spark.sql.shuffle.partitions": "8", "spark.sql.adaptive.coalescePartitions.enabled": "false"}
     pieces = {"spark.sql.files.maxPartitionBytes": "400k", "spark.sql.files.openCostInBytes": "0"}
     compiled = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
-    with settings(spark, evenly | pieces | compiled):
+    with spark_settings(spark, evenly | pieces | compiled):
         summary = run(tmp_path / "in.parquet", "--hash-col", "h", "--id-col", "id").summary
     assert (summary["rows_kept"], summary["largest_group"]) == (1, rows)
     # A hot task is one that gets the rows of all others: measured in rows read, not in seconds.
@@ -139,10 +126,12 @@ def test_the_answer_does_not_depend_on_how_spark_runs(spark, run, tmp_path):
     seeds = [(12, seed) for seed in np.random.default_rng(1).integers(0, 40, 90).tolist()]
     folder = write(tmp_path / "in", seeds, [5, 31, 2, 40, 12])
     outputs = [Result(tmp_path / "alone")]
-    done = submit("--input", folder, "--output", outputs[0].folder, "--threshold", "6", master="local[1]")
+    done = submit(
+        "--input", folder, "--output", outputs[0].folder, "--threshold", "6", conf={"spark.master": "local[1]"}
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     for adaptive, size in (("false", "1k"), ("true", "10k")):
-        with settings(spark, {"spark.sql.adaptive.enabled": adaptive, "spark.sql.files.maxPartitionBytes": size}):
+        with spark_settings(spark, {"spark.sql.adaptive.enabled": adaptive, "spark.sql.files.maxPartitionBytes": size}):
             outputs.append(run(folder, "--threshold", "6"))
     found = [(one.ids(), sorted(map(str, one.table("duplicates")))) for one in outputs]
     assert found[0] == found[1] == found[2]
@@ -169,6 +158,6 @@ def test_large_photographs_pass_in_bounded_batches(tmp_path):
     assert len(one) > 10 << 20
     pq.write_table(pa.table({"id": range(40), "image": [one] * 40}), tmp_path / "in.parquet", row_group_size=40)
     out = tmp_path / "out"
-    done = submit("--input", tmp_path / "in.parquet", "--output", out, driver_memory="1g")
+    done = submit("--input", tmp_path / "in.parquet", "--output", out, conf={"spark.driver.memory": "1g"})
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((out / "summary.json").read_text())["rows_kept"] == 1

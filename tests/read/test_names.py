@@ -8,6 +8,7 @@ import conftest
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import spark_settings
 from test_inputs import PIXELS, png
 
 from imgdedup_spark import DedupConfig, deduplicate
@@ -34,13 +35,9 @@ def test_columns_that_differ_by_case_alone(run, spark, tmp_path):
     for name in ("in.parquet", "in.jsonl"):
         with pytest.raises(UserError, match=r"--input.*`image`.* one name to Spark: rename one"):
             run(tmp_path / name, *PIXELS)
-    before = spark.conf.get("spark.sql.caseSensitive")
-    spark.conf.set("spark.sql.caseSensitive", "true")
-    try:
+    with spark_settings(spark, {"spark.sql.caseSensitive": "true"}):
         assert run(tmp_path / "in.parquet", *PIXELS).kept == [{"image": png(1), "Image": "x"}]
         assert run(tmp_path / "in.jsonl", *PIXELS, "--image-col", "image").kept == [{"image": None, "Image": "x"}]
-    finally:
-        spark.conf.set("spark.sql.caseSensitive", before)
 
 
 @pytest.mark.parametrize("others", [False, True])

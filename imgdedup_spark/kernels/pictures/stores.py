@@ -69,11 +69,11 @@ def ask_store(uri: str, shown: str, ask: Callable[[], T], size: int = 0) -> T:
             if not store.answers:
                 if store.silent is not None and time.monotonic() - store.silent < _AGAIN:
                     raise silence
-                return _attempt(store, True, _SECONDS + size / _SLOWEST, silence, ask)
-    return _attempt(store, False, _LATER_SECONDS + size / _SLOWEST, silence, ask)
+                return _attempt(store, _SECONDS + size / _SLOWEST, silence, ask, first=True)
+    return _attempt(store, _LATER_SECONDS + size / _SLOWEST, silence, ask, first=False)
 
 
-def _attempt(store: _Store, first: bool, seconds: float, silence: ImageError, ask: Callable[[], T]) -> T:
+def _attempt(store: _Store, seconds: float, silence: ImageError, ask: Callable[[], T], *, first: bool) -> T:
     """``ask()``, from which follows what is known of the store: a later attempt that fails slowly, while nothing else
     is heard of it, makes the next one a first one again, and a first one that does is the last for a while."""
     begun = time.monotonic()
