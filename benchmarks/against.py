@@ -27,8 +27,8 @@ WORK = """
 import pickle, sys, time
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 try:
-    from imgdedup_spark.hash.isolated import _keep_freed_memory
-    _keep_freed_memory()
+    from imgdedup_spark.hash.freed import keep_freed_memory
+    keep_freed_memory()
 except ImportError:
     pass
 hasher = Hasher([HashSpec(sys.argv[1])])

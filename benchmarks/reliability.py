@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,8 @@ from PIL import Image
 
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.hash.faults import PictureHasher
-from imgdedup_spark.hash.isolated import Isolated, _keep_freed_memory
+from imgdedup_spark.hash.freed import keep_freed_memory
+from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 from imgdedup_spark.kernels.pictures.paths import PathRules
@@ -107,21 +108,21 @@ def _most_memory(job: subprocess.Popen[bytes]) -> tuple[int, int]:
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.2):
-            children: dict[int, list[int]] = {}
-            for pid, parent in _processes():
-                children.setdefault(parent, []).append(pid)
+        while not done.wait(0.1):
+            parents, children = dict(_processes()), defaultdict(list)
+            for pid, parent in parents.items():
+                children[parent].append(pid)
             todo, mine = [job.pid], []
             while todo:
                 pid = todo.pop()
                 mine.append(pid)
-                todo += children.get(pid, [])
+                todo += children[pid]
             most[1] = max(most[1], sum(map(_proportional, [pid for pid in mine if pid == job.pid or _is_java(pid)])))
             python = [pid for pid in mine if _name(pid).startswith("python")]
-            for pid in python:
-                helpers = [one for one in children.get(pid, []) if one in python]
-                if pid != job.pid and not any(children.get(one) for one in helpers):
-                    most[0] = max(most[0], sum(map(_proportional, [pid, *helpers])))
+            # Spark's daemon, which the JVM starts, is no worker: its children are.
+            for pid in (pid for pid in python if not _is_java(parents[pid]) and pid != job.pid):
+                if _is_java(parents.get(parents[pid], 0)):
+                    most[0] = max(most[0], sum(map(_proportional, [pid, *children[pid]])))
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -223,7 +224,7 @@ def _mutilated(whole: bytes, chance: random.Random) -> bytes:
 def cost(rounds: int = 60) -> float:
     """Seconds of a worker's part of the hash stage with a helper to those without it: median of pairs. Freed memory
     stays with both."""
-    _keep_freed_memory()
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         file, images = Path(folder) / "pictures.parquet", [encoded(view(4, n, 480, 400), "JPEG") for n in range(256)]
         pq.write_table(pa.table({"image": images}), file, row_group_size=128)

@@ -22,13 +22,13 @@ from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.pipeline import place_rows
 from imgdedup_spark.read.open import check_output_format, places_of, read_input
-from imgdedup_spark.read.source import Source, on_same_file_system
+from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.settings import small_shuffles
 from imgdedup_spark.spark.stores import open_more, open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.stages import find_in_stages
 from imgdedup_spark.write.additions import Addition, begin
-from imgdedup_spark.write.apart import check_places, data_signature, is_same_run
+from imgdedup_spark.write.apart import check_places, data_signature, is_same_run, on_same_file_system
 from imgdedup_spark.write.catalog import check_movable, check_table, kept_kind
 from imgdedup_spark.write.everything import write_output
 from imgdedup_spark.write.output import STAGING, Output

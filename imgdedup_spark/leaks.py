@@ -25,13 +25,13 @@ from imgdedup_spark.hash.store import PRINTS, PrintStore
 from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.read.frames import frame_source, places_of_call
 from imgdedup_spark.read.open import places_of, read_input
-from imgdedup_spark.read.source import Source, on_same_file_system
+from imgdedup_spark.read.source import Source
 from imgdedup_spark.report.overlaps import matrix_text, summarize_overlaps
 from imgdedup_spark.spark.stores import open_stores
 from imgdedup_spark.spark.workspace import FolderWorkspace, SessionWorkspace, Workspace
 from imgdedup_spark.splits import Overlaps, find_overlaps
 from imgdedup_spark.stages import tell
-from imgdedup_spark.write.apart import check_call, check_places
+from imgdedup_spark.write.apart import check_call, check_places, on_same_file_system
 from imgdedup_spark.write.output import STAGING, Output
 
 log = logging.getLogger("imgdedup")

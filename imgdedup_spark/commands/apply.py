@@ -32,10 +32,11 @@ def run(arguments: Sequence[str], session: SessionOf) -> int:
         help="a table as duplicates/, without the rows that are to stay: Parquet, CSV or JSON lines",
     )  # fmt: skip
     given = parser.parse_args(list(arguments))
-    if storage.is_local(given.output):
-        read_outcome(given.output)  # before Spark is started
-    from imgdedup_spark.report.apply import apply_reviewed
+    from imgdedup_spark.report.apply import apply_reviewed, was_ended
     from imgdedup_spark.spark.stores import open_stores
+
+    if storage.is_local(given.output) and not was_ended(given.output):
+        read_outcome(given.output)  # before Spark is started
 
     with session(JobConfig(output=given.output)) as spark:
         open_stores(spark, [("--output", given.output), ("--duplicates", given.duplicates)])

@@ -20,13 +20,15 @@ class Way:
     """How a store is opened.
 
     Attributes:
-        by_spark: by Spark's JVM alone; workers cannot. Its root is ``root`` for Hadoop: ``s3a://lake``.
+        by_spark: by Hadoop's classes alone. Its root is ``root`` for them: ``s3a://lake``.
         s3: arguments of ``pyarrow.fs.S3FileSystem``, keys among them; None for what a library finds by itself.
+        for_rows: opens ``root`` in a worker, for files that rows name, where nothing else does. Slow: not for inputs.
     """
 
     by_spark: bool = False
     root: str = ""
     s3: tuple[tuple[str, Any], ...] | None = None
+    for_rows: Callable[[str], fs.FileSystem] | None = None
 
     def __repr__(self) -> str:
         """Without keys, whoever prints it."""

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imgdedup_spark.files.parquet_values import Leaf, Values, leaf_of_large_pages
+from imgdedup_spark.files.parquet_values import Leaf, Value, Values, leaf_of_large_pages
 
 __all__ = ["BoundedFile"]
-#: Bytes of large values in a batch: a batch ends with the value that reaches them.
+#: Bytes of large values in a batch, at most, or of one larger value alone.
 _BATCH_BYTES = 8 << 20
 _OFFSETS = {pa.binary(): np.int32, pa.string(): np.int32, pa.large_binary(): np.int64, pa.large_string(): np.int64}
 
@@ -34,28 +34,36 @@ class BoundedFile(pq.ParquetFile):
         super().__init__(stream, pre_buffer=False, **more)
         self._stream = stream
 
-    def bounded_batches(self, group: int, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def bounded_batches(
+        self, group: int, rows: int, columns: Sequence[str] | None = None, skip: int = 0
+    ) -> Iterator[pa.RecordBatch]:
         """What ``iter_batches`` gives of a row group.
 
         Args:
             rows: of a batch, at most.
             columns: of the top level; None for all.
+            skip: rows to pass over first.
         """
         wanted = [field for field in self.schema_arrow if columns is None or field.name in columns]
         large = _large(self, self._stream, group, wanted)
         # Other tasks have the other cores.
         if not large:
-            yield from self.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
+            yield from _after(skip, self.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False))
             return
         values = {path: Values(self._stream, leaf) for path, leaf in large.items()}
+        for one in values.values():
+            one.skip(skip)
         schema = pa.schema(wanted, self.schema_arrow.metadata)
-        for light in self._light(group, rows, [path for path in _paths(self, wanted) if path not in large]):
+        paths = [path for path in _paths(self, wanted) if path not in large]
+        for light in _after(skip, self._light(group, rows, paths)):
             done = 0
             while done < len(light):
                 taken = _take(values, len(light) - done)
                 length = len(next(iter(taken.values()))[0])
                 part = light.slice(done, length)
-                yield pa.RecordBatch.from_arrays([_array(field, part, taken) for field in wanted], schema=schema)
+                arrays = [_array(field, part, taken) for field in wanted]
+                taken.clear()  # a value may be hundreds of megabytes
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
                 done += length
 
     def _light(self, group: int, rows: int, paths: list[str]) -> Iterator[pa.RecordBatch]:
@@ -69,7 +77,14 @@ class BoundedFile(pq.ParquetFile):
             yield pa.RecordBatch.from_struct_array(nothing)
 
 
-_Taken = dict[str, tuple[list[bytes | None], np.ndarray]]
+def _after(skip: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if skip < len(batch):
+            yield batch.slice(skip)
+        skip = max(0, skip - len(batch))
+
+
+_Taken = dict[str, tuple[list[Value], np.ndarray]]
 
 
 def _take(columns: dict[str, Values], rows: int) -> _Taken:
@@ -130,12 +145,12 @@ def _array(field: pa.Field, part: pa.RecordBatch, taken: _Taken) -> pa.Array:
     return pa.StructArray.from_arrays(children, fields=list(field.type), mask=mask)
 
 
-def _bytes(values: list[bytes | None], kind: pa.DataType) -> pa.Array:
-    """An array whose data is copied once."""
+def _bytes(values: list[Value], kind: pa.DataType) -> pa.Array:
+    """An array whose data is copied once, and that of one value not at all."""
     missing = np.array([value is None for value in values])
     there = [value for value in values if value is not None]
     sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(_OFFSETS[kind])
     valid = pa.py_buffer(np.packbits(~missing, bitorder="little")) if missing.any() else None
-    data = pa.py_buffer(b"".join(there))
+    data = pa.py_buffer(there[0] if len(there) == 1 else b"".join(there))
     return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(offsets), data], int(missing.sum()))

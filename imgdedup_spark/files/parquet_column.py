@@ -64,7 +64,7 @@ class ColumnReader:
 
 
 class _Stretch:
-    """A file, read once from a row group on."""
+    """A file, read once from a row on."""
 
     def __init__(self, uri: str, column: str, row: int) -> None:
         self.uri = uri
@@ -74,7 +74,7 @@ class _Stretch:
         self._column = column
         counts = [self._metadata.row_group(group).num_rows for group in range(self._metadata.num_row_groups)]
         self._first_rows = np.concatenate([[0], np.cumsum(counts)])
-        self._batches = self._read(max(0, int(np.searchsorted(self._first_rows, row, side="right")) - 1))
+        self._batches = self._read(row)
         self._rest: pa.Array | None = None
         self._next_row = 0
 
@@ -99,7 +99,8 @@ class _Stretch:
                 row += len(values)
             self._rest, self._next_row = self._rest.slice(skip + len(values)), self._next_row + skip + len(values)
 
-    def _read(self, first_group: int) -> Iterator[tuple[int, pa.Array]]:
+    def _read(self, row: int) -> Iterator[tuple[int, pa.Array]]:
+        first_group = max(0, int(np.searchsorted(self._first_rows, row, side="right")) - 1)
         for group in range(first_group, self._metadata.num_row_groups):
             about = self._metadata.row_group(group)
             leaves = [about.column(index) for index in range(about.num_columns)]
@@ -117,6 +118,8 @@ class _Stretch:
                 # A file older than the column: Spark reads nulls.
                 yield first, pa.nulls(about.num_rows, pa.binary())
                 continue
-            for batch in file.bounded_batches(group, rows, [self._column]):
+            skip = max(0, row - first)
+            first += skip
+            for batch in file.bounded_batches(group, rows, [self._column], skip):
                 yield first, batch.column(0)
                 first += batch.num_rows

@@ -101,7 +101,7 @@ class PageStream:
         """Those of version 2, which are never compressed."""
         return bytes(self._file.read_at(self._first, self._page.start))
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes | bytearray:
         """Exactly so many bytes.
 
         Raises:
@@ -121,11 +121,11 @@ class PageStream:
             self.place += size
         return data
 
-    def rest(self) -> bytes:
+    def rest(self) -> bytes | bytearray:
         """All that was not read yet."""
         return self.read(self._left)
 
-    def _open(self) -> Callable[[int], bytes]:
+    def _open(self) -> Callable[[int], bytes | bytearray]:
         size = self._page.size - self._first
         if not size:
             return lambda _: b""
@@ -145,7 +145,7 @@ class PageStream:
         return stream.read
 
 
-def runs(data: bytes, width: int, count: int) -> np.ndarray:
+def runs(data: bytes | bytearray, width: int, count: int) -> np.ndarray:
     """(count,) int64 numbers of so many bits, stored as runs of one number and of packed ones.
 
     Raises:
@@ -187,7 +187,7 @@ def _read_header(file: pa.NativeFile, start: int) -> tuple[dict[int, Any], int]:
             size *= 16
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
+def _varint(data: bytes | bytearray, place: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         if place >= len(data) or shift > 63:

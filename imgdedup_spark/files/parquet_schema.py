@@ -18,6 +18,9 @@ _TYPE_NAMES = {pa.string(): ("string", "string"), pa.float64(): ("double", "floa
 # Parquet's customary page size. pyarrow looks at it every 1,024 values only, which are 60 MB of pictures.
 _PAGE_BYTES = 1 << 20
 _VALUES_BETWEEN_LOOKS = 1024
+# Mean bytes of values that no dictionary has made smaller. Statistics leave out values as large as that, and a writer
+# that makes either copies them several times.
+_LARGE_VALUE = 4 << 10
 
 
 class Leaf(NamedTuple):
@@ -72,10 +75,10 @@ def writer_options(file: pq.ParquetFile, uri: str) -> dict[str, Any]:
             raise CopyMismatch(f"{uri}: column {leaf.column} ({leaf.type} {leaf.logical}) would become {copy.type}")
     if metadata.num_row_groups:
         group = metadata.row_group(0)
-        options["compression"] = {
-            column.path: group.column(index).compression.replace("UNCOMPRESSED", "NONE")
-            for index, column in enumerate(written)
-        }
+        chunks = [(column.path, group.column(index)) for index, column in enumerate(written)]
+        options["compression"] = {path: one.compression.replace("UNCOMPRESSED", "NONE") for path, one in chunks}
+        small = [path for path, one in chunks if one.total_uncompressed_size < _LARGE_VALUE * one.num_values]
+        options["use_dictionary"] = options["write_statistics"] = small
         values = _PAGE_BYTES * group.num_rows // max(1, group.total_byte_size)
         options["write_batch_size"] = min(max(1, values), _VALUES_BETWEEN_LOOKS)
     return options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.files.parquet_pages import CODECS, Page, PageStream, pages, runs
 
-__all__ = ["Leaf", "Values", "leaf_of_large_pages"]
+__all__ = ["Leaf", "Value", "Values", "leaf_of_large_pages"]
 #: Unpacked bytes of a page that pyarrow may unpack whole, and copy.
 LARGE_PAGE = 64 << 20
+Value: TypeAlias = bytes | bytearray | None
 _PLAIN, _PLAIN_DICTIONARY, _RLE_DICTIONARY = 0, 2, 8
 
 
@@ -79,31 +80,53 @@ class Values:
         self._pages = pages(file, leaf.start, leaf.end)
         self._dictionary: _Dictionary | None = None
         self._page: _DataPage | None = None
+        self._ahead: tuple[int, Value] | None = None  # read, and too large for the batch before
 
-    def take(self, rows: int, size: int | None = None) -> tuple[list[bytes | None], np.ndarray]:
+    def skip(self, rows: int) -> None:
+        """Passes over the next values; pages that hold no others are not read."""
+        while rows:
+            if self._page is None or not self._page.left:
+                page = next(self._pages, None)
+                if page is None:
+                    return
+                if not page.is_dictionary and page.values <= rows:
+                    rows -= page.values
+                else:
+                    self._open(page)
+            else:
+                self._page.next()
+                rows -= 1
+
+    def take(self, rows: int, size: int | None = None) -> tuple[list[Value], np.ndarray]:
         """The next values, null or not, and their definition levels.
 
         Args:
             rows: how many, unless the column ends before.
-            size: stop after the value that reaches so many bytes.
+            size: bytes, at most, or of one larger value alone.
 
         Raises:
             pa.ArrowException: the column is broken.
         """
-        values: list[bytes | None] = []
+        values: list[Value] = []
         levels: list[int] = []
         held = 0
-        while len(values) < rows and (size is None or held < size):
-            while self._page is None or not self._page.left:
-                page = next(self._pages, None)
-                if page is None:
-                    return values, np.array(levels, np.int64)
-                self._open(page)
-            level, value = self._page.next()
+        while len(values) < rows and (one := self._ahead or self._next()) is not None:
+            level, value = one
+            held += len(value or b"")
+            self._ahead = one if values and size is not None and held > size else None
+            if self._ahead:
+                break
             values.append(value)
             levels.append(level)
-            held += len(value or b"")
         return values, np.array(levels, np.int64)
+
+    def _next(self) -> tuple[int, Value] | None:
+        while self._page is None or not self._page.left:
+            page = next(self._pages, None)
+            if page is None:
+                return None
+            self._open(page)
+        return self._page.next()
 
     def _open(self, page: Page) -> None:
         stream = PageStream(self._file, page, self._leaf.codec)
@@ -135,7 +158,7 @@ class _DataPage:
             raise pa.ArrowNotImplementedError(f"a page of encoding {page.encoding} after others")
         self._row = self._used = 0
 
-    def next(self) -> tuple[int, bytes | None]:
+    def next(self) -> tuple[int, Value]:
         """A value, and its definition level."""
         level = int(self._levels[self._row])
         self._row += 1
@@ -161,7 +184,7 @@ class _Dictionary:
             folder = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0]
             self._spool = tempfile.TemporaryFile(dir=folder if Path(folder).is_dir() and folder else None)  # noqa: SIM115
 
-    def get(self, number: int) -> bytes:
+    def get(self, number: int) -> bytes | bytearray:
         if number >= self._count:
             raise pa.ArrowInvalid("a value that the page's dictionary does not have")
         if number < len(self._known):
@@ -174,7 +197,7 @@ class _Dictionary:
             value = self._read()
         return value
 
-    def _read(self) -> bytes:
+    def _read(self) -> bytes | bytearray:
         size = int.from_bytes(self._stream.read(4), "little")
         place = self._stream.place
         value = self._stream.read(size)

@@ -13,16 +13,22 @@ import numpy as np
 import pyarrow as pa
 
 __all__ = ["FarReference", "SnappyStream"]
-#: What a copy may reach back to. Compressors work on pieces of 64 KB, and none reaches out of its piece.
-_HISTORY = 1 << 16
+#: Compressors work on pieces of so many bytes, of which none refers to another, and make at most so many of one.
+_PIECE, _LONGEST_PIECE = 1 << 16, 32 + (1 << 16) + (1 << 16) // 6
 _BUFFER = 1 << 20
-#: A tag with all that belongs to it, but for a literal's bytes.
-_TAG_BYTES = 5
-_MORE_INPUT, _MORE_ROOM, _FAR, _BAD = range(4)
+# Of each first byte of an element: the bytes that the element takes, and those that it makes. A literal whose length is
+# in further bytes takes none here.
+_COPIES, _LONG = {1: 2, 2: 3, 3: 5}, range(60, 64)
+_TAKES = tuple(_COPIES[tag & 3] if tag & 3 else 0 if tag >> 2 in _LONG else (tag >> 2) + 2 for tag in range(256))
+_MAKES = tuple((tag >> 2 & 7) + 4 if tag & 3 == 1 else (tag >> 2) + 1 for tag in range(256))
+# Pictures hardly pack: a piece of theirs is a literal or two. Where pieces are of thousands of elements, so many of
+# them cost what the compiler does, which takes memory, too.
+_DENSE, _WORTH_COMPILING = 2000, 2000
+_dense = 0
 
 
 class FarReference(Exception):
-    """A copy from further back than is kept: legal, though nobody writes it."""
+    """Something that reaches out of its piece: legal, though nobody writes it."""
 
 
 class SnappyStream:
@@ -34,109 +40,97 @@ class SnappyStream:
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
-        self._packed = np.empty(0, np.uint8)
-        self._out = np.empty(_HISTORY + _BUFFER, np.uint8)
-        self._given = self._end = 0
-        self._literal = np.zeros(1, np.int64)  # bytes that the literal in hand still has
-        self._begun = False
+        self._packed, self._place = b"", 0
+        self._left = -1  # unpacked bytes of the pieces to come
+        self._piece = memoryview(b"")
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytearray:
         """So many unpacked bytes.
 
         Raises:
             FarReference: see there; what was read before is right.
             pa.ArrowInvalid: the block ends before, or is no such block.
         """
-        parts = []
-        while size:
-            if self._given == self._end:
-                self._unpack()
-            part = self._out[self._given : min(self._end, self._given + size)].tobytes()
-            parts.append(part)
-            self._given += len(part)
-            size -= len(part)
-        return b"".join(parts)
+        found, done = bytearray(size), 0
+        while done < size:
+            if not self._piece:
+                self._piece = self._next_piece()
+            part = self._piece[: size - done]
+            found[done : done + len(part)] = part
+            done += len(part)
+            self._piece = self._piece[len(part) :]
+        return found
 
-    def _unpack(self) -> None:
-        """Fills the buffer behind the last of what was unpacked before."""
-        if not self._begun:
-            self._skip_length()
-        kept = min(self._end, _HISTORY)
-        self._out[:kept] = self._out[self._end - kept : self._end]
-        self._given = self._end = kept
-        while self._end == kept:
-            used, self._end, why = _unpack()(self._packed, self._out, self._end, self._literal)
-            self._packed = self._packed[used:]
-            if why == _FAR and self._end == kept:
-                raise FarReference
-            if why == _BAD or (why == _MORE_INPUT and not self._more() and self._end == kept):
-                raise pa.ArrowInvalid("Corrupt snappy compressed data")
+    def _next_piece(self) -> memoryview:
+        while len(self._packed) - self._place < _LONGEST_PIECE and (more := self._read(_BUFFER)):
+            self._packed, self._place = self._packed[self._place :] + more, 0
+        if self._left < 0:
+            self._left = self._length()
+        size = min(_PIECE, self._left)
+        if not size:
+            raise pa.ArrowInvalid("Corrupt snappy compressed data")
+        end = self._end_of_piece(size)
+        packed = _varint(size) + self._packed[self._place : end]
+        try:
+            piece = pa.decompress(packed, size, "snappy")
+        except (pa.ArrowInvalid, OSError):
+            raise FarReference from None
+        self._place = end
+        self._left -= size
+        return memoryview(piece)
 
-    def _skip_length(self) -> None:
-        self._begun = True
-        while True:
-            if not len(self._packed) and not self._more():
-                raise pa.ArrowInvalid("Corrupt snappy compressed data")
-            last, self._packed = self._packed[0] < 128, self._packed[1:]
-            if last:
-                return
+    def _end_of_piece(self, size: int) -> int:
+        global _dense
+        if _dense < _WORTH_COMPILING:
+            end, elements = _end_of_piece(self._packed, self._place, size)
+            _dense += elements > _DENSE
+        else:
+            end, _ = _compiled_end()(np.frombuffer(self._packed, np.uint8), self._place, size)
+        if end < 0:
+            raise FarReference
+        return int(end)
 
-    def _more(self) -> bool:
-        more = self._read(_BUFFER)
-        self._packed = np.concatenate([self._packed, np.frombuffer(more, np.uint8)])
-        return bool(more)
+    def _length(self) -> int:
+        """The unpacked bytes of all, which stand first."""
+        for place in range(min(5, len(self._packed))):
+            if self._packed[place] < 128:
+                self._place = place + 1
+                return sum((byte & 127) << 7 * at for at, byte in enumerate(self._packed[: place + 1]))
+        raise pa.ArrowInvalid("Corrupt snappy compressed data")
 
 
-def _unpacked(packed: np.ndarray, out: np.ndarray, end: int, literal: np.ndarray) -> tuple[int, int, int]:
-    """Unpacks from the start of ``packed`` to ``out[end:]``, until one of them is exhausted.
+def _varint(number: int) -> bytes:
+    return bytes([number & 127 | 128, number >> 7 & 127 | 128, number >> 14])
+
+
+def _end_of_piece(packed: Any, place: int, size: int) -> tuple[int, int]:
+    """Where the elements end that make so many bytes, and how many they are; no place where they reach out of it.
 
     Args:
-        literal: (1,) int64, bytes that are left of a literal; in and out.
-
-    Returns:
-        Bytes used, the new end of what is in ``out``, and why it stopped.
+        packed: bytes, or an array of them.
     """
-    place = 0
-    while True:
-        if literal[0] > 0:
-            count = min(literal[0], len(packed) - place, len(out) - end)
-            out[end : end + count] = packed[place : place + count]
-            place, end = place + count, end + count
-            literal[0] -= count
-            if literal[0] > 0:
-                return place, end, _MORE_ROOM if end == len(out) else _MORE_INPUT
-        if place == len(packed):
-            return place, end, _MORE_INPUT
-        tag = int(packed[place])
-        kind, high = tag & 3, tag >> 2
-        extra = (high - 59 if high > 59 else 0) if kind == 0 else (1, 2, 4)[kind - 1]
-        if place + 1 + extra > len(packed):
-            return place, end, _MORE_INPUT
-        number = 0
-        for index in range(extra):
-            number |= int(packed[place + 1 + index]) << (8 * index)
-        if kind == 0:
-            literal[0] = (number if extra else high) + 1
-            place += 1 + extra
-            continue
-        if kind == 1:
-            length, back = (high & 7) + 4, (high >> 3) << 8 | number
+    made = elements = 0
+    while made < size and place < len(packed):
+        tag = packed[place]
+        takes = _TAKES[tag]
+        if takes:
+            place += takes
+            made += _MAKES[tag]
         else:
-            length, back = high + 1, number
-        if back == 0:
-            return place, end, _BAD
-        if back > end:
-            return place, end, _FAR
-        if end + length > len(out):
-            return place, end, _MORE_ROOM
-        for index in range(length):  # it may copy what it has just written
-            out[end + index] = out[end + index - back]
-        place, end = place + 1 + extra, end + length
+            more = (tag >> 2) - 59
+            if place + more >= len(packed):
+                return -1, elements
+            length = 1
+            for index in range(more):
+                length += packed[place + 1 + index] << 8 * index
+            place += 1 + more + length
+            made += length
+        elements += 1
+    return (place if made == size and place <= len(packed) else -1), elements
 
 
 @cache
-def _unpack() -> Any:
-    """``_unpacked``, compiled. Workers load no compiler until a large page needs it."""
+def _compiled_end() -> Any:
     from imgdedup_spark.compiled import compiled
 
-    return compiled(_unpacked)
+    return compiled(_end_of_piece)

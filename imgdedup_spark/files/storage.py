@@ -94,11 +94,14 @@ def _opened(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem, str]:
     try:
         return _without_spark(scheme, authority, way)
     except UserError:
+        root = way.root or f"{scheme}://{authority}"
         for opener in () if scheme in _WEB else _more_openers:
-            opened = opener(way.root or f"{scheme}://{authority}")
+            opened = opener(root)
             if opened is not None:
                 return opened, ""
-        raise
+        if way.for_rows is None:
+            raise
+        return way.for_rows(root), ""
 
 
 @lru_cache(maxsize=64)

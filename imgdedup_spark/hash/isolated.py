@@ -9,7 +9,6 @@ where ``spark.task.maxFailures`` is 1, has noticed nothing.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import mmap
 import multiprocessing
@@ -26,6 +25,7 @@ from typing import Any
 
 from imgdedup_spark.errors import ImageError, JobError, one_line
 from imgdedup_spark.hash.faults import PictureHasher, whole_picture
+from imgdedup_spark.hash.freed import give_freed_memory_back, keep_freed_memory
 from imgdedup_spark.kernels.hashes import Hasher
 from imgdedup_spark.kernels.pictures.trouble import Bytes, formats, meant_format
 from imgdedup_spark.kernels.pictures.watch import NOTE_BYTES, place_in_hand, watch
@@ -37,9 +37,8 @@ DEFAULT_SECONDS = 30.0
 _SHARED_BYTES = 32 << 20
 #: That a helper whose end of the pipe is closed may take to be gone.
 _DYING_SECONDS = 5
-# glibc's names (malloc.h): what is freed at the end of the heap and stays, and what does not go there at all.
-_M_TRIM_THRESHOLD, _KEPT_BYTES = -1, 64 << 20
-_M_MMAP_THRESHOLD, _APART_BYTES = -3, 32 << 20
+#: Without work, after which a helper keeps no more memory than it needs: the worker copies rows next, say.
+_IDLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -247,6 +246,8 @@ def _decode(pipe: Connection, memory: mmap.mmap) -> None:
     hasher: PictureHasher | None = None
     with contextlib.suppress(EOFError):
         while True:
+            if not pipe.poll(_IDLE_SECONDS):
+                give_freed_memory_back()
             work, sizes, seconds, refused = pipe.recv()
             try:
                 hasher = pickle.loads(work) if work is not None else hasher
@@ -279,16 +280,7 @@ def _settle(pipe: Connection) -> None:
     os.closerange(3, pipe.fileno())
     os.closerange(pipe.fileno() + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     sys.stdout = sys.stderr = os.fdopen(1, "w", closefd=False)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """The next picture takes what the last one leaves: memory that goes back to the system and is asked for anew, page
-    by page, is a third of the time of a ``pdq``. Other C libraries than glibc do as they do."""
-    with contextlib.suppress(AttributeError):
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        set_option(_M_MMAP_THRESHOLD, _APART_BYTES)
+    keep_freed_memory()
 
 
 def _as_sent(error: Exception) -> Exception:

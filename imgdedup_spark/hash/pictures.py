@@ -44,6 +44,8 @@ def hash_pictures(
         pictures = pictures.cast("binary")
     column = source.column_reader(image)
     frame = source.frame.select(*other_columns(source, config), *([] if column else [pictures.alias("image")]))
+    if column:
+        frame = source.spread(frame)
     isolated = Isolated(hasher, config.image_timeout)
     reader, binary = picture_reader(source, config), kind.typeName() == "binary"
     work = HashPictures(isolated, reader, columns, binary, column, views, counters())

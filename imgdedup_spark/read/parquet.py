@@ -8,13 +8,14 @@ the workers read everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, ClassVar
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
@@ -32,12 +33,15 @@ from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import load_files, of_listing
 from imgdedup_spark.read.source import PLACE, FileState
 from imgdedup_spark.spark.hadoop import spark_opens
-from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, settings
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, parallelism, partition_bytes, settings
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
 #: Bytes of row groups in one task.
 TASK_BYTES = 128 << 20
+#: Bytes of pictures that are worth a task of their own and a shuffle of their places, how many such tasks a core should
+#: have, and over how many that chance fills each is spread.
+LEAST_BYTES, TASKS_A_CORE, TASKS_TO_FILL = 16 << 20, 4, 2
 # Names that Spark hides, or that Hadoop takes apart.
 _ODD = re.compile(r"(?:^|/)_[^/]*$|[][{}*?\\:]")
 
@@ -48,14 +52,25 @@ class ParquetFiles(FileSource):
 
     Attributes:
         united: the schema of all files, if they differ.
+        cut: rows of a part, and how many such parts there are, where a row group should be several tasks'.
     """
 
     united: pa.Schema | None = None  # type: ignore[misc]
+    cut: tuple[int, int] | None = None
 
     copied: ClassVar[bool] = True
 
     def column_reader(self, column: str) -> ColumnReader | None:
         return ColumnReader(column) if workers_open(self.roots[0].read) else None
+
+    def spread(self, rows: DataFrame) -> DataFrame:
+        # Spark gives a row group to one task, and pyarrow writes a million rows into one.
+        if self.cut is None:
+            return rows
+        most, parts = self.cut
+        place = F.col(PLACE)
+        spread = rows.repartition(TASKS_TO_FILL * parts, place["file"], F.floor(place["row"] / most))
+        return spread.sortWithinPartitions(place["file"], place["row"])
 
 
 @dataclass(frozen=True)
@@ -118,10 +133,20 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     rows = sum(count for footer in footers.values() for count, _ in footer.groups)
     if schemas and not _is_for_spark(listing, list(schemas.values()), keys):
         return replace(_read_by_workers(spark, listing, footers, keys), known_rows=rows)
-    known = {**of_listing(listing, keys), "known_rows": rows}
+    known = {**of_listing(listing, keys), "known_rows": rows, "cut": _cut(spark, footers)}
     with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
         frames = load_files(spark, "parquet", listing, base=known["partitioned"])
         return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
+
+
+def _cut(spark: SparkSession, footers: Mapping[str, Footer]) -> tuple[int, int] | None:
+    sizes = [size for footer in footers.values() for _, size in footer.groups]
+    target = min(partition_bytes(spark), max(LEAST_BYTES, sum(sizes) // (TASKS_A_CORE * parallelism(spark))))
+    if max(sizes, default=0) <= 2 * target:
+        return None
+    rows = [sum(count for count, _ in footer.groups) for footer in footers.values()]
+    most = max(1, sum(rows) * target // sum(sizes))
+    return most, sum(-(-count // most) for count in rows)
 
 
 def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence[str]) -> bool:

@@ -1,8 +1,7 @@
 """A source: rows to deduplicate, of any kind; and those rows placed: each with its id and its number in the input.
 
-A row's *place* is the struct column ``PLACE``: which input, which file, which part of it, and which row. It is what
-makes ids and the input order independent of partitions. Where a row's id is known while reading, and is not a column of
-the user's, it is the column ``ID``.
+A row's *place* is the struct column ``PLACE``: which input, which file, which part of it, and which row: ids and the
+input order do not depend on partitions. A row's id that is known while reading, and no column of the user's, is ``ID``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StructType
 
-from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import PassedOver
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import Share
@@ -117,6 +115,10 @@ class Source:
     def column_reader(self, column: str) -> ColumnReader | None:
         """What reads pictures in the workers themselves; None where Spark must bring them."""
         return None
+
+    def spread(self, rows: DataFrame) -> DataFrame:
+        """The rows, without pictures, over as many tasks as reading their pictures is worth."""
+        return rows
 
     def file_states(self) -> list[FileState]:
         """What prints can be stored for, in input order; none where a table format alone knows its files."""
@@ -283,14 +285,6 @@ def few(numbers: DataFrame, count: int) -> DataFrame:
 def where_columns(rows: DataFrame) -> list[str]:
     """The columns that say where a row stands, as far as they are there."""
     return [name for name in (ORDER, INPUT) if name in rows.columns]
-
-
-def on_same_file_system(path: str, source: Source) -> str:
-    """An output without a scheme lies where Spark found the inputs without one: on its default file system."""
-    bases = [root.base for root in source.roots if root.base]
-    if not bases or not storage.is_local(path) or path.startswith("file:"):
-        return path
-    return f"{bases[0]}/{path.lstrip('/')}"
 
 
 def or_nulls(source: Source, names: Sequence[str]) -> Source:

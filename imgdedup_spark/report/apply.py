@@ -40,6 +40,11 @@ _FORM = "it is a table as duplicates/, with columns `id` and `kept_id`, as CSV, 
 _NOTE = "applied.json"
 
 
+def was_ended(folder: str) -> bool:
+    """Whether somebody has ended ``apply_reviewed`` in the middle, so that it can go on there."""
+    return storage.exists(Output(folder).path(STAGING, _NOTE))
+
+
 def apply_reviewed(spark: SparkSession, folder: str, duplicates: str) -> dict[str, Any]:
     """Writes ``kept/`` and ``duplicates/`` of a finished run anew; returns the new summary.
 

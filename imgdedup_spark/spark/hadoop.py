@@ -1,7 +1,8 @@
-"""Files where only Spark's JVM can reach them (HDFS without a native client, ``viewfs``, a vendor's own file system).
+"""Files where only Hadoop's classes reach them (HDFS without a native client, ``viewfs``, a vendor's own file system).
 
 For the driver of a classic session, and for the small files that a run keeps there: notes, manifests, counts. A file is
 held in memory as a whole. Workers have no JVM; what they would read or write there, Spark reads and writes for them.
+Pictures that rows name are read by one of their own (``worker_jvm``).
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import errno
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import fs
@@ -35,7 +36,7 @@ def serve_storage() -> None:
 
 def opened_by_spark(root: str) -> fs.FileSystem | None:
     """The file system of ``scheme://authority`` as Spark opens it; None without a JVM, or if Hadoop knows none."""
-    handler = _HadoopHandler(root)
+    handler = HadoopHandler(root)
     try:
         with handler.at("/"):
             return fs.PyFileSystem(handler)
@@ -60,7 +61,7 @@ def root_of(uri: str) -> str:
 def why_not_by_spark(uri: str) -> str:
     """What is in the way when Spark opens what a plain URI names, there or not; empty if nothing is."""
     try:
-        handler = _HadoopHandler(root_of(uri))
+        handler = HadoopHandler(root_of(uri))
         with handler.at(storage.split_uri(uri)[2]) as (hadoop, java):
             if hadoop.exists(java):
                 hadoop.listStatus(java)
@@ -82,7 +83,7 @@ def create_by_condition(uri: str, content: bytes) -> bool | None:
     if not uri.startswith("s3a://"):
         return None
     try:
-        with _HadoopHandler(uri).at("") as (hadoop, java):
+        with HadoopHandler(uri).at("") as (hadoop, java):
             if not hadoop.hasPathCapability(java, _CONDITION):
                 return None
     except OSError:
@@ -94,7 +95,7 @@ def create_by_condition(uri: str, content: bytes) -> bool | None:
 
 def _create(uri: str, content: bytes) -> bool:
     try:
-        with _HadoopHandler(uri).at("") as (hadoop, java):
+        with HadoopHandler(uri).at("") as (hadoop, java):
             builder = hadoop.createFile(java)
             builder.overwrite(True)  # S3A looks for nothing itself: the condition is the store's to check
             builder.must(_CONDITION, True)
@@ -107,23 +108,35 @@ def _create(uri: str, content: bytes) -> bool:
         raise
 
 
-class _HadoopHandler(fs.FileSystemHandler):
-    """The operations that ``files.storage`` needs, by ``org.apache.hadoop.fs.FileSystem``."""
+class Jvm(NamedTuple):
+    """Py4J's view of a JVM, and the Hadoop configuration to use there."""
 
-    def __init__(self, root: str) -> None:
+    view: Any
+    configuration: Any
+
+
+class HadoopHandler(fs.FileSystemHandler):
+    """The operations that ``files.storage`` needs, by ``org.apache.hadoop.fs.FileSystem``.
+
+    Args:
+        jvm: looked up each time: a session may have been stopped since.
+    """
+
+    def __init__(self, root: str, jvm: Callable[[], Jvm | None] | None = None) -> None:
         self.root = root.rstrip("/")
+        self._jvm = jvm or _drivers_jvm
 
     @contextmanager
     def at(self, path: str) -> Iterator[tuple[Any, Any]]:
-        """The Java file system and the Java path. Looked up each time: a session may have been stopped since."""
-        context = _context()
-        if context is None:
+        """The Java file system and the Java path."""
+        jvm = self._jvm()
+        if jvm is None:
             raise OSError(errno.ENOTCONN, f"{self.root}{path}: there is no JVM here, or Spark has been stopped")
         from py4j.protocol import Py4JError
 
         try:
-            java = context._jvm.org.apache.hadoop.fs.Path(self.root + (path or "/"))
-            yield java.getFileSystem(context._jsc.hadoopConfiguration()), java
+            java = jvm.view.org.apache.hadoop.fs.Path(self.root + (path or "/"))
+            yield java.getFileSystem(jvm.configuration), java
         except Py4JError as error:
             problem = str(getattr(error, "java_exception", error)).splitlines()[0]
             code = errno.ENOENT if "FileNotFoundException" in problem else errno.EIO
@@ -173,7 +186,7 @@ class _HadoopHandler(fs.FileSystemHandler):
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         with self.at(path) as (hadoop, java), closing(hadoop.open(java)) as stream:
-            return pa.BufferReader(bytes(_context()._jvm.org.apache.commons.io.IOUtils.toByteArray(stream)))
+            return pa.BufferReader(bytes(stream.readAllBytes()))
 
     open_input_stream = open_input_file
 
@@ -189,7 +202,7 @@ class _HadoopHandler(fs.FileSystemHandler):
 class _Output(io.BytesIO):
     """A file that is written when it is closed."""
 
-    def __init__(self, handler: _HadoopHandler, path: str) -> None:
+    def __init__(self, handler: HadoopHandler, path: str) -> None:
         super().__init__()
         self._handler, self._path = handler, path
 
@@ -199,6 +212,11 @@ class _Output(io.BytesIO):
             super().close()
             with self._handler.at(self._path) as (hadoop, java), closing(hadoop.create(java, True)) as stream:
                 stream.write(bytearray(content))
+
+
+def _drivers_jvm() -> Jvm | None:
+    context = _context()
+    return None if context is None else Jvm(context._jvm, context._jsc.hadoopConfiguration())
 
 
 def _context() -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyarrow import fs
@@ -20,6 +20,7 @@ from imgdedup_spark.files import access, storage
 from imgdedup_spark.files.access import UNKNOWN, Store, Way
 from imgdedup_spark.spark import s3a
 from imgdedup_spark.spark.hadoop import default_file_system, root_of, serve_storage, why_not_by_spark
+from imgdedup_spark.spark.worker_jvm import OwnJvm
 
 log = logging.getLogger("imgdedup")
 DIRECT, SPARK = "direct", "spark"
@@ -63,7 +64,9 @@ def open_more(spark: SparkSession, places: Iterable[tuple[str, str]]) -> dict[st
         uri = _whole(path)
         store = storage.split_uri(uri)[:2]
         if uri.endswith("://"):  # all of a scheme: nothing that could be tried
-            ways[store] = next((way for way, _ in _direct_ways(spark, store)), UNKNOWN)
+            ways[store] = replace(
+                next((way for way, _ in _direct_ways(spark, store)), UNKNOWN), for_rows=OwnJvm.of(spark)
+            )
         elif not storage.is_local(uri) and store not in ways:
             stores.setdefault(store, []).append(Place(f"{option} {path}", _before_globs(uri)))
     found = {}
@@ -87,7 +90,7 @@ def _way(spark: SparkSession, store: Store, places: list[Place]) -> tuple[Way, s
         problem = _try(store, way, places) or _try_in_worker(spark, store, way, places)
         if not problem:
             return way, f"directly, {how}"
-    way = Way(by_spark=True, root=root_of(places[0].uri))
+    way = Way(by_spark=True, root=root_of(places[0].uri), for_rows=OwnJvm.of(spark))
     if is_remote():  # Spark's reader and writer alone can tell
         return way, f"by Spark: {problem}"
     access.use({store: way})

@@ -15,8 +15,16 @@ from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.places import Place, check_apart, check_spared, reached
-from imgdedup_spark.read.source import Source, on_same_file_system
+from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.roots import read_roots
+
+
+def on_same_file_system(path: str, source: Source) -> str:
+    """An output without a scheme lies where Spark found the inputs without one: on its default file system."""
+    bases = [root.base for root in source.roots if root.base]
+    if not bases or not storage.is_local(path) or path.startswith("file:"):
+        return path
+    return f"{bases[0]}/{path.lstrip('/')}"
 
 
 def check_places(config: JobConfig, source: Source) -> None:

@@ -206,6 +206,19 @@ def test_row_groups_of_no_kept_row_are_not_read(tmp_path, out, monkeypatch):
     assert pq.read_table(out)["id"].to_pylist() == sorted(set(range(40)) - set(dropped.tolist()))
 
 
+def test_large_values_get_neither_dictionary_nor_statistics(tmp_path, out):
+    """A writer that makes them holds each value several times; of small ones they are worth having."""
+    values = [bytes([number]) * 20_000 for number in range(40)]
+    table = pa.table({"id": [f"{n % 5}" for n in range(40)], "image": [{"bytes": one, "path": "a"} for one in values]})
+    pq.write_table(table, tmp_path / "a", compression="none")
+    assert copy_parquet([whole(tmp_path / "a", 40)], [NONE], out) == 40
+    assert pq.read_table(out).equals(table)
+    group = pq.read_metadata(out).row_group(0)
+    about = {group.column(n).path_in_schema: group.column(n) for n in range(3)}
+    assert [one.has_dictionary_page for one in about.values()] == [True, False, True]
+    assert [one.is_stats_set for one in about.values()] == [True, False, True]
+
+
 def test_rows_that_are_not_there_are_refused(tmp_path, out):
     path = tmp_path / "a.parquet"
     pq.write_table(awkward_table(20), path, row_group_size=10)

@@ -89,9 +89,16 @@ def test_one_of_two_commits_wins(spark, cluster, monkeypatch):
     assert each == [1] * 200
 
 
-def test_pictures_named_by_path_stop_the_run(spark, cluster, tmp_path):
-    (tmp_path / "rows.jsonl").write_text('{"image": "pictures/a.png"}\n')
-    copy(spark, f"file:{tmp_path}/rows.jsonl", f"{cluster}/rows.jsonl")
-    given = ["--input", f"{cluster}/rows.jsonl", "--output", str(tmp_path / "out")]
-    with pytest.raises(Exception, match="rows name pictures on a store that Spark opens and its Python workers cannot"):
-        run(spark, read_options(given))
+def test_pictures_that_rows_name(spark, cluster, photos, tmp_path):
+    """By a JVM of the worker's own."""
+    (tmp_path / "a.png").write_bytes(photos["A"])
+    (tmp_path / "b.png").write_bytes(photos["B"])
+    names = ["pictures/a.png", "pictures/b.png", f"{cluster}/named/pictures/a.png", "pictures/none.png"]
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"image": "{name}"}}\n' for name in names))
+    for name, where in (("rows.jsonl", ""), ("a.png", "pictures/"), ("b.png", "pictures/")):
+        copy(spark, f"file:{tmp_path}/{name}", f"{cluster}/named/{where}{name}")
+    given = ["--input", f"{cluster}/named/rows.jsonl", "--output", str(tmp_path / "out"), "--on-error", "keep"]
+    run(spark, read_options(given))
+    result = Result(tmp_path / "out")
+    assert [row["image"] for row in result.kept] == [names[0], names[1], names[3]]
+    assert [error["error"] for error in result.table("errors")] == ["not_found"]

@@ -10,10 +10,13 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from imgdedup_spark import DedupConfig, deduplicate
+from imgdedup_spark.read import parquet
 from imgdedup_spark.read.listing import root_of
-from imgdedup_spark.read.source import Root
+from imgdedup_spark.read.open import read_source
+from imgdedup_spark.read.source import PLACE, Root
 
 pytestmark = pytest.mark.spark
 
@@ -275,3 +278,22 @@ def test_a_file_older_than_the_image_column(run, tmp_path):
     result = run([tmp_path / "old.parquet", tmp_path / "new.parquet"], *PIXELS)
     assert result.ids() == [1, 2, 3]
     assert result.summary["images"] == 2
+
+
+def test_a_row_group_that_one_task_would_take_is_many(run, spark, tmp_path, monkeypatch):
+    """As pandas and pyarrow write them, up to a million rows."""
+    images = [png(number % 40) for number in range(90)]
+    (tmp_path / "in").mkdir()
+    for name, part in (("a", images[:70]), ("b", images[70:])):
+        pq.write_table(pa.table({"id": range(len(part)), "image": part}), tmp_path / "in" / f"{name}.parquet")
+    whole = run(tmp_path / "in", "--method", "md5")
+    monkeypatch.setattr(parquet, "LEAST_BYTES", 1000)
+    source = read_source(spark, [str(tmp_path / "in")], None)
+    places = source.spread(source.frame.select(PLACE)).select(F.spark_partition_id().alias("task"), f"{PLACE}.*")
+    tasks = {}
+    for one in places.collect():
+        tasks.setdefault((one["task"], one["file"]), []).append(one["row"])
+    assert len(tasks) > 2 and max(map(len, tasks.values())) < 70
+    assert all(rows == sorted(rows) for rows in tasks.values())
+    again = run(tmp_path / "in", "--method", "md5")
+    assert again.kept == whole.kept and again.dropped == whole.dropped and len(whole.kept) == 40

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import shutil
+from contextlib import nullcontext
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from imgdedup_spark.cli import main
+from imgdedup_spark.commands import apply
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.read import rows
@@ -140,7 +142,8 @@ def test_applying_goes_on_where_it_was_killed(run, spark, photos, tmp_path, monk
         apply_reviewed(spark, str(done.folder), str(empty))
     assert not (done.folder / "summary.json").exists()
     monkeypatch.undo()
-    apply_reviewed(spark, str(done.folder), str(empty))
+    given = ["--output", str(done.folder), "--duplicates", str(empty)]
+    assert apply.run(given, lambda config: nullcontext(spark)) == 0
     assert done.summary["rows_kept"] == len(done.kept) == done.summary["rows_in"] and done.dropped == {}
 
 

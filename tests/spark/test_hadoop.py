@@ -109,3 +109,21 @@ def test_a_second_commit_is_refused(mounted):
     with pytest.raises(JobError, match="another run"):
         index.commit(before, before.with_run(Run("b", "data/run=b/x", 0, True), {}))
     assert [run.run for run in index.read().runs] == ["a"]
+
+
+@pytest.mark.parametrize("mounted", ["viewfs", "vendor"], indirect=True)
+def test_pictures_that_rows_name_there(run, photos, mounted):
+    """By the folder of the rows, by URL, in a list, by a URL with an escape, and some that are not to be had."""
+    folder, root = mounted
+    (folder / "pictures").mkdir()
+    for letter in "AB":
+        (folder / "pictures" / f"{letter} é.png").write_bytes(photos[letter])
+    names = [
+        "pictures/A é.png", f"{root}/pictures/A é.png", f"{root}/pictures/B%20é.png", "pictures/B é.png",
+        "pictures/C.png", "pictures", "../../B é.png", f"{root.partition(':')[0]}://elsewhere/B.png",
+    ]  # fmt: skip
+    (folder / "rows.jsonl").write_text("".join(json.dumps({"image": one}) + "\n" for one in names))
+    result = run(f"{root}/rows.jsonl", "--method", "md5", "--on-error", "keep")
+    assert [row["image"] for row in result.kept[:2]] == [names[0], names[2]]
+    codes = [error["error"] for error in result.table("errors")]
+    assert codes == ["not_found", "not_a_file", "forbidden_path", "forbidden_path"]

@@ -155,8 +155,8 @@ def open_file_system(shown: str, uri: str) -> tuple[fs.FileSystem, str]:
     except storage.SparkAlone as error:
         # So it is with every picture there: no fault of this one's.
         raise JobError(
-            f"{shortened(shown)}: rows name pictures on a store that Spark opens and its Python workers cannot; give "
-            "them keys of their own (docs/storage.md)"
+            f"{shortened(shown)}: rows name pictures on a store that Spark opens and its Python workers cannot "
+            f"({error}); give them keys of their own (docs/storage.md)"
         ) from error
     except storage.UnsupportedScheme as error:
         raise ImageError("unsupported_url", f"{shortened(shown)}: nothing installed opens this URL") from error

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from imgdedup_spark.errors import ImageError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.access import way_to
 from imgdedup_spark.kernels.pictures.paths import shortened
 
 __all__ = ["ask_store"]
@@ -69,7 +70,9 @@ def ask_store(uri: str, shown: str, ask: Callable[[], T], size: int = 0) -> T:
             if not store.answers:
                 if store.silent is not None and time.monotonic() - store.silent < _AGAIN:
                     raise silence
-                return _attempt(store, _SECONDS + size / _SLOWEST, silence, ask, first=True)
+                # A JVM may have to be started for it.
+                first = _LATER_SECONDS if way_to(scheme, authority).by_spark else _SECONDS
+                return _attempt(store, first + size / _SLOWEST, silence, ask, first=True)
     return _attempt(store, _LATER_SECONDS + size / _SLOWEST, silence, ask, first=False)
 
 
