@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.files.parquet_values import Leaf, Value, Values, leaf_of_large_pages
 
-__all__ = ["BoundedFile"]
+__all__ = ["BoundedFile", "first_rows"]
 #: Bytes of large values in a batch, at most, or of one larger value alone.
 _BATCH_BYTES = 8 << 20
 _OFFSETS = {pa.binary(): np.int32, pa.string(): np.int32, pa.large_binary(): np.int64, pa.large_string(): np.int64}
@@ -75,6 +75,13 @@ class BoundedFile(pq.ParquetFile):
         for first in range(0, count, rows):
             nothing = pa.StructArray.from_buffers(pa.struct([]), min(rows, count - first), [None])
             yield pa.RecordBatch.from_struct_array(nothing)
+
+
+def first_rows(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """So many rows, and no batch beyond them."""
+    while count > 0 and (batch := next(batches, None)) is not None:
+        yield batch.slice(0, count)
+        count -= len(batch)
 
 
 def _after(skip: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -22,7 +22,7 @@ from pyspark.sql.types import StructField, StructType
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.listing import Listed
-from imgdedup_spark.files.parquet_batches import BoundedFile
+from imgdedup_spark.files.parquet_batches import BoundedFile, first_rows
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.files.unite import Footer, check_names, plain_batches, plain_type, read_footers, unite
@@ -37,10 +37,8 @@ from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, para
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
-#: Bytes of row groups in one task.
-TASK_BYTES = 128 << 20
-#: Bytes of pictures that are worth a task of their own and a shuffle of their places, how many such tasks a core should
-#: have, and over how many that chance fills each is spread.
+#: Bytes of row groups that are worth a task of their own, how many such tasks a core should have, and over how many
+#: that chance fills each of them is spread.
 LEAST_BYTES, TASKS_A_CORE, TASKS_TO_FILL = 16 << 20, 4, 2
 # Names that Spark hides, or that Hadoop takes apart.
 _ODD = re.compile(r"(?:^|/)_[^/]*$|[][{}*?\\:]")
@@ -73,16 +71,33 @@ class ParquetFiles(FileSource):
         return spread.sortWithinPartitions(place["file"], place["row"])
 
 
+class _Unit(NamedTuple):
+    """Row groups of a file, or a piece of one.
+
+    Attributes:
+        input: its number.
+        uri: plain.
+        start, length: the first row and the number of rows of the groups.
+        pieces: of each group its number, the first of its rows to read, and how many.
+    """
+
+    input: int
+    uri: str
+    start: int
+    length: int
+    pieces: tuple[tuple[int, int, int], ...]
+
+
 @dataclass(frozen=True)
 class ReadParquet(ParquetFiles):
     """Rows of Parquet files that the workers read.
 
     Attributes:
-        units: row groups that go together: input, plain URI, first row, and numbers of the groups with their rows.
+        units: what one task reads.
         listed: states of the files.
     """
 
-    units: tuple[tuple[int, str, int, tuple[tuple[int, int], ...]], ...] = ()
+    units: tuple[_Unit, ...] = ()
     listed: tuple[FileState, ...] = ()
 
     def column_reader(self, column: str) -> None:
@@ -140,13 +155,18 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
 
 
 def _cut(spark: SparkSession, footers: Mapping[str, Footer]) -> tuple[int, int] | None:
-    sizes = [size for footer in footers.values() for _, size in footer.groups]
-    target = min(partition_bytes(spark), max(LEAST_BYTES, sum(sizes) // (TASKS_A_CORE * parallelism(spark))))
+    sizes, target = _sizes(spark, footers)
     if max(sizes, default=0) <= 2 * target:
         return None
     rows = [sum(count for count, _ in footer.groups) for footer in footers.values()]
     most = max(1, sum(rows) * target // sum(sizes))
     return most, sum(-(-count // most) for count in rows)
+
+
+def _sizes(spark: SparkSession, footers: Mapping[str, Footer]) -> tuple[list[int], int]:
+    """The bytes of each row group, and of a task."""
+    sizes = [size for footer in footers.values() for _, size in footer.groups]
+    return sizes, min(partition_bytes(spark), max(LEAST_BYTES, sum(sizes) // (TASKS_A_CORE * parallelism(spark))))
 
 
 def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence[str]) -> bool:
@@ -178,15 +198,16 @@ def _read_by_workers(
 ) -> ReadParquet:
     united = unite({uri: footer.schema for uri, footer in footers.items()})
     united = pa.schema([*united, *[pa.field(key, pa.string()) for key in keys]], united.metadata)
+    _, target = _sizes(spark, footers)
     units = []
     for index, files in enumerate(listing.files):
         for file in files:
             groups = enumerate(footers[file.uri].groups if file.uri in footers else ())
             row = 0
-            for part in grouped(groups, lambda one: one[1][1], TASK_BYTES):
-                numbers = tuple((number, rows) for number, (rows, _) in part)
-                units.append((index, file.uri, row, numbers))
-                row += sum(rows for _, rows in numbers)
+            for part in grouped(groups, lambda one: one[1][1], target):
+                rows = sum(count for _, (count, _) in part)
+                units += [_Unit(index, file.uri, row, rows, pieces) for pieces in _pieces(part, target)]
+                row += rows
     columns = tuple(field.name for field in united if plain_type(field.type) is not None)
     return ReadParquet(
         _frame(spark, units, united, keys),
@@ -204,6 +225,17 @@ def _read_by_workers(
     )
 
 
+def _pieces(groups: Sequence[tuple[int, tuple[int, int]]], target: int) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    """Row groups as they are, or one that is too large for a task in pieces of about the size of one."""
+    if len(groups) > 1:
+        yield tuple((number, 0, rows) for number, (rows, _) in groups)
+        return
+    [(number, (rows, size))] = groups
+    most = max(1, rows * target // max(1, size)) if size > 2 * target else max(1, rows)
+    for first in range(0, max(1, rows), most):
+        yield ((number, first, min(most, rows - first)),)
+
+
 def _partial(schemas: Sequence[pa.Schema]) -> frozenset[str]:
     names = [{name.lower() for name in schema.names} for schema in schemas]
     return frozenset(set.union(*names) - set.intersection(*names))
@@ -216,17 +248,19 @@ def _frame(spark: SparkSession, units: Sequence[Any], united: pa.Schema, keys: S
     return rows_of_units(spark, units, _reading(plain, keys), schema)
 
 
-def _reading(schema: pa.Schema, keys: Sequence[str]) -> Callable[[tuple[int, str, int, Any]], Iterator[pa.RecordBatch]]:
-    def read(unit: tuple[int, str, int, Any]) -> Iterator[pa.RecordBatch]:
-        index, uri, row, groups = unit
-        opened, path = storage.open_fs(uri)
-        total = sum(rows for _, rows in groups)
+def _reading(schema: pa.Schema, keys: Sequence[str]) -> Callable[[_Unit], Iterator[pa.RecordBatch]]:
+    def read(unit: _Unit) -> Iterator[pa.RecordBatch]:
+        row = unit.start + unit.pieces[0][1]
+        opened, path = storage.open_fs(unit.uri)
         with opened.open_input_file(path) as stream:
             file = BoundedFile(stream)
-            batches = (file.bounded_batches(number, PICTURE_BATCH_ROWS) for number, _ in groups)
-            for batch in plain_batches(chain.from_iterable(batches), schema, folder_values(uri, keys)):
+            batches = (
+                first_rows(count, file.bounded_batches(number, PICTURE_BATCH_ROWS, skip=first))
+                for number, first, count in unit.pieces
+            )
+            for batch in plain_batches(chain.from_iterable(batches), schema, folder_values(unit.uri, keys)):
                 count = len(batch)
-                place = file_place(index, uri, row, total, range(row, row + count))
+                place = file_place(unit.input, unit.uri, unit.start, unit.length, range(row, row + count))
                 row += count
                 yield pa.RecordBatch.from_arrays([*batch.columns, place], [*batch.schema.names, PLACE])
 

@@ -280,12 +280,15 @@ def test_a_file_older_than_the_image_column(run, tmp_path):
     assert result.summary["images"] == 2
 
 
-def test_a_row_group_that_one_task_would_take_is_many(run, spark, tmp_path, monkeypatch):
+@pytest.mark.parametrize("shards", ["alike", "different"])
+def test_a_row_group_that_one_task_would_take_is_many(shards, run, spark, tmp_path, monkeypatch):
     """As pandas and pyarrow write them, up to a million rows."""
     images = [png(number % 40) for number in range(90)]
     (tmp_path / "in").mkdir()
     for name, part in (("a", images[:70]), ("b", images[70:])):
-        pq.write_table(pa.table({"id": range(len(part)), "image": part}), tmp_path / "in" / f"{name}.parquet")
+        more = {"more": range(20)} if shards == "different" and name == "b" else {}
+        table = pa.table({"id": range(len(part)), "image": part, **more})
+        pq.write_table(table, tmp_path / "in" / f"{name}.parquet")
     whole = run(tmp_path / "in", "--method", "md5")
     monkeypatch.setattr(parquet, "LEAST_BYTES", 1000)
     source = read_source(spark, [str(tmp_path / "in")], None)
@@ -297,3 +300,6 @@ def test_a_row_group_that_one_task_would_take_is_many(run, spark, tmp_path, monk
     assert all(rows == sorted(rows) for rows in tasks.values())
     again = run(tmp_path / "in", "--method", "md5")
     assert again.kept == whole.kept and again.dropped == whole.dropped and len(whole.kept) == 40
+    assert [one.name for one in (again.folder / "kept").iterdir()] == [
+        one.name for one in (whole.folder / "kept").iterdir()
+    ]
