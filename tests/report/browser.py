@@ -36,6 +36,11 @@ HOSTILE = (
     "w" * 300,
 )  # fmt: skip
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# Pictures are loaded when somebody comes by.
+COME_BY = """async () => {
+    for (const one of document.images) { one.scrollIntoView(); await one.decode().catch(() => 0); }
+    scrollTo(0, 0);
+}"""
 BLANK = "[...document.images].filter(one => !one.naturalWidth).length"
 
 
@@ -93,6 +98,7 @@ def look(browser: Browser, file: Path, window: str, scheme: Any) -> Iterator[str
     page.goto(file.resolve().as_uri())
     for details in page.locator("details").all():
         details.evaluate("one => one.open = true")
+    page.evaluate(COME_BY)
     page.screenshot(path=SHOTS / f"{file.stem}-{window}-{scheme}.png", full_page=True)
     yield from (f"console: {one}" for one in said)
     yield from (f"asks for {one[:80]}" for one in asked[1:] if not one.startswith(("data:", "blob:")))
