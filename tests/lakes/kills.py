@@ -82,8 +82,8 @@ def home(store: str) -> Iterator[Home]:
             with serving_s3() as port:
                 yield Bucket(port)
         else:
-            with serving_hdfs(Path(folder)) as root:
-                yield Hdfs(root)
+            with serving_hdfs(Path(folder)) as cluster:
+                yield Hdfs(cluster.root)
 
 
 if __name__ == "__main__":

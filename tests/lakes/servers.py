@@ -3,17 +3,18 @@ skipped."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import MODE
+from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
 #: The folder that ``make test-lakes`` copies jars to, one folder for each file of ``tests/lakes/jars``.
 JARS = os.environ.get("IMGDEDUP_JARS", "")
@@ -63,7 +64,7 @@ def hdfs_jars() -> str:
     """A class path with what a cluster and its clients need."""
     import pyspark
 
-    needed = ("hadoop-client", "slf4j", "log4j")
+    needed = ("hadoop-client", "slf4j", "log4j", "py4j")
     own = [
         one
         for one in (Path(pyspark.__file__).parent / "jars").glob("*.jar")
@@ -72,21 +73,34 @@ def hdfs_jars() -> str:
     return ":".join(map(str, [*(Path(JARS) / "hdfs").glob("*.jar"), *own]))
 
 
+@dataclass(frozen=True)
+class Hdfs:
+    """A name node and three data nodes.
+
+    Attributes:
+        root: ``hdfs://host:port``.
+        nodes: Java's ``MiniDFSCluster``.
+    """
+
+    root: str
+    nodes: Any
+
+
 @contextmanager
-def serving_hdfs(folder: Path) -> Iterator[str]:
-    """``hdfs://host:port`` of a name node and two data nodes, which keep their files in the folder."""
-    details = folder / "details.json"
-    command = ["java", "-Xmx512m", "-cp", hdfs_jars(), "org.apache.hadoop.test.MiniDFSClusterManager", "-format"]
-    command += ["-datanodes", "2", "-nnport", "0", "-httpport", "0", "-writeDetails", str(details)]
-    with subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            for _ in range(240):
-                if details.exists() and details.read_text().endswith("}"):
-                    break
-                assert process.poll() is None
-                time.sleep(0.5)
-            yield f"hdfs://127.0.0.1:{json.loads(details.read_text())['namenode_port']}"
-        finally:
-            process.kill()
+def serving_hdfs(folder: Path) -> Iterator[Hdfs]:
+    """A cluster that keeps its files in the folder."""
+    port, token, process = launch_gateway(
+        jarpath=next(one for one in hdfs_jars().split(":") if "/py4j" in one), classpath=hdfs_jars(),
+        javaopts=["-Xmx512m"], die_on_exit=True, enable_auth=True, return_proc=True, cwd=str(folder),
+    )  # fmt: skip
+    try:
+        gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
+        java = gateway.jvm
+        builder = getattr(java.org.apache.hadoop.hdfs, "MiniDFSCluster$Builder")
+        # As many as a client wants of each file: of fewer it will not go on when one dies while it writes.
+        nodes = builder(java.org.apache.hadoop.conf.Configuration()).numDataNodes(3).build()
+        nodes.waitActive()
+        yield Hdfs(f"hdfs://127.0.0.1:{nodes.getNameNodePort()}", nodes)
+        gateway.shutdown()
+    finally:
+        process.kill()

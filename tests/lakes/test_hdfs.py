@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Result, classic_session
-from servers import need, serving_hdfs
+from servers import Hdfs, need, serving_hdfs
 
 from imgdedup_spark.config.command_line import read_options
 from imgdedup_spark.files import sharing
 from imgdedup_spark.files.sharing import create_exclusively
+from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.job import run
 from imgdedup_spark.spark.hadoop import serve_storage
 
@@ -30,9 +31,14 @@ def spark() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving_hdfs(tmp_path_factory.mktemp("hdfs")) as root:
-        yield root
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hdfs]:
+    with serving_hdfs(tmp_path_factory.mktemp("hdfs")) as started:
+        yield started
+
+
+@pytest.fixture
+def cluster(hdfs: Hdfs) -> str:
+    return hdfs.root
 
 
 def copy(spark: Any, source: str, target: str) -> None:
@@ -102,3 +108,26 @@ def test_pictures_that_rows_name(spark, cluster, photos, tmp_path):
     result = Result(tmp_path / "out")
     assert [row["image"] for row in result.kept] == [names[0], names[1], names[3]]
     assert [error["error"] for error in result.table("errors")] == ["not_found"]
+
+
+def test_a_data_node_that_dies_costs_nothing(spark, hdfs, photos, tmp_path, monkeypatch):
+    """When the input has been looked at, and before pictures are read and anything is written."""
+    table = pa.table({"id": list("012345"), "image": [photos[one] for one in "ABACDB"]})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=2)
+    copy(spark, f"file:{tmp_path}/rows.parquet", f"{hdfs.root}/dying/rows.parquet")
+    left = []
+    real = PrintStore.add
+
+    def add(store: PrintStore, *arguments: Any) -> Any:
+        if not left:
+            hdfs.nodes.stopDataNode(0)
+            left.append(hdfs.nodes.getDataNodes().size())
+        return real(store, *arguments)
+
+    monkeypatch.setattr(PrintStore, "add", add)
+    options = ["--input", f"{hdfs.root}/dying/rows.parquet", "--id-col", "id", "--threshold", "4"]
+    run(spark, read_options([*options, "--output", f"{hdfs.root}/dying/out", "--index", f"{hdfs.root}/dying/index"]))
+    assert left == [2]
+    copy(spark, f"{hdfs.root}/dying/out", f"file:{tmp_path}/out")
+    result = Result(tmp_path / "out")
+    assert [row["id"] for row in result.kept] == list("0134") and result.dropped == {"2": "0", "5": "1"}
