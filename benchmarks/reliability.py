@@ -120,7 +120,7 @@ def _most_memory(job: subprocess.Popen[bytes]) -> tuple[int, int]:
             most[1] = max(most[1], sum(map(_proportional, [pid for pid in mine if pid == job.pid or _is_java(pid)])))
             python = [pid for pid in mine if _name(pid).startswith("python")]
             # Spark's daemon, which the JVM starts, is no worker: its children are.
-            for pid in (pid for pid in python if not _is_java(parents[pid]) and pid != job.pid):
+            for pid in (pid for pid in python if pid != job.pid and not _is_java(parents[pid])):
                 if _is_java(parents.get(parents[pid], 0)):
                     most[0] = max(most[0], sum(map(_proportional, [pid, *children[pid]])))
 

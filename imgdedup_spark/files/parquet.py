@@ -72,8 +72,9 @@ def copy_parquet(
         like = work[0][0].uri
         with _refusing(like), storage.open_output(out_uri) as stream:
             file = _open(like)
-            schema = with_extra(united or file.schema_arrow, extra[0].schema if extra else _NO_EXTRA)
-            options = {"compression": "zstd"} if united else writer_options(file, like)
+            more = extra[0].schema if extra else _NO_EXTRA
+            schema = with_extra(united or file.schema_arrow, more)
+            options = {"compression": "zstd"} if united else writer_options(file, like, more.names)
             with pq.ParquetWriter(stream, schema, **options) as writer:
                 kept = _kept_tables(work, file, None if united is None else schema, keys)
                 for tables in grouped(kept, lambda table: table.nbytes, _ROW_GROUP_BYTES):
@@ -93,7 +94,7 @@ def write_empty_parquet(
     with _refusing(like_uri), storage.open_output(out_uri) as stream:
         file = _open(like_uri)
         schema = with_extra(united or file.schema_arrow, extra)
-        pq.ParquetWriter(stream, schema, **({} if united else writer_options(file, like_uri))).close()
+        pq.ParquetWriter(stream, schema, **({} if united else writer_options(file, like_uri, extra.names))).close()
 
 
 @contextmanager

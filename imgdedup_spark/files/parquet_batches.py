@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imgdedup_spark.files.parquet_values import Leaf, Value, Values, leaf_of_large_pages
+from imgdedup_spark.files.parquet_values import Leaf, Value, Values, leaf_of_pages
 
 __all__ = ["BoundedFile", "first_rows"]
 #: Bytes of large values in a batch, at most, or of one larger value alone.
@@ -45,7 +45,7 @@ class BoundedFile(pq.ParquetFile):
             skip: rows to pass over first.
         """
         wanted = [field for field in self.schema_arrow if columns is None or field.name in columns]
-        large = _large(self, self._stream, group, wanted)
+        large = _large(self, self._stream, group, wanted, any_size=skip > 0)
         # Other tasks have the other cores.
         if not large:
             yield from _after(skip, self.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False))
@@ -106,13 +106,16 @@ def _take(columns: dict[str, Values], rows: int) -> _Taken:
     return taken
 
 
-def _large(file: pq.ParquetFile, stream: pa.NativeFile, group: int, fields: Sequence[pa.Field]) -> dict[str, Leaf]:
-    """Columns of bytes, or members of a struct, that are stored in large pages."""
+def _large(
+    file: pq.ParquetFile, stream: pa.NativeFile, group: int, fields: Sequence[pa.Field], *, any_size: bool
+) -> dict[str, Leaf]:
+    """Columns of bytes, or members of a struct, that are stored in large pages, or in pages of any size: pyarrow would
+    read those that are passed over."""
     about, found = file.metadata.row_group(group), {}
     for index in range(about.num_columns):
         path = about.column(index).path_in_schema
         if _type_at(fields, path) in _OFFSETS:
-            leaf = leaf_of_large_pages(stream, about.column(index), file.schema.column(index))
+            leaf = leaf_of_pages(stream, about.column(index), file.schema.column(index), any_size=any_size)
             if leaf is not None:
                 found[path] = leaf
     return found

@@ -21,6 +21,8 @@ from imgdedup_spark.files.parquet_batches import BoundedFile
 # Decoded bytes read at once: some hundred small pictures, or a few large ones.
 _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 1024
+# Rows that nobody asks for are read all the same, if they are no more.
+_READ_OVER = 1024
 # A column of a row group larger than this (compressed) is streamed through a buffer instead of read in one go.
 _WHOLE_BYTES = 16 << 20
 _BUFFER_BYTES = 1 << 20
@@ -87,6 +89,8 @@ class _Stretch:
 
     def take(self, row: int, count: int, offset: int) -> Iterator[tuple[int, pa.Array]]:
         end = row + count
+        if self._next_row + _READ_OVER < row:  # passing over them costs less
+            self._batches, self._rest = self._read(row), None
         while row < end:
             if self._rest is None or self._next_row + len(self._rest) <= row:
                 self._next_row, self._rest = next(self._batches, (-1, None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -50,8 +51,11 @@ def _leaf(column: pq.ColumnSchema) -> Leaf:
     return Leaf(column.path.split(".")[0], column.physical_type, logical, length, *levels)
 
 
-def writer_options(file: pq.ParquetFile, uri: str) -> dict[str, Any]:
+def writer_options(file: pq.ParquetFile, uri: str, extra: Collection[str]) -> dict[str, Any]:
     """Options of ``pq.ParquetWriter`` that store this file's columns as the types they are, compressed as they are.
+
+    Args:
+        extra: columns that come beside them.
 
     Raises:
         CopyMismatch: pyarrow would store a column as another type, or not read all of its values.
@@ -77,7 +81,8 @@ def writer_options(file: pq.ParquetFile, uri: str) -> dict[str, Any]:
         group = metadata.row_group(0)
         chunks = [(column.path, group.column(index)) for index, column in enumerate(written)]
         options["compression"] = {path: one.compression.replace("UNCOMPRESSED", "NONE") for path, one in chunks}
-        small = [path for path, one in chunks if one.total_uncompressed_size < _LARGE_VALUE * one.num_values]
+        large = {path for path, one in chunks if one.total_uncompressed_size > _LARGE_VALUE * one.num_values}
+        small = [*(path for path, _ in chunks if path not in large), *extra]
         options["use_dictionary"] = options["write_statistics"] = small
         values = _PAGE_BYTES * group.num_rows // max(1, group.total_byte_size)
         options["write_batch_size"] = min(max(1, values), _VALUES_BETWEEN_LOOKS)

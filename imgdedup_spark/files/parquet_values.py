@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.files.parquet_pages import CODECS, Page, PageStream, pages, runs
 
-__all__ = ["Leaf", "Value", "Values", "leaf_of_large_pages"]
+__all__ = ["Leaf", "Value", "Values", "leaf_of_pages"]
 #: Unpacked bytes of a page that pyarrow may unpack whole, and copy.
 LARGE_PAGE = 64 << 20
 Value: TypeAlias = bytes | bytearray | None
@@ -39,13 +39,16 @@ class Leaf(NamedTuple):
     rows: int
 
 
-def leaf_of_large_pages(file: pa.NativeFile, about: pq.ColumnChunkMetaData, schema: pq.ColumnSchema) -> Leaf | None:
+def leaf_of_pages(
+    file: pa.NativeFile, about: pq.ColumnChunkMetaData, schema: pq.ColumnSchema, *, any_size: bool = False
+) -> Leaf | None:
     """A column chunk that ``Values`` should read; None if pyarrow had better do so.
 
     Only its first pages are looked at: writers cut all in one way.
 
     Args:
         schema: of the column.
+        any_size: of its pages; else they are large.
     """
     start = min(one for one in (about.data_page_offset, about.dictionary_page_offset) if one)
     leaf = Leaf(
@@ -57,7 +60,7 @@ def leaf_of_large_pages(file: pa.NativeFile, about: pq.ColumnChunkMetaData, sche
         about.num_values,
     )
     known = about.compression in CODECS and schema.physical_type == "BYTE_ARRAY" and not schema.max_repetition_level
-    if not known or about.total_uncompressed_size <= LARGE_PAGE:
+    if not known or (about.total_uncompressed_size <= LARGE_PAGE and not any_size):
         return None
     try:
         first = []
@@ -68,7 +71,7 @@ def leaf_of_large_pages(file: pa.NativeFile, about: pq.ColumnChunkMetaData, sche
     except pa.ArrowException:
         return None
     encodings = {_PLAIN, _PLAIN_DICTIONARY, _RLE_DICTIONARY}
-    large = any(page.unpacked > LARGE_PAGE for page in first)
+    large = any_size or any(page.unpacked > LARGE_PAGE for page in first)
     return leaf if large and all(page.encoding in encodings for page in first) else None
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 __all__ = ["FarReference", "SnappyStream"]
-#: Compressors work on pieces of so many bytes, of which none refers to another, and make at most so many of one.
+#: Google's compressor works on pieces of so many bytes, of which none refers to another, and makes at most so many of
+#: one.
 _PIECE, _LONGEST_PIECE = 1 << 16, 32 + (1 << 16) + (1 << 16) // 6
 _BUFFER = 1 << 20
 # Of each first byte of an element: the bytes that the element takes, and those that it makes. A literal whose length is
@@ -28,7 +29,8 @@ _dense = 0
 
 
 class FarReference(Exception):
-    """Something that reaches out of its piece: legal, though nobody writes it."""
+    """Something that reaches out of its piece, as of compressors with larger ones; Google's, and so Arrow's and
+    Hadoop's, have none such."""
 
 
 class SnappyStream:
@@ -77,6 +79,8 @@ class SnappyStream:
             raise FarReference from None
         self._place = end
         self._left -= size
+        if not self._left and (end < len(self._packed) or self._read(1)):
+            raise pa.ArrowInvalid("Corrupt snappy compressed data")
         return memoryview(piece)
 
     def _end_of_piece(self, size: int) -> int:

@@ -99,9 +99,9 @@ def _opened(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem, str]:
             opened = opener(root)
             if opened is not None:
                 return opened, ""
-        if way.for_rows is None:
-            raise
-        return way.for_rows(root), ""
+        if way.for_rows is not None:
+            return way.for_rows(root), ""
+        raise
 
 
 @lru_cache(maxsize=64)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, ClassVar, NamedTuple
+from operator import itemgetter
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -29,7 +30,7 @@ from imgdedup_spark.files.unite import Footer, check_names, plain_batches, plain
 from imgdedup_spark.files.uris import folder_values
 from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, workers_open
 from imgdedup_spark.read.files import FileSource
-from imgdedup_spark.read.listing import Listing
+from imgdedup_spark.read.listing import Listing, plain_path
 from imgdedup_spark.read.load import load_files, of_listing
 from imgdedup_spark.read.source import PLACE, FileState
 from imgdedup_spark.spark.hadoop import spark_opens
@@ -37,9 +38,14 @@ from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, para
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
-#: Bytes of row groups that are worth a task of their own, how many such tasks a core should have, and over how many
-#: that chance fills each of them is spread.
-LEAST_BYTES, TASKS_A_CORE, TASKS_TO_FILL = 16 << 20, 4, 2
+#: Bytes of row groups that are worth a task of their own, and how many such tasks a core should have.
+LEAST_BYTES, TASKS_A_CORE = 16 << 20, 4
+#: Parts of row groups go to tasks by chance: so many tasks for each part's worth of bytes, so that few have several.
+TASKS_A_PART = 2
+#: Parts of one row group: where nothing tells a reader how to pass over what is before its own, it reads that, too.
+MOST_PARTS = 16
+#: (rows, bytes) of row groups.
+_Groups: TypeAlias = Sequence[tuple[int, int]]
 # Names that Spark hides, or that Hadoop takes apart.
 _ODD = re.compile(r"(?:^|/)_[^/]*$|[][{}*?\\:]")
 
@@ -50,25 +56,41 @@ class ParquetFiles(FileSource):
 
     Attributes:
         united: the schema of all files, if they differ.
-        cut: rows of a part, and how many such parts there are, where a row group should be several tasks'.
+        groups: (rows, bytes) of the row groups of each file, by plain URI; none where the workers read everything.
+        target: bytes of a task.
     """
 
     united: pa.Schema | None = None  # type: ignore[misc]
-    cut: tuple[int, int] | None = None
+    groups: Mapping[str, _Groups] = field(default_factory=dict)
+    target: int = 0
 
     copied: ClassVar[bool] = True
 
     def column_reader(self, column: str) -> ColumnReader | None:
         return ColumnReader(column) if workers_open(self.roots[0].read) else None
 
+    def only(self, files: Sequence[FileState]) -> FileSource:
+        part = super().only(files)
+        assert isinstance(part, ParquetFiles)
+        wanted = (plain_path(one.uri) for one in files)
+        groups = {uri: self.groups[uri] for uri in wanted if uri in self.groups}
+        return replace(part, groups=groups, known_rows=sum(rows for some in groups.values() for rows, _ in some))
+
     def spread(self, rows: DataFrame) -> DataFrame:
         # Spark gives a row group to one task, and pyarrow writes a million rows into one.
-        if self.cut is None:
+        large = [
+            (uri, _part_rows(some, self.target)) for uri, some in self.groups.items() if _is_large(some, self.target)
+        ]
+        if not large or not self.known_rows:  # or some rows of them alone
             return rows
-        most, parts = self.cut
-        place = F.col(PLACE)
-        spread = rows.repartition(TASKS_TO_FILL * parts, place["file"], F.floor(place["row"] / most))
-        return spread.sortWithinPartitions(place["file"], place["row"])
+        place, most = F.col(PLACE), rows.sparkSession.createDataFrame(large, "__p_uri string, __p_rows bigint")
+        # What `plain_path` makes of a URI. A file that is not found is one part.
+        uri = F.regexp_replace(F.url_decode(F.regexp_replace(place["file"], r"\+", "%2B")), "^file:/+", "/")
+        parted = rows.join(F.broadcast(most), uri == F.col("__p_uri"), "left")
+        part = F.coalesce(F.floor(place["row"] / F.col("__p_rows")), F.lit(0))
+        tasks = TASKS_A_PART * -(-sum(size for some in self.groups.values() for _, size in some) // self.target)
+        by = place["input"], place["file"]
+        return parted.repartition(tasks, *by, part).sortWithinPartitions(*by, place["row"]).select(*rows.columns)
 
 
 class _Unit(NamedTuple):
@@ -148,25 +170,31 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     rows = sum(count for footer in footers.values() for count, _ in footer.groups)
     if schemas and not _is_for_spark(listing, list(schemas.values()), keys):
         return replace(_read_by_workers(spark, listing, footers, keys), known_rows=rows)
-    known = {**of_listing(listing, keys), "known_rows": rows, "cut": _cut(spark, footers)}
+    known = {**of_listing(listing, keys), "known_rows": rows, "target": _target(spark, footers)}
+    known["groups"] = {storage.absolute(uri): footer.groups for uri, footer in footers.items()}
     with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
         frames = load_files(spark, "parquet", listing, base=known["partitioned"])
         return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
 
 
-def _cut(spark: SparkSession, footers: Mapping[str, Footer]) -> tuple[int, int] | None:
-    sizes, target = _sizes(spark, footers)
-    if max(sizes, default=0) <= 2 * target:
-        return None
-    rows = [sum(count for count, _ in footer.groups) for footer in footers.values()]
-    most = max(1, sum(rows) * target // sum(sizes))
-    return most, sum(-(-count // most) for count in rows)
+def _target(spark: SparkSession, footers: Mapping[str, Footer]) -> int:
+    """Bytes of row groups in one task."""
+    total = sum(size for footer in footers.values() for _, size in footer.groups)
+    if total <= TASKS_A_CORE * LEAST_BYTES:  # however many cores there are, which may be long to find out
+        return LEAST_BYTES
+    return min(partition_bytes(spark), max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
 
 
-def _sizes(spark: SparkSession, footers: Mapping[str, Footer]) -> tuple[list[int], int]:
-    """The bytes of each row group, and of a task."""
-    sizes = [size for footer in footers.values() for _, size in footer.groups]
-    return sizes, min(partition_bytes(spark), max(LEAST_BYTES, sum(sizes) // (TASKS_A_CORE * parallelism(spark))))
+def _is_large(groups: _Groups, target: int) -> bool:
+    """Whether one of the row groups should be several tasks'."""
+    return max((size for _, size in groups), default=0) > 2 * target
+
+
+def _part_rows(groups: _Groups, target: int) -> int:
+    """Rows of about so many bytes."""
+    rows, size = map(sum, zip(*groups, strict=True))
+    largest, _ = max(groups, key=itemgetter(1))
+    return max(1, rows * target // max(1, size), -(-largest // MOST_PARTS))
 
 
 def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence[str]) -> bool:
@@ -198,7 +226,7 @@ def _read_by_workers(
 ) -> ReadParquet:
     united = unite({uri: footer.schema for uri, footer in footers.items()})
     united = pa.schema([*united, *[pa.field(key, pa.string()) for key in keys]], united.metadata)
-    _, target = _sizes(spark, footers)
+    target = _target(spark, footers)
     units = []
     for index, files in enumerate(listing.files):
         for file in files:
@@ -230,10 +258,10 @@ def _pieces(groups: Sequence[tuple[int, tuple[int, int]]], target: int) -> Itera
     if len(groups) > 1:
         yield tuple((number, 0, rows) for number, (rows, _) in groups)
         return
-    [(number, (rows, size))] = groups
-    most = max(1, rows * target // max(1, size)) if size > 2 * target else max(1, rows)
-    for first in range(0, max(1, rows), most):
-        yield ((number, first, min(most, rows - first)),)
+    [(number, group)] = groups
+    most = _part_rows([group], target) if _is_large([group], target) else max(1, group[0])
+    for first in range(0, max(1, group[0]), most):
+        yield ((number, first, min(most, group[0] - first)),)
 
 
 def _partial(schemas: Sequence[pa.Schema]) -> frozenset[str]:

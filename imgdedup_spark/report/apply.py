@@ -59,10 +59,8 @@ def apply_reviewed(spark: SparkSession, folder: str, duplicates: str) -> dict[st
     output = Output(folder)
     with Lock(output.path(STAGING), f"--output {folder}") as lock:
         note = output.path(STAGING, _NOTE)
-        if not storage.exists(output.path(SUMMARY)) and (before := read_note(note)) is not None:
-            # Somebody has ended this very work in the middle of the swap below.
-            storage.write_text(output.path(SUMMARY), json.dumps(before))
-        outcome = read_outcome(folder)
+        # Without a summary, somebody may have ended this very work in the middle of the swap below.
+        outcome = read_outcome(folder, None if storage.exists(output.path(SUMMARY)) else read_note(note))
         reviewed, outside = _reviewed(outcome, duplicates)
         staged = dataclasses.replace(output, lock=lock, beside=True)
         storage.delete(staged.part())

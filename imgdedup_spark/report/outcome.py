@@ -110,15 +110,18 @@ class Outcome:
         return {name: self.hashes.column(name)[row].as_py() for name in ("width", "height", "bytes", "quality")}
 
 
-def read_outcome(folder: str) -> Outcome:
+def read_outcome(folder: str, summary: Mapping[str, Any] | None = None) -> Outcome:
     """Reads a finished run's folder.
+
+    Args:
+        summary: the run's, if it is not there; else it is read.
 
     Raises:
         UserError: there is none.
     """
     where = f"--output {folder}"
     try:
-        summary = json.loads(storage.read_text(storage.join(folder, "summary.json")))
+        summary = summary or json.loads(storage.read_text(storage.join(folder, "summary.json")))
         return read_parts(folder, summary)
     except (OSError, UserError, ValueError, pa.ArrowException):
         raise UserError(

@@ -21,6 +21,8 @@ from pyspark.sql.utils import is_remote
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.sharing import also_create_with
 
+#: Bytes that Java hands over at once; it holds them several times.
+_BLOCK = 4 << 20
 _CONDITION = "fs.option.create.conditional.overwrite"
 #: How S3A tells that a condition was not met: 412, or 409 while another request is under way.
 _REFUSED = re.compile(
@@ -186,7 +188,14 @@ class HadoopHandler(fs.FileSystemHandler):
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         with self.at(path) as (hadoop, java), closing(hadoop.open(java)) as stream:
-            return pa.BufferReader(bytes(stream.readAllBytes()))
+            data = bytearray()
+            while part := stream.readNBytes(_BLOCK):
+                data += part
+            # An answer that was cut, of a JVM without memory or of one that has died, looks like a shorter one.
+            size = hadoop.getFileStatus(java).getLen()
+            if len(data) != size:
+                raise OSError(errno.EIO, f"{len(data)} of {size} bytes were read", self.root + path)
+            return pa.BufferReader(data)
 
     open_input_stream = open_input_file
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 from pyarrow import fs
@@ -64,9 +64,7 @@ def open_more(spark: SparkSession, places: Iterable[tuple[str, str]]) -> dict[st
         uri = _whole(path)
         store = storage.split_uri(uri)[:2]
         if uri.endswith("://"):  # all of a scheme: nothing that could be tried
-            ways[store] = replace(
-                next((way for way, _ in _direct_ways(spark, store)), UNKNOWN), for_rows=OwnJvm.of(spark)
-            )
+            ways[store] = next((way for way, _ in _direct_ways(spark, store)), UNKNOWN)
         elif not storage.is_local(uri) and store not in ways:
             stores.setdefault(store, []).append(Place(f"{option} {path}", _before_globs(uri)))
     found = {}

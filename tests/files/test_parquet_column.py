@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imgdedup_spark.files import parquet_values
 from imgdedup_spark.files.parquet_column import ColumnReader
 
 
@@ -64,3 +65,22 @@ def test_a_file_that_changed_is_found_out(file):
     path, _ = file
     with pytest.raises(ValueError, match="did the file change"):
         [list(ColumnReader("image").read(place)) for place in places(path, list(range(501)))]
+
+
+@pytest.mark.parametrize("size", [200, 70_000], ids=["small", "large"])
+def test_a_part_of_a_row_group_reads_its_own_pages(tmp_path, size, monkeypatch):
+    """Whatever their size. What lies far behind the last row is passed over, too."""
+    values = [bytes([row % 251]) * (size + row % 7) for row in range(6000)]
+    pq.write_table(pa.table({"image": values}), tmp_path / "a", compression="none", use_dictionary=False,
+                   write_batch_size=1024, data_page_size=1 << 17)  # fmt: skip
+    opened = []
+    real = parquet_values.Values._open
+    monkeypatch.setattr(parquet_values.Values, "_open", lambda self, page: opened.append(page) or real(self, page))
+    rows = [*range(5000, 5010), *range(5990, 6000)]
+    reader = ColumnReader("image")
+    found = [value for place in places(tmp_path / "a", rows) for _, some in reader.read(place) for value in some]
+    assert [one.as_py() for one in found] == [values[row] for row in rows]
+    assert 0 < sum(page.values for page in opened) <= 2048
+    opened.clear()
+    [list(reader.read(place)) for place in places(tmp_path / "a", [*range(10), *range(4000, 4010)])]
+    assert sum(page.values for page in opened) <= 2048

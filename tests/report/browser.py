@@ -38,7 +38,11 @@ HOSTILE = (
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Pictures are loaded when somebody comes by.
 COME_BY = """async () => {
-    for (const one of document.images) { one.scrollIntoView(); await one.decode().catch(() => 0); }
+    const late = () => new Promise(done => setTimeout(done, 2000));
+    for (const one of document.images) {
+        one.scrollIntoView();
+        await Promise.race([one.decode().catch(() => 0), late()]);
+    }
     scrollTo(0, 0);
 }"""
 BLANK = "[...document.images].filter(one => !one.naturalWidth).length"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 
 import conftest
 import pyarrow as pa
@@ -14,8 +15,10 @@ from pyarrow import fs
 
 from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.index.manifest import Index, Run
 from imgdedup_spark.spark.hadoop import serve_storage
+from imgdedup_spark.spark.stores import open_stores
 
 pytestmark = [
     pytest.mark.spark,
@@ -109,6 +112,63 @@ def test_a_second_commit_is_refused(mounted):
     with pytest.raises(JobError, match="another run"):
         index.commit(before, before.with_run(Run("b", "data/run=b/x", 0, True), {}))
     assert [run.run for run in index.read().runs] == ["a"]
+
+
+@pytest.fixture
+def in_a_worker(spark, mounted):
+    """Calls a function in a worker, as what reads pictures there: with the ways that the driver has found."""
+    open_stores(spark, [("--input", mounted[1])])
+
+    def call(function):
+        work = Carried(function)
+
+        def answer(batches):
+            found = pickle.dumps(work())
+            for batch in batches:
+                if batch.num_rows:
+                    yield pa.RecordBatch.from_pydict({"found": [found]})
+
+        return pickle.loads(spark.range(0, 1, 1, 1).mapInArrow(answer, "found binary").first()["found"])
+
+    return call
+
+
+@pytest.mark.parametrize("mounted", ["viewfs"], indirect=True)
+def test_a_worker_reads_files_of_any_size_and_starts_its_jvm_again(mounted, in_a_worker):
+    folder, root = mounted
+    (folder / "large").write_bytes(bytes(range(256)) * (400 << 10))
+    (folder / "small").write_bytes(b"small")
+
+    def read_with_a_death():
+        from imgdedup_spark.spark import worker_jvm
+
+        opened, path = storage.open_fs(f"{root}/large")
+        sizes = [len(opened.open_input_stream(path).read())]
+        before = worker_jvm._mine[1]
+        before.kill()
+        before.wait()
+        opened, path = storage.open_fs(f"{root}/small")
+        sizes.append(len(opened.open_input_stream(path).read()))
+        return sizes, worker_jvm._mine[1].pid != before.pid
+
+    assert in_a_worker(read_with_a_death) == ([100 << 20, 5], True)
+
+
+@pytest.mark.parametrize("mounted", ["viewfs"], indirect=True)
+def test_a_worker_that_can_start_no_jvm_says_so(mounted, in_a_worker):
+    root = mounted[1]
+
+    def fail():
+        from imgdedup_spark.spark import worker_jvm
+
+        worker_jvm._mine, worker_jvm._OPTIONS = None, ("-Xmx1", "-Xms1g")
+        storage._opened.cache_clear()
+        try:
+            storage.open_fs(root)
+        except storage.SparkAlone as error:
+            return str(error)
+
+    assert f"{root.removesuffix('/data')}: no JVM of the worker's own starts: " in in_a_worker(fail)
 
 
 @pytest.mark.parametrize("mounted", ["viewfs", "vendor"], indirect=True)

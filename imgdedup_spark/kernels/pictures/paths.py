@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from imgdedup_spark.errors import ImageError, JobError, UserError
+from imgdedup_spark.errors import ImageError, JobError, UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.regular import NotRegular
 from imgdedup_spark.kernels.pictures.forms import LONGEST_PATH
@@ -155,8 +155,8 @@ def open_file_system(shown: str, uri: str) -> tuple[fs.FileSystem, str]:
     except storage.SparkAlone as error:
         # So it is with every picture there: no fault of this one's.
         raise JobError(
-            f"{shortened(shown)}: rows name pictures on a store that Spark opens and its Python workers cannot "
-            f"({error}); give them keys of their own (docs/storage.md)"
+            f"{shortened(shown)}: rows name pictures on a store that Spark alone opens, and its workers have no way to "
+            f"it (docs/storage.md): {first_line(error)}"
         ) from error
     except storage.UnsupportedScheme as error:
         raise ImageError("unsupported_url", f"{shortened(shown)}: nothing installed opens this URL") from error
