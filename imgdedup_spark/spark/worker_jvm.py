@@ -19,6 +19,7 @@ from pyarrow import fs
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
+from imgdedup_spark.errors import first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.spark.hadoop import HadoopHandler, Jvm
 
@@ -61,8 +62,8 @@ class OwnJvm:
             handler = HadoopHandler(root, self._running)
             with handler.at("/"):
                 return fs.PyFileSystem(handler)
-        except OSError as error:
-            raise storage.SparkAlone(f"{root}: {error.strerror or error}") from None
+        except Exception as error:  # of Py4J and of Java, too
+            raise storage.SparkAlone(f"{root}: {getattr(error, 'strerror', None) or first_line(error)}") from None
 
     def _running(self) -> Jvm:
         """This process's JVM; another one, if it has died or another session's configuration is asked for: Hadoop keeps
