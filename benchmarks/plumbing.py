@@ -1,7 +1,7 @@
 """What is around the kernels: a small run against the least that Spark can do, and the same pictures in several homes.
 
     python benchmarks/plumbing.py start --input demo-data/input       # the demo's 395 rows, and a minimal job on them
-    python benchmarks/plumbing.py homes --pictures 10000              # Parquet, a folder, tar shards
+    python benchmarks/plumbing.py homes --pictures 10000              # Parquet, a folder, tar shards, one row group
     python benchmarks/plumbing.py listing --shards 1000               # seconds until tar shards are listed and planned
 
 Every run is a process of its own. A round runs all cases once, so that a slow spell of the machine hits all alike;
@@ -78,9 +78,10 @@ def pictures(count: int) -> Iterator[tuple[int, bytes]]:
 
 
 def homes(count: int) -> dict[str, Path]:
-    """The same pictures as Parquet, as files, and as tar shards."""
+    """The same pictures as Parquet, as files, as tar shards, and in one row group, as pyarrow writes them."""
     found = {"Parquet": DATA / f"small-{count}" / "small", "a folder": DATA / f"folder-{count}"}
     found["tar shards"] = DATA / f"tar-{count}"
+    found["one row group"] = DATA / f"one-group-{count}"
     every = pictures(count)
     if not found["tar shards"].exists():
         found["a folder"].mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,9 @@ def homes(count: int) -> dict[str, Path]:
             tar.close()
     else:
         next(every)
+    if not found["one row group"].exists():
+        found["one row group"].mkdir()
+        pq.write_table(pq.read_table(found["Parquet"]), found["one row group"] / "0.parquet")
     return found
 
 
