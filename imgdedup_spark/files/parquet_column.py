@@ -78,7 +78,7 @@ class _Stretch:
         self._first_rows = np.concatenate([[0], np.cumsum(counts)])
         self._batches = self._read(row)
         self._rest: pa.Array | None = None
-        self._next_row = 0
+        self._next_row = row
 
     def goes_on_to(self, uri: str, row: int) -> bool:
         """Whether that row comes next, or after some of the same row group that nobody asks for."""

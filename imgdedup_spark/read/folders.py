@@ -27,12 +27,11 @@ from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.numbering import sort_rows
 from imgdedup_spark.read.order import prefixes
 from imgdedup_spark.read.source import ID, ORDER, PLACE, ROW, FileState, Local, Placed, PlacedTable, Source
-from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, parallelism
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, task_bytes
 from imgdedup_spark.spark.units import rows_of_units
 
-#: Bytes of pictures in one task: at most what Spark's own readers take, at least what is worth a task, and so that
-#: every core has several.
-MOST_BYTES, LEAST_BYTES, TASKS_A_CORE = 128 << 20, 1 << 20, 4
+#: Bytes of pictures in one task: at most what Spark's own readers take, at least what is worth a task.
+MOST_BYTES, LEAST_BYTES = 128 << 20, 1 << 20
 #: Opening a file costs about as much as reading so many bytes of it.
 FILE_COST = 64 << 10
 _KEY = "__imgdedup_key"
@@ -166,7 +165,7 @@ def open_folders(spark: SparkSession, listing: Listing) -> PictureFolders:
         raise UserError(f"--input {' '.join(listing.inputs)}: holds metadata and no picture")
     known.match({(one.input, one.name) for one in rows})
     total = sum(one.size for one in rows)
-    target = min(MOST_BYTES, max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
+    target = task_bytes(spark, total, LEAST_BYTES, MOST_BYTES)
     units = list(grouped(rows, lambda one: one.size + FILE_COST, target))
     schema = StructType([*_SCHEMA.fields, *from_arrow_schema(made.schema).fields])
     frame = rows_of_units(spark, units, _reading(made), schema)

@@ -34,12 +34,19 @@ from imgdedup_spark.read.listing import Listing, plain_path
 from imgdedup_spark.read.load import load_files, of_listing
 from imgdedup_spark.read.source import PLACE, FileState
 from imgdedup_spark.spark.hadoop import spark_opens
-from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, parallelism, partition_bytes, settings
+from imgdedup_spark.spark.settings import (
+    PICTURE_BATCH_ROWS,
+    TASKS_A_CORE,
+    case_matters,
+    partition_bytes,
+    settings,
+    task_bytes,
+)
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
-#: Bytes of row groups that are worth a task of their own, and how many such tasks a core should have.
-LEAST_BYTES, TASKS_A_CORE = 16 << 20, 4
+#: Bytes of row groups that are worth a task of their own.
+LEAST_BYTES = 16 << 20
 #: Parts of row groups go to tasks by chance: so many tasks for each part's worth of bytes, so that few have several.
 TASKS_A_PART = 2
 #: Parts of one row group: where nothing tells a reader how to pass over what is before its own, it reads that, too.
@@ -78,9 +85,7 @@ class ParquetFiles(FileSource):
 
     def spread(self, rows: DataFrame) -> DataFrame:
         # Spark gives a row group to one task, and pyarrow writes a million rows into one.
-        large = [
-            (uri, _part_rows(some, self.target)) for uri, some in self.groups.items() if _is_large(some, self.target)
-        ]
+        large = [(uri, _part_rows(one, self.target)) for uri, one in self.groups.items() if _is_large(one, self.target)]
         if not large or not self.known_rows:  # or some rows of them alone
             return rows
         place, most = F.col(PLACE), rows.sparkSession.createDataFrame(large, "__p_uri string, __p_rows bigint")
@@ -182,7 +187,7 @@ def _target(spark: SparkSession, footers: Mapping[str, Footer]) -> int:
     total = sum(size for footer in footers.values() for _, size in footer.groups)
     if total <= TASKS_A_CORE * LEAST_BYTES:  # however many cores there are, which may be long to find out
         return LEAST_BYTES
-    return min(partition_bytes(spark), max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
+    return task_bytes(spark, total, LEAST_BYTES, partition_bytes(spark))
 
 
 def _is_large(groups: _Groups, target: int) -> bool:

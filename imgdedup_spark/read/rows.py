@@ -28,12 +28,11 @@ from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import of_listing
 from imgdedup_spark.read.source import BAD, PLACE, FileState
-from imgdedup_spark.spark.settings import case_matters, parallelism, partition_bytes
+from imgdedup_spark.spark.settings import case_matters, partition_bytes, task_bytes
 from imgdedup_spark.spark.units import rows_of_units
 
-#: Bytes in one task: at least what is worth a task, at most what Spark's own readers take, and so that every core has
-#: several; opening a file costs about as much as reading so many bytes of it.
-LEAST_BYTES, TASKS_A_CORE, FILE_COST = 1 << 20, 4, 64 << 10
+#: Bytes that are worth a task; opening a file costs about as much as reading so many of it.
+LEAST_BYTES, FILE_COST = 1 << 20, 64 << 10
 _LOOKED = pa.schema(
     [
         ("rows", pa.int64()),
@@ -146,7 +145,7 @@ def open_rows(
         UserError: a file cannot be read, or names do not go together.
     """
     total = weight * sum(one.size for files in listing.files for one in files)
-    target = min(partition_bytes(spark), max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
+    target = task_bytes(spark, total, LEAST_BYTES, partition_bytes(spark))
     step = max(1, target // weight)
     parts = [
         part

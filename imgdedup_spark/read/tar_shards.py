@@ -25,9 +25,9 @@ from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of, wor
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import of_listing
-from imgdedup_spark.read.rows import FILE_COST, LEAST_BYTES, TASKS_A_CORE
+from imgdedup_spark.read.rows import FILE_COST, LEAST_BYTES
 from imgdedup_spark.read.source import BAD, ID, PLACE, FileState
-from imgdedup_spark.spark.settings import parallelism, partition_bytes
+from imgdedup_spark.spark.settings import TASKS_A_CORE, parallelism, partition_bytes, task_bytes
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"tar", "tgz"})
@@ -102,7 +102,7 @@ def open_shards(spark: SparkSession, listing: Listing) -> TarShards:
             raise UserError(f"--input {root.folder}: tar shards are read by the workers, which cannot open this store")
     shards = [(index, one.uri, one.size) for index, files in enumerate(listing.files) for one in files]
     total = sum(size for *_, size in shards)
-    target = min(partition_bytes(spark), max(LEAST_BYTES, total // (TASKS_A_CORE * parallelism(spark))))
+    target = task_bytes(spark, total, LEAST_BYTES, partition_bytes(spark))
     units = tuple(tuple(some) for some in grouped(shards, lambda one: one[2] + FILE_COST, target))
     endings, fields = _look(spark, shards)
     columns = (KEY, *endings)

@@ -24,6 +24,8 @@ _refused: set[str] = set()
 PICTURE_BATCH_ROWS = 64
 #: Bytes in one Arrow batch where Spark can bound them (4.x): a few large photographs.
 PICTURE_BATCH_BYTES = 32 << 20
+#: Tasks that each core should have, so that none waits long for the last of them.
+TASKS_A_CORE = 4
 #: Rows of a fingerprint table that one reducer takes in its stride; each is some 60 bytes.
 ROWS_A_REDUCER = 100_000
 
@@ -96,6 +98,11 @@ def partition_bytes(spark: SparkSession) -> int:
     power = "kmgt".find(text[-1:]) + 1 if text[-1:] else 0
     number = text[:-1] if power else text
     return int(number) << (10 * power) if number.isdigit() else 128 << 20
+
+
+def task_bytes(spark: SparkSession, total: int, least: int, most: int) -> int:
+    """Bytes of files in one task, of so many in all: enough to be worth one, and so that every core has several."""
+    return min(most, max(least, total // (TASKS_A_CORE * parallelism(spark))))
 
 
 def together(spark: SparkSession, *actions: Callable[[], Any]) -> list[Any]:

@@ -173,7 +173,7 @@ def test_a_worker_that_can_start_no_jvm_says_so(mounted, in_a_worker):
 
 @pytest.mark.parametrize("mounted", ["viewfs", "vendor"], indirect=True)
 def test_pictures_that_rows_name_there(run, photos, mounted):
-    """By the folder of the rows, by URL, in a list, by a URL with an escape, and some that are not to be had."""
+    """By the folder of the rows, by URL, by a URL with an escape, and some that are not to be had."""
     folder, root = mounted
     (folder / "pictures").mkdir()
     for letter in "AB":
