@@ -117,11 +117,12 @@ $(JARS)/%/ready: tests/lakes/jars/%.xml
 	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(@D)
 	@touch $@
 
-test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/tables/ready $(JARS)/hdfs/ready $(JARS)/lineage/ready  ## an S3 server, HDFS, Delta, Iceberg, OpenLineage (needs Maven)
+test-lakes: setup $(VENV_LAKES)/ready $(VENV41)/ready $(JARS)/s3a/ready $(JARS)/tables/ready $(JARS)/hdfs/ready $(JARS)/lineage/ready $(VENV35)/ready $(JARS)/lance/ready  ## an S3 server, HDFS, Delta, Iceberg, Lance, OpenLineage (needs Maven)
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python IMGDEDUP_TEST_SPARK=connect $(BIN)/python -m pytest tests/lakes/test_s3.py
 	IMGDEDUP_JARS=$(JARS) $(BIN)/python -m pytest tests/lakes/test_hdfs.py tests/lakes/test_lineage.py
 	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV41)/bin/python $(VENV41)/bin/python -m pytest tests/lakes/test_table_formats.py
+	IMGDEDUP_JARS=$(JARS) PYSPARK_PYTHON=$(CURDIR)/$(VENV35)/bin/python $(VENV35)/bin/python -m pytest tests/lakes/test_lance.py
 
 test-lake-kills: setup $(VENV_LAKES)/ready $(JARS)/s3a/ready $(JARS)/hdfs/ready  ## kills runs on S3 and HDFS, TIMES=10 each, and starts them again
 	IMGDEDUP_JARS=$(JARS) IMGDEDUP_MOTO=$(VENV_LAKES)/bin/python $(BIN)/python tests/lakes/kills.py s3 --times $(TIMES)

@@ -54,9 +54,9 @@ class JobOutput(Section):
     output: str = option("", "folder for the result; refuses a non-empty one unless --overwrite", metavar="DIR")
     output_format: str | None = option(
         None,
-        "`parquet`, `jsonl`, `delta`, `iceberg` or `table`, for kept/ (default: the input's, `jsonl` for images); tar "
-        "shards stay `webdataset`",
-        choices=("parquet", "jsonl", "webdataset", "delta", "iceberg", "table"),
+        "`parquet`, `jsonl`, `delta`, `iceberg`, `lance` or `table`, for kept/ (default: the input's, `jsonl` for "
+        "images); tar shards stay `webdataset`",
+        choices=("parquet", "jsonl", "webdataset", "delta", "iceberg", "lance", "table"),
     )
     output_table: str | None = option(
         None, "for `--output-format table`: the table that the kept rows go to", metavar="NAME"

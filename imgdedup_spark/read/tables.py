@@ -16,6 +16,8 @@ from imgdedup_spark.spark.catalog import TABLE, open_pinned
 
 #: Data sources whose files can be read one by one; a table format's cannot.
 PLAIN_FORMATS = frozenset({"csv", "orc", "avro", "text", "json", "parquet"})
+#: Where a row of a table stands: the columns that say so beside those of the table.
+_WHERE = {"iceberg": ("_file", "_pos"), "lance": ("_fragid", "_rowaddr")}
 
 
 def open_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Source:
@@ -48,16 +50,22 @@ def open_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Sourc
             stores=() if scanner else stores_of(uri for frame in frames for uri in frame.inputFiles()),
         )
     columns = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames).columns
-    if set(kinds) == {"iceberg"} and not {"_file", "_pos"} & set(columns):
-        frames = [_placed(frame, number, len(frames) > 1) for number, frame in enumerate(frames)]
+    [kind, *others] = sorted(set(kinds))
+    if kind in _WHERE and not others and not set(_WHERE[kind]) & set(columns):
+        frames = [_placed(frame, kind, number, len(frames) > 1) for number, frame in enumerate(frames)]
     frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
     return Source(frame, tuple(columns), name, tuple(inputs), roots)
 
 
-def _placed(frame: DataFrame, number: int, several: bool) -> DataFrame:
-    """With where a row of an Iceberg table stands, and an id made of that."""
-    file, row = F.col("_file"), F.col("_pos")
+def _placed(frame: DataFrame, kind: str, number: int, several: bool) -> DataFrame:
+    """With where a row of a table stands, and an id made of that."""
+    first, second = map(F.col, _WHERE[kind])
+    if kind == "lance":  # the number of a fragment, and in its address that of the row in it
+        name, row = first.cast("string"), second.bitwiseAND(F.lit((1 << 32) - 1))
+        file = F.lpad(name, 10, "0")  # in the order of the numbers
+    else:
+        # What lies elsewhere than in the table's own folder has all of its path.
+        name, row, file = F.regexp_replace(first, "^.*/data/", ""), second, first
     place = F.struct(F.lit(number).alias("input"), file.alias("file"), row.alias("row")).alias(PLACE)
-    # What lies elsewhere than in the table's own folder has all of its path.
-    name = F.concat(F.lit(f"{number}/" if several else ""), F.regexp_replace(file, "^.*/data/", ""))
-    return frame.select("*", place, F.concat(name, F.lit("#"), row).alias(ID))
+    given = F.concat(F.lit(f"{number}/" if several else ""), name, F.lit("#"), row)
+    return frame.select("*", place, given.alias(ID))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import closing
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.utils import is_remote
 
 log = logging.getLogger("imgdedup")
 #: ``--input-format`` and ``--output-format`` of a catalog's table by name.
 TABLE = "table"
 #: Table formats whose versions can be read again, and whose tables are replaced in one step.
-VERSIONED = ("delta", "iceberg")
+VERSIONED = ("delta", "iceberg", "lance")
+# How a reader is told of the version.
+_AT_VERSION = {"delta": "versionAsOf", "iceberg": "versionAsOf", "lance": "version"}
 
 
 def provider_of(spark: SparkSession, name: str) -> str:
@@ -30,8 +34,8 @@ def open_pinned(spark: SparkSession, path: str, name: str) -> tuple[DataFrame, s
         name: of the data source.
 
     Returns:
-        The rows, and what they are read by: a table's provider, or ``name``. Other data sources than Delta and Iceberg
-        have no versions that Spark could be asked for.
+        The rows, and what they are read by: a table's provider, or ``name``. Other data sources than Delta, Iceberg and
+        (by path) Lance have no versions that Spark could be asked for.
 
     Raises:
         Exception: each version of Spark raises another kind where there is no such source or table.
@@ -50,7 +54,7 @@ def open_pinned(spark: SparkSession, path: str, name: str) -> tuple[DataFrame, s
         version = _version(spark, kind, f"delta.`{quoted}`", None, path)
         if version is None:
             return reader.load(path), kind
-        frame = reader.option("versionAsOf", version).load(path)
+        frame = reader.option(_AT_VERSION[kind], version).load(path)
     log.info("%s is read at version %s", path, version)
     return frame, kind
 
@@ -63,6 +67,9 @@ def _version(spark: SparkSession, kind: str, table: str, refs: str | None, path:
         found = spark.table(refs) if refs else spark.read.format("iceberg").load(f"{path}#refs")
         main = found.where("name = 'main'").select("snapshot_id").collect()
         return int(main[0][0]) if main else None
+    if kind == "lance" and not is_remote():
+        with closing(spark._jvm.org.lance.Dataset.open().uri(path).build()) as opened:
+            return int(opened.version())
     return None
 
 

@@ -1,4 +1,4 @@
-"""``kept/`` as a table: of Delta's or Iceberg's in the folder, or a catalog's by name, in one commit."""
+"""``kept/`` as a table: of Delta's, Iceberg's or Lance's in the folder, or a catalog's by name, in one commit."""
 
 from __future__ import annotations
 
@@ -95,12 +95,13 @@ def _not_ours(name: str) -> str:
 
 
 def write_folder(rows: DataFrame, output: Output, kind: str) -> int:
-    """Writes a table of Delta's or Iceberg's, and returns how many rows that has."""
+    """Writes a table of one of ``VERSIONED``, and returns how many rows that has."""
     folder = output.part("kept")
     storage.delete(folder)
     if kind == "iceberg":
         make_iceberg(rows, folder)
-    rows.write.format(kind).mode("append").save(folder)
+    # Lance's writer appends to what is there alone.
+    rows.write.format(kind).mode("error" if kind == "lance" else "append").save(folder)
     return rows.sparkSession.read.format(kind).load(folder).count()
 
 

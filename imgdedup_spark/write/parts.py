@@ -19,7 +19,7 @@ NAMES = "_names.json"
 TABLE_NOTE = "_table.json"
 #: What Spark, the writers of tables and our own writers put into a folder: data, notes, checksums, drafts.
 _OWN = re.compile(
-    r"part-.*|_(names|table)\.json|metadata|data|_(SUCCESS|temporary|metadata|common_metadata|delta_log)|_(started|committed)_.*"
+    r"part-.*|_(names|table)\.json|metadata|data|_(SUCCESS|temporary|metadata|common_metadata|delta_log|versions|transactions)|_(started|committed)_.*"
     r"|\.(part-|_|[0-9a-f]{32}\.tmp|spark-staging).*"
 )
 
