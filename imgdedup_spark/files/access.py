@@ -22,13 +22,13 @@ class Way:
     Attributes:
         by_spark: by Hadoop's classes alone. Its root is ``root`` for them: ``s3a://lake``.
         s3: arguments of ``pyarrow.fs.S3FileSystem``, keys among them; None for what a library finds by itself.
-        for_rows: opens ``root`` in a worker, for files that rows name, where nothing else does. Slow: not for inputs.
+        in_worker: opens ``root`` in a worker where nothing else does. Slow: for what Spark cannot read for it.
     """
 
     by_spark: bool = False
     root: str = ""
     s3: tuple[tuple[str, Any], ...] | None = None
-    for_rows: Callable[[str], fs.FileSystem] | None = None
+    in_worker: Callable[[str], fs.FileSystem] | None = None
 
     def __repr__(self) -> str:
         """Without keys, whoever prints it."""

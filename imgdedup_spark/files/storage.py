@@ -99,8 +99,8 @@ def _opened(scheme: str, authority: str, way: Way) -> tuple[fs.FileSystem, str]:
             opened = opener(root)
             if opened is not None:
                 return opened, ""
-        if way.for_rows is not None:
-            return way.for_rows(root), ""
+        if way.in_worker is not None:
+            return way.in_worker(root), ""
         raise
 
 

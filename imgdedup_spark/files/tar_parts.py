@@ -27,7 +27,12 @@ def read_part(uri: str, offset: int, size: int, real: str | None = None) -> byte
     state = None if real is None else os.lstat(real)
     key = state and (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
     try:
-        found = _kept_open(uri, real, key).read(offset, size)
+        try:
+            found = _kept_open(uri, real, key).read(offset, size)
+        except OSError:
+            # A stream to a store does not outlive what it went through: another one may do.
+            _kept_open.cache_clear()
+            found = _kept_open(uri, real, key).read(offset, size)
     except Broken as error:
         raise OSError(f"{uri} {error}") from None
     if len(found) < size:

@@ -10,6 +10,7 @@ from pyspark.sql.types import IntegerType, LongType, StringType, StructField, St
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.access import way_to
 from imgdedup_spark.read.source import FileState
 
 #: A part of a file, which begins with the input's number and the file's plain URI.
@@ -33,6 +34,11 @@ def workers_open(uri: str) -> bool:
     except UserError:
         return False
     return True
+
+
+def workers_reach(uri: str) -> bool:
+    """As ``workers_open``, if only slowly, by a JVM of their own."""
+    return workers_open(uri) or way_to(*storage.split_uri(uri)[:2]).in_worker is not None
 
 
 def file_place(index: int, uri: str, start: int, length: int, rows: Sequence[int]) -> pa.StructArray:

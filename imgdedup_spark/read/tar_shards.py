@@ -21,7 +21,7 @@ from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.files.tar import Archive
 from imgdedup_spark.files.tar_samples import Sample, is_picture, read_samples
 from imgdedup_spark.kernels.pictures.forms import SIZE, START
-from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of, workers_open
+from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, units_of, workers_reach
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.listing import Listing
 from imgdedup_spark.read.load import of_listing
@@ -98,7 +98,7 @@ def open_shards(spark: SparkSession, listing: Listing) -> TarShards:
         UserError: a shard cannot be read.
     """
     for root in listing.roots:
-        if not workers_open(root.folder):
+        if not workers_reach(root.folder):
             raise UserError(f"--input {root.folder}: tar shards are read by the workers, which cannot open this store")
     shards = [(index, one.uri, one.size) for index, files in enumerate(listing.files) for one in files]
     total = sum(size for *_, size in shards)

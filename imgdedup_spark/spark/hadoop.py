@@ -1,14 +1,13 @@
 """Files where only Hadoop's classes reach them (HDFS without a native client, ``viewfs``, a vendor's own file system).
 
-For the driver of a classic session, and for the small files that a run keeps there: notes, manifests, counts. A file is
-held in memory as a whole. Workers have no JVM; what they would read or write there, Spark reads and writes for them.
-Pictures that rows name are read by one of their own (``worker_jvm``).
+For the driver of a classic session, and for the small files that a run keeps there: notes, manifests, counts. Workers
+have no JVM; what they would read or write there, Spark reads and writes for them. Pictures that rows name, and tar
+shards, of which Spark knows nothing, they reach by one of their own (``worker_jvm``).
 """
 
 from __future__ import annotations
 
 import errno
-import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,9 +19,8 @@ from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.sharing import also_create_with
+from imgdedup_spark.spark.hadoop_streams import HadoopInput, HadoopOutput, as_os_errors, buffered
 
-#: Bytes that Java hands over at once; it holds them several times.
-_BLOCK = 4 << 20
 _CONDITION = "fs.option.create.conditional.overwrite"
 #: How S3A tells that a condition was not met: 412, or 409 while another request is under way.
 _REFUSED = re.compile(
@@ -134,15 +132,9 @@ class HadoopHandler(fs.FileSystemHandler):
         jvm = self._jvm()
         if jvm is None:
             raise OSError(errno.ENOTCONN, f"{self.root}{path}: there is no JVM here, or Spark has been stopped")
-        from py4j.protocol import Py4JError
-
-        try:
+        with as_os_errors(self.root + path):
             java = jvm.view.org.apache.hadoop.fs.Path(self.root + (path or "/"))
             yield java.getFileSystem(jvm.configuration), java
-        except Py4JError as error:
-            problem = str(getattr(error, "java_exception", error)).splitlines()[0]
-            code = errno.ENOENT if "FileNotFoundException" in problem else errno.EIO
-            raise OSError(code, problem, self.root + path) from None
 
     def get_type_name(self) -> str:
         return "hadoop"
@@ -187,40 +179,20 @@ class HadoopHandler(fs.FileSystemHandler):
             _check(hadoop.rename(java, target), f"cannot rename {self.root}{src} to {self.root}{dest}")
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        with self.at(path) as (hadoop, java), closing(hadoop.open(java)) as stream:
-            data = bytearray()
-            while part := stream.readNBytes(_BLOCK):
-                data += part
-            # An answer that was cut, of a JVM without memory or of one that has died, looks like a shorter one.
+        with self.at(path) as (hadoop, java):
             size = hadoop.getFileStatus(java).getLen()
-            if len(data) != size:
-                raise OSError(errno.EIO, f"{len(data)} of {size} bytes were read", self.root + path)
-            return pa.BufferReader(data)
+            return pa.PythonFile(buffered(HadoopInput(self.root + path, hadoop.open(java), size)), mode="r")
 
     open_input_stream = open_input_file
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        return pa.PythonFile(_Output(self, path), mode="w")
+        with self.at(path) as (hadoop, java):
+            return pa.PythonFile(buffered(HadoopOutput(self.root + path, hadoop.create(java, True))), mode="w")
 
     def _unused(self, *_: Any) -> Any:
         raise NotImplementedError
 
     copy_file = open_append_stream = delete_dir_contents = delete_root_dir_contents = _unused
-
-
-class _Output(io.BytesIO):
-    """A file that is written when it is closed."""
-
-    def __init__(self, handler: HadoopHandler, path: str) -> None:
-        super().__init__()
-        self._handler, self._path = handler, path
-
-    def close(self) -> None:
-        if not self.closed:
-            content = self.getvalue()
-            super().close()
-            with self._handler.at(self._path) as (hadoop, java), closing(hadoop.create(java, True)) as stream:
-                stream.write(bytearray(content))
 
 
 def _drivers_jvm() -> Jvm | None:

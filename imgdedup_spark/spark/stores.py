@@ -88,7 +88,7 @@ def _way(spark: SparkSession, store: Store, places: list[Place]) -> tuple[Way, s
         problem = _try(store, way, places) or _try_in_worker(spark, store, way, places)
         if not problem:
             return way, f"directly, {how}"
-    way = Way(by_spark=True, root=root_of(places[0].uri), for_rows=OwnJvm.of(spark))
+    way = Way(by_spark=True, root=root_of(places[0].uri), in_worker=OwnJvm.of(spark))
     if is_remote():  # Spark's reader and writer alone can tell
         return way, f"by Spark: {problem}"
     access.use({store: way})

@@ -1,7 +1,8 @@
-"""A JVM of a worker's own, for the files that rows name on a store which only Hadoop's classes open.
+"""A JVM of a worker's own, for files on a store which only Hadoop's classes open, and which Spark does not read: those
+that rows name, and tar shards.
 
 A Python worker cannot use the JVM of its executor. It starts a small one with that one's classes, options and Hadoop
-configuration, when a row first asks for such a file; that ends with the worker.
+configuration, when it first needs such a file; that ends with the worker.
 """
 
 from __future__ import annotations

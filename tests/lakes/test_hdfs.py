@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -108,6 +110,25 @@ def test_pictures_that_rows_name(spark, cluster, photos, tmp_path):
     result = Result(tmp_path / "out")
     assert [row["image"] for row in result.kept] == [names[0], names[1], names[3]]
     assert [error["error"] for error in result.table("errors")] == ["not_found"]
+
+
+def test_tar_shards(spark, cluster, photos, tmp_path):
+    """In and out by a JVM of the worker's own."""
+    (tmp_path / "shards").mkdir()
+    for name, letters in (("0.tar", "ABA"), ("1.tar", "BC")):
+        with tarfile.open(tmp_path / "shards" / name, "w") as shard:
+            for number, letter in enumerate(letters):
+                info = tarfile.TarInfo(f"{number}.jpg")
+                info.size = len(photos[letter])
+                shard.addfile(info, io.BytesIO(photos[letter]))
+    copy(spark, f"file:{tmp_path}/shards", f"{cluster}/shards")
+    for where in (str(tmp_path), cluster):
+        run(spark, read_options(["--input", f"{where}/shards", "--output", f"{where}/tar-out"]))
+    copy(spark, f"{cluster}/tar-out", f"file:{tmp_path}/back")
+    here, there = (Result(tmp_path / name) for name in ("tar-out", "back"))
+    assert here.dropped == there.dropped == {"0.tar#2": "0.tar#0", "1.tar#0": "0.tar#1"}
+    for name in ("0.tar", "1.tar"):
+        assert (there.folder / "kept" / name).read_bytes() == (here.folder / "kept" / name).read_bytes()
 
 
 def test_a_data_node_that_dies_costs_nothing(spark, hdfs, photos, tmp_path, monkeypatch):

@@ -4,8 +4,10 @@ that nothing here knows, as a vendor's."""
 from __future__ import annotations
 
 import base64
+import io
 import json
 import pickle
+import tarfile
 
 import conftest
 import pyarrow as pa
@@ -187,3 +189,26 @@ def test_pictures_that_rows_name_there(run, photos, mounted):
     assert [row["image"] for row in result.kept[:2]] == [names[0], names[2]]
     codes = [error["error"] for error in result.table("errors")]
     assert codes == ["not_found", "not_a_file", "forbidden_path", "forbidden_path"]
+
+
+def test_tar_shards_there(run, photos, mounted):
+    """One that is broken among them; shards of the same names come out, byte for byte those of a local run."""
+    folder, root = mounted
+    for name, mode, letters in (("0.tar", "w", "ABA"), ("1.tar.gz", "w:gz", "BC"), ("2.tar", "w", "CD")):
+        (folder / "shards").mkdir(exist_ok=True)
+        with tarfile.open(folder / "shards" / name, mode) as shard:
+            for number, letter in enumerate(letters):
+                info = tarfile.TarInfo(f"{number}.jpg")
+                info.size = len(photos[letter])
+                shard.addfile(info, io.BytesIO(photos[letter]))
+    whole = (folder / "shards" / "2.tar").read_bytes()
+    (folder / "shards" / "2.tar").write_bytes(whole[: len(photos["C"]) + 2048])
+    run_into(run, f"{root}/shards", f"{root}/out")
+    there = conftest.Result(folder / "out")
+    here = run(folder / "shards")
+    assert there.dropped == {"0.tar#2": "0.tar#0", "1.tar.gz#0": "0.tar#1", "2.tar#0": "1.tar.gz#1"}
+    assert [row["error"] for row in there.table("errors")] == ["bad_row"]
+    assert [(there.folder / "kept" / name).read_bytes() for name in ("0.tar", "1.tar.gz", "2.tar")] == [
+        (here.folder / "kept" / name).read_bytes() for name in ("0.tar", "1.tar.gz", "2.tar")
+    ]
+    assert there.table("duplicates") == here.table("duplicates") and there.table("errors") == here.table("errors")

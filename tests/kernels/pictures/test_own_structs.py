@@ -9,6 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from imgdedup_spark.files.tar import Archive
 from imgdedup_spark.files.tar_parts import read_part
 from imgdedup_spark.kernels.pictures import reader as pictures
 from imgdedup_spark.kernels.pictures.forms import QUOTED, SIZE, START
@@ -73,3 +74,22 @@ def test_an_archive_that_was_replaced_is_read_anew(shard):
     (shard.parent / "new").write_bytes(b"n" * 100)
     (shard.parent / "new").replace(shard)
     assert read_part("a.tar", 1, 1, str(shard)) == b"n"
+
+
+def test_a_stream_that_breaks_off_is_opened_once_more(tmp_path, monkeypatch):
+    shard = tmp_path / "a.tar"
+    shard.write_bytes(bytes(range(10)))
+    assert read_part(str(shard), 1, 1) == bytes([1])
+    real, broken = Archive.read, [True]
+
+    def read(archive, offset, size):
+        if broken:
+            broken.pop()
+            raise OSError("the connection is closed")
+        return real(archive, offset, size)
+
+    monkeypatch.setattr(Archive, "read", read)
+    assert read_part(str(shard), 2, 1) == bytes([2])
+    broken += [True, True]
+    with pytest.raises(OSError, match="connection is closed"):
+        read_part(str(shard), 3, 1)
