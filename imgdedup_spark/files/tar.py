@@ -43,9 +43,8 @@ class Member:
         name: as it is written there; bytes that are no UTF-8 as surrogates.
         head: its headers.
         offset, size: of its data, in bytes of the archive as it is when decompressed.
-        is_file: whether it is a file, and not a folder, a link or a device.
+        is_file: whether it is a file, and not a folder, a link, a device or a header for all members behind it.
         is_sparse: whether its data leave out zeros.
-        is_global: whether it is a pax header for all members behind it.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Member:
     size: int
     is_file: bool
     is_sparse: bool = False
-    is_global: bool = False
 
     @property
     def padding(self) -> int:
@@ -195,7 +193,7 @@ class Archive:
                 padded = notes + b"\0" * (-stated % BLOCK)
                 if kind == _PAX_GLOBAL:
                     everywhere = _pax(notes, at).get("path", everywhere)
-                    yield Member("", block + padded, at + len(padded), 0, False, is_global=True)
+                    yield Member("", block + padded, at + len(padded), 0, is_file=False)
                 else:
                     head += block + padded
                     if kind == _LONG_NAME:

@@ -82,11 +82,10 @@ def search_lane(
     dims = kind.key_bytes(images) // 4
     texts = _texts(rows).combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     return first_come_by_cosine(
-        floats(rows.column("vector").combine_chunks(), dims),
+        floats(rows.column("vector").combine_chunks(), dims).reshape(len(rows), images, dims // images),
         texts if kind.config.text_col else np.zeros(len(rows), np.int64),
         kind.config.similarity,
         len(there),
-        images=images,
         among=among,
         want_max=kind.config.emit_hashes,
         numbers=numbers,

@@ -33,7 +33,6 @@ def first_come_by_cosine(
     similarity: float,
     references: int,
     *,
-    images: int = 1,
     among: bool = True,
     want_max: bool = False,
     numbers: Ints | None = None,
@@ -42,12 +41,10 @@ def first_come_by_cosine(
     """Who stays, in keep order; None if that is too much work for one process.
 
     Args:
-        vectors: (n, images * dims), those of a row's images one after another, each of length 1; the references come
-            first.
+        vectors: (n, images, dims), those of a row's images, each of length 1; the references come first.
         contexts: (n,) that must be equal.
         similarity: the least cosine of a match.
         references: how many are kept once and for all; what is between them does not matter.
-        images: of each row.
         among: whether the others are compared with each other, too.
         want_max: also find the highest cosine of each.
         numbers: (n,) as ``barred`` knows them; 0 for those in no pair.
@@ -56,6 +53,8 @@ def first_come_by_cosine(
     pairs = _pairs(contexts, references) if among else (len(vectors) - references) * references
     if pairs > MOST_PAIRS:
         return None
+    count, images, dims = vectors.shape
+    vectors = vectors.reshape(count, images * dims)
     if images > 1:
         vectors = (vectors * (1 / np.sqrt(images))).astype(np.float32)
     prefilter = Prefilter()

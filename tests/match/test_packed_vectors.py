@@ -48,9 +48,8 @@ def test_equals_the_loop(monkeypatch, references, images, among, prefiltered):
     vectors, random = chains(references + images, images), np.random.default_rng(5)
     contexts = random.integers(3, size=COUNT)
     numbers = random.choice([0, 0, 1, 2, 3, 4], COUNT)
-    found = first_come_by_cosine(
-        vectors, contexts, SIMILARITY, references, images=images, among=among, numbers=numbers, barred=BARRED
-    )
+    each = vectors.reshape(COUNT, images, -1)
+    found = first_come_by_cosine(each, contexts, SIMILARITY, references, among=among, numbers=numbers, barred=BARRED)
     keeper, cosine = loop(vectors, contexts, references, images, among, numbers)
     assert found is not None
     assert (keeper != np.arange(COUNT)).sum() > (100 if among or references else -1)
@@ -63,7 +62,7 @@ def test_equals_the_loop(monkeypatch, references, images, among, prefiltered):
 def test_the_highest_cosine_of_each(monkeypatch):
     vectors = chains(1, 1)
     contexts = np.where(np.arange(COUNT) < COUNT - 1, np.arange(COUNT) % 2, 7)
-    found = first_come_by_cosine(vectors, contexts, SIMILARITY, 300, want_max=True)
+    found = first_come_by_cosine(vectors[:, None], contexts, SIMILARITY, 300, want_max=True)
     cosines = vectors.astype(np.float64) @ vectors.T
     cosines[contexts[:, None] != contexts[None, :]] = -2
     np.fill_diagonal(cosines, -2)
@@ -75,12 +74,12 @@ def test_the_highest_cosine_of_each(monkeypatch):
 def test_the_highest_is_rounded_as_spark_rounds():
     # 0.953125 is a tie.
     vectors = np.array([[1, 0], [61 / 64, 0]], np.float32)
-    found = first_come_by_cosine(vectors, np.zeros(2, np.int64), 1.0, 0, want_max=True)
+    found = first_come_by_cosine(vectors[:, None], np.zeros(2, np.int64), 1.0, 0, want_max=True)
     assert found is not None and found.highest is not None
     assert found.highest.tolist() == [0.95313, 0.95313]
 
 
 def test_too_much_work_is_left_to_others(monkeypatch):
     monkeypatch.setattr(packed_vectors, "MOST_PAIRS", COUNT)
-    assert first_come_by_cosine(chains(0, 1), np.zeros(COUNT, np.int64), SIMILARITY, 0) is None
-    assert first_come_by_cosine(chains(0, 1), np.arange(COUNT), SIMILARITY, 0) is not None
+    assert first_come_by_cosine(chains(0, 1)[:, None], np.zeros(COUNT, np.int64), SIMILARITY, 0) is None
+    assert first_come_by_cosine(chains(0, 1)[:, None], np.arange(COUNT), SIMILARITY, 0) is not None
