@@ -12,12 +12,10 @@ from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.frames import resolves, stores_of
 from imgdedup_spark.read.source import ID, PLACE, Root, Source
-from imgdedup_spark.spark.catalog import TABLE, open_pinned
+from imgdedup_spark.spark.catalog import TABLE, VERSIONED, TableFormat, open_pinned
 
 #: Data sources whose files can be read one by one; a table format's cannot.
 PLAIN_FORMATS = frozenset({"csv", "orc", "avro", "text", "json", "parquet"})
-#: Where a row of a table stands: the columns that say so beside those of the table.
-_WHERE = {"iceberg": ("_file", "_pos"), "lance": ("_fragid", "_rowaddr")}
 
 
 def open_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Source:
@@ -50,22 +48,15 @@ def open_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Sourc
             stores=() if scanner else stores_of(uri for frame in frames for uri in frame.inputFiles()),
         )
     columns = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames).columns
-    [kind, *others] = sorted(set(kinds))
-    if kind in _WHERE and not others and not set(_WHERE[kind]) & set(columns):
-        frames = [_placed(frame, kind, number, len(frames) > 1) for number, frame in enumerate(frames)]
+    form = VERSIONED.get(kinds[0]) if len(set(kinds)) == 1 else None
+    if form is not None and form.place is not None and not set(form.place) & set(columns):
+        frames = [_placed(frame, form, number, len(frames) > 1) for number, frame in enumerate(frames)]
     frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
     return Source(frame, tuple(columns), name, tuple(inputs), roots)
 
 
-def _placed(frame: DataFrame, kind: str, number: int, several: bool) -> DataFrame:
+def _placed(frame: DataFrame, form: TableFormat, number: int, several: bool) -> DataFrame:
     """With where a row of a table stands, and an id made of that."""
-    first, second = map(F.col, _WHERE[kind])
-    if kind == "lance":  # the number of a fragment, and in its address that of the row in it
-        name, row = first.cast("string"), second.bitwiseAND(F.lit((1 << 32) - 1))
-        file = F.lpad(name, 10, "0")  # in the order of the numbers
-    else:
-        # What lies elsewhere than in the table's own folder has all of its path.
-        name, row, file = F.regexp_replace(first, "^.*/data/", ""), second, first
-    place = F.struct(F.lit(number).alias("input"), file.alias("file"), row.alias("row")).alias(PLACE)
-    given = F.concat(F.lit(f"{number}/" if several else ""), name, F.lit("#"), row)
-    return frame.select("*", place, given.alias(ID))
+    name, part, row = form.placed()
+    place = F.struct(F.lit(number).alias("input"), part.alias("file"), row.alias("row")).alias(PLACE)
+    return frame.select("*", place, F.concat(F.lit(f"{number}/" if several else ""), name, F.lit("#"), row).alias(ID))

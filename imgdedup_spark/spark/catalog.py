@@ -5,17 +5,51 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import closing
+from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.utils import is_remote
 
 log = logging.getLogger("imgdedup")
 #: ``--input-format`` and ``--output-format`` of a catalog's table by name.
 TABLE = "table"
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """What is one format's own.
+
+    Attributes:
+        version: the reader's option for one.
+        place: columns, beside the table's own, that say in which part of it a row stands, and where there.
+        numbered: whether parts have numbers, which are the upper half of where a row stands, and not names.
+        mode: of the writer that makes a table in a folder.
+    """
+
+    version: str = "versionAsOf"
+    place: tuple[str, str] | None = None
+    numbered: bool = False
+    mode: str = "append"
+
+    def placed(self) -> tuple[Column, Column, Column]:
+        """The name of the part in which a row stands, the same as text that sorts, and the row's number in it."""
+        assert self.place is not None
+        part, row = map(F.col, self.place)
+        if self.numbered:
+            name = part.cast("string")
+            return name, F.lpad(name, 10, "0"), row.bitwiseAND(F.lit((1 << 32) - 1))
+        # What lies elsewhere than in the table's own folder has all of its path.
+        return F.regexp_replace(part, "^.*/data/", ""), part, row
+
+
 #: Table formats whose versions can be read again, and whose tables are replaced in one step.
-VERSIONED = ("delta", "iceberg", "lance")
-# How a reader is told of the version.
-_AT_VERSION = {"delta": "versionAsOf", "iceberg": "versionAsOf", "lance": "version"}
+VERSIONED = {
+    "delta": TableFormat(),
+    "iceberg": TableFormat(place=("_file", "_pos")),
+    # Its writer appends to what is there alone.
+    "lance": TableFormat("version", ("_fragid", "_rowaddr"), numbered=True, mode="error"),
+}
 
 
 def provider_of(spark: SparkSession, name: str) -> str:
@@ -54,7 +88,7 @@ def open_pinned(spark: SparkSession, path: str, name: str) -> tuple[DataFrame, s
         version = _version(spark, kind, f"delta.`{quoted}`", None, path)
         if version is None:
             return reader.load(path), kind
-        frame = reader.option(_AT_VERSION[kind], version).load(path)
+        frame = reader.option(VERSIONED[kind].version, version).load(path)
     log.info("%s is read at version %s", path, version)
     return frame, kind
 

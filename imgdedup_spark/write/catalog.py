@@ -100,8 +100,7 @@ def write_folder(rows: DataFrame, output: Output, kind: str) -> int:
     storage.delete(folder)
     if kind == "iceberg":
         make_iceberg(rows, folder)
-    # Lance's writer appends to what is there alone.
-    rows.write.format(kind).mode("error" if kind == "lance" else "append").save(folder)
+    rows.write.format(kind).mode(VERSIONED[kind].mode).save(folder)
     return rows.sparkSession.read.format(kind).load(folder).count()
 
 
