@@ -47,8 +47,8 @@ class Bucket(Home):
                 fs.copy_files(f"lake{path}/{name}", str(path / name), source_filesystem=self._store)
 
 
-class Hdfs(Home):
-    """A cluster, with folders of the same names as here."""
+class Cluster(Home):
+    """HDFS, with folders of the same names as here."""
 
     def __init__(self, root: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def home(store: str) -> Iterator[Home]:
                 yield Bucket(port)
         else:
             with serving_hdfs(Path(folder)) as cluster:
-                yield Hdfs(cluster.root)
+                yield Cluster(cluster.root)
 
 
 if __name__ == "__main__":
