@@ -44,6 +44,7 @@ class Way:
 #: Nothing is known: a library opens the store with what it finds in the environment, or Spark does.
 UNKNOWN = Way()
 _ways: dict[Store, Way] = {}
+_generation = 0
 
 
 def way_to(scheme: str, authority: str) -> Way:
@@ -53,8 +54,13 @@ def way_to(scheme: str, authority: str) -> Way:
 
 def use(ways: Mapping[Store, Way]) -> None:
     """From now on stores are opened so, in this process; others as if nothing were known."""
-    global _ways
-    _ways = dict(ways)
+    global _ways, _generation
+    _ways, _generation = dict(ways), _generation + 1
+
+
+def generation() -> int:
+    """A number that is another one in each task."""
+    return _generation
 
 
 def used() -> dict[Store, Way]:

@@ -16,6 +16,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StructType
 
+from imgdedup_spark.errors import UserError
 from imgdedup_spark.files.listing import PassedOver
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.files.shares import Share
@@ -147,8 +148,11 @@ class Source:
 
     def check_ids(self, id_col: str | None) -> None:
         """Raises:
-        UserError: the column's values repeat or are null; of a DataFrame, ``placed`` finds that out.
+        UserError: the column's values repeat or are null; of a DataFrame, ``placed`` finds that out. Or there is no
+            such column, and nothing else that names the rows.
         """
+        if id_col is None and not {PLACE, ID} & set(self.frame.columns):
+            raise UserError(f"--input {' '.join(self.inputs)}: nothing tells where a row of it stands; say --id-col")
 
     def placed(self, prints: DataFrame, counts: Sequence[Any], id_col: str | None, stage: Stage) -> Placed:
         """The prints with ``id``, ``order`` and, where it is known, ``input``; without their place.

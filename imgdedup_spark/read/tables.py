@@ -33,6 +33,9 @@ def open_by_name(spark: SparkSession, inputs: Sequence[str], name: str) -> Sourc
             # A missing data source is a Java exception of one kind in one version and another in the next.
             what = f"--input {path}" if name == TABLE else f"--input-format {name}"
             raise UserError(f"{what}: {first_line(error)}") from None
+        blobs = [one.name for one in frame.schema if one.metadata.get("lance-encoding:blob") == "true"]
+        if blobs:  # its connector gives no bytes for them, and no error
+            raise UserError(f"--input {path}: {blobs[0]} is a blob column of Lance's, which Spark does not read")
         frames.append(frame)
         kinds.append(kind)
     roots = tuple(Root(path.rstrip("/"), path) for path in inputs)

@@ -130,9 +130,14 @@ def _write(
     numbers = spark.createDataFrame([(one,) for one in dict.fromkeys(gone)], "gone string")
     ids = placed.prints.select(ORDER, F.col("id").cast("string").alias("gone"))
     dropped = work.stage("dropped", ids.join(numbers, "gone").select(ORDER))
+    dropped_count = dropped.count()
+    if dropped_count != len(set(gone)):
+        raise UserError(
+            f"of {len(set(gone)):,} rows to be dropped the input has {dropped_count:,} now: run the job again"
+        )
     options = dataclasses.replace(config.dedup, on_error="keep")
     found = Found(
-        placed, prints_of(options), options, {None: Tally(rows)}, placed.prints, dropped, dropped.count(), plan={}
+        placed, prints_of(options), options, {None: Tally(rows)}, placed.prints, dropped, dropped_count, plan={}
     )
     write_kept(found, staged, config.output_format, config.output_table)
     before = outcome.summary

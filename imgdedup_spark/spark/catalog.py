@@ -6,6 +6,7 @@ import logging
 import re
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -68,43 +69,57 @@ def open_pinned(spark: SparkSession, path: str, name: str) -> tuple[DataFrame, s
         name: of the data source.
 
     Returns:
-        The rows, and what they are read by: a table's provider, or ``name``. Other data sources than Delta, Iceberg and
-        (by path) Lance have no versions that Spark could be asked for.
+        The rows, and what they are read by: a table's provider, or ``name``. Other data sources than ``VERSIONED`` have
+        no versions that Spark could be asked for.
 
     Raises:
         Exception: each version of Spark raises another kind where there is no such source or table.
     """
     if name == TABLE:
-        spark.table(path).schema  # noqa: B018 - is it a name, and of something that is there?
-        kind = provider_of(spark, path)
-        version = _version(spark, kind, path, f"{path}.refs")
-        if version is None:
-            return spark.table(path), kind
-        frame = spark.sql(f"SELECT * FROM {path} VERSION AS OF {version}")
+        frame = spark.table(path)
+        frame.schema  # noqa: B018 - is it a name, and of something that is there?
+        kind = provider_of(spark, path) or ("lance" if _lance_table(frame) is not None else "")
+        version = _version(frame, kind, path, f"{path}.refs")
+        if version is not None:
+            frame = spark.sql(f"SELECT * FROM {path} VERSION AS OF {version}")
     else:
         kind = name.lower()
         reader = spark.read.format(name)
-        quoted = path.replace("`", "``")
-        version = _version(spark, kind, f"delta.`{quoted}`", None, path)
-        if version is None:
-            return reader.load(path), kind
-        frame = reader.option(VERSIONED[kind].version, version).load(path)
-    log.info("%s is read at version %s", path, version)
+        frame = reader.load(path)
+        version = _version(frame, kind, f"delta.`{path.replace('`', '``')}`", None, path)
+        if version is not None:
+            frame = reader.option(VERSIONED[kind].version, version).load(path)
+    if version is not None:
+        log.info("%s is read at version %s", path, version)
     return frame, kind
 
 
-def _version(spark: SparkSession, kind: str, table: str, refs: str | None, path: str = "") -> int | None:
+def _version(frame: DataFrame, kind: str, table: str, refs: str | None, path: str = "") -> int | None:
     """The newest; None where there are none, as of an Iceberg table that was never written to."""
+    spark = frame.sparkSession
     if kind == "delta":
         return int(spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").collect()[0]["version"])
     if kind == "iceberg":
         found = spark.table(refs) if refs else spark.read.format("iceberg").load(f"{path}#refs")
         main = found.where("name = 'main'").select("snapshot_id").collect()
         return int(main[0][0]) if main else None
-    if kind == "lance" and not is_remote():
-        with closing(spark._jvm.org.lance.Dataset.open().uri(path).build()) as opened:
+    lance = _lance_table(frame) if kind == "lance" else None
+    if lance is not None:
+        options = lance.readOptions()
+        dataset = spark._jvm.org.lance.Dataset.open().uri(options.getDatasetUri()).readOptions(options.toReadOptions())
+        with closing(dataset.build()) as opened:
             return int(opened.version())
     return None
+
+
+def _lance_table(frame: DataFrame) -> Any | None:
+    """Java's object of a table that Lance's connector reads; None for others, and through Spark Connect."""
+    if is_remote():
+        return None
+    leaf = frame._jdf.queryExecution().analyzed().collectLeaves().apply(0)
+    if leaf.getClass().getSimpleName() != "DataSourceV2Relation":
+        return None
+    return leaf.table() if leaf.table().getClass().getName().startswith("org.lance.spark.") else None
 
 
 def parts_of(spark: SparkSession, name: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import errno
 import io
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ def as_os_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except Py4JError as error:
+    except (Py4JError, binascii.Error) as error:  # the latter of an answer that was cut
         problem = str(getattr(error, "java_exception", error)).splitlines()[0]
         code = errno.ENOENT if "FileNotFoundException" in problem else errno.EIO
         raise OSError(code, problem, uri) from None
@@ -86,9 +87,10 @@ class HadoopOutput(_Stream):
         return True
 
     def write(self, content: Any) -> int:
+        part = bytearray(content[:_BLOCK])
         with as_os_errors(self._uri):
-            self._stream.write(bytearray(content))
-        return len(content)
+            self._stream.write(part)
+        return len(part)
 
 
 def buffered(stream: HadoopInput | HadoopOutput) -> io.BufferedIOBase:

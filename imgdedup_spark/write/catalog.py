@@ -19,6 +19,8 @@ from imgdedup_spark.write.parts import TABLE_NOTE
 
 #: A property of tables that runs have written: the output folder of the run.
 _OF = "imgdedup.output"
+# It opens stores itself, with keys of its own.
+_LANCE_STORES = frozenset({"s3", "gs", "az", "abfss", "oss"})
 
 
 def kept_kind(source: Source, output_format: str | None) -> str:
@@ -40,6 +42,8 @@ def check_table(spark: SparkSession, source: Source, config: JobConfig, folder: 
         raise UserError(
             "--output-format iceberg: Spark Connect makes no Iceberg table in a folder; say table, or parquet"
         )
+    if kind == "lance" and not storage.is_local(folder) and folder.partition(":")[0] not in _LANCE_STORES:
+        raise UserError(f"--output {folder}: Lance's library does not know this store; say --output-format parquet")
     if kind in VERSIONED and source.format != kind:
         _check_data_source(spark, kind)
     if kind != TABLE:

@@ -77,10 +77,7 @@ def write_kept(found: Found, output: Output, output_format: str | None, table: s
         written = _by_spark(found, output, kind, table)
     if not written and kind in ("jsonl", "list"):
         storage.write_text(output.part("kept", f"part-00000.{_ENDINGS.get(kind, kind)}"), "")
-    if (written or 0) != found.kept_count:
-        raise JobError(
-            f"kept/ has {written} rows and should have {found.kept_count}: did the input change during the run?"
-        )
+    _check_count(written or 0, found)
 
 
 def _workers_can_copy(shares: Sequence[tuple[int, Share]], folder: str) -> bool:
@@ -163,10 +160,16 @@ def write_shards(found: Found, output: Output) -> None:
     groups = [[shares.get(uri, (last + 1 + place, Share(uri, 0, 0)))] for place, uri in enumerate(files)]
     done = _copied(found, groups, (), CopyFiles("webdataset", output.part("kept"), (), names=tuple(names)))
     problems = [one["problem"] for one in done if one["problem"]]
-    written = sum(one["rows"] for one in done)
-    if problems or written != found.kept_count:
-        what = problems[0] if problems else f"{written} rows came out and not {found.kept_count}"
-        raise JobError(f"kept/ cannot be written: {what}; did the input change during the run?")
+    if problems:
+        raise JobError(f"kept/ cannot be written: {problems[0]}")
+    _check_count(sum(one["rows"] for one in done), found)
+
+
+def _check_count(written: int, found: Found) -> None:
+    if written != found.kept_count:
+        raise JobError(
+            f"kept/ has {written} rows and should have {found.kept_count}: did the input change during the run?"
+        )
 
 
 def shard_names(source: Source) -> list[str]:

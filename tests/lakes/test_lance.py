@@ -1,4 +1,4 @@
-"""Lance, in and out, while somebody else writes. With PySpark 3.5, for which alone its connector is to be had."""
+"""Lance, in and out, while somebody else writes. With PySpark 3.5, for which the jars are."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from servers import jars, need
 
 from imgdedup_spark import deduplicate, job
 from imgdedup_spark.config.command_line import read_options
+from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.write.catalog import check_table
 
 pytestmark = [
     *need("lance"),
-    pytest.mark.skipif(not pyspark.__version__.startswith("3.5"), reason="the connector is one for Spark 3.5"),
+    pytest.mark.skipif(not pyspark.__version__.startswith("3.5"), reason="the connector's jars are for Spark 3.5"),
 ]
 
 
@@ -84,6 +86,32 @@ def test_several_tables_and_rows_that_were_deleted(spark, photos, tmp_path):
     assert {row.id: row.kept_id for row in duplicates} == {"1/0#1": "0/0#2"}
 
 
+def test_fragments_in_the_order_of_their_numbers(spark, photos, tmp_path):
+    for number, letter in enumerate("ABCDEFBACDEF"):
+        rows(spark, photos, letter, number).write.format("lance").mode("append" if number else "error").save(
+            str(tmp_path / "in.lance")
+        )
+    given = ["--input", str(tmp_path / "in.lance"), "--input-format", "lance", "--output", str(tmp_path / "out")]
+    job.run(spark, read_options(given))
+    assert [row.id for row in read(spark, tmp_path / "out" / "kept")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_blobs_are_refused(spark, photos, tmp_path):
+    """The connector gives no bytes for them, and no error."""
+    frame = rows(spark, photos, "AB")
+    blob = frame.withMetadata("image", {"lance-encoding:blob": "true"})
+    blob.write.format("lance").save(str(tmp_path / "in.lance"))
+    given = ["--input", str(tmp_path / "in.lance"), "--input-format", "lance", "--output", str(tmp_path / "out")]
+    with pytest.raises(UserError, match="image is a blob column of Lance's"):
+        job.run(spark, read_options(given))
+
+
+@pytest.mark.parametrize("where", ["hdfs://nowhere/out", "s3a://bucket/out"])
+def test_stores_that_lance_does_not_know_are_refused(where):
+    with pytest.raises(UserError, match="does not know this store"):
+        check_table(None, None, JobConfig(output=where, output_format="lance"), where)
+
+
 def test_parquet_goes_into_lance(spark, photos, tmp_path):
     rows(spark, photos, "ABAB").write.parquet(str(tmp_path / "in"))
     given = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--output-format", "lance"]
@@ -100,5 +128,8 @@ def test_a_table_by_its_name(spark, photos, tmp_path):
     # The catalog keeps no properties of tables, so that nobody can tell whose one is.
     with pytest.raises(UserError, match="no run has written it"):
         job.run(spark, read_options([*given, "lance.pictures.kept", "--overwrite"]))
+    job.run(spark, read_options([*given[:4], "--output", str(tmp_path / "named"), "--output-format", "jsonl"]))
+    duplicates = spark.read.parquet(str(tmp_path / "named" / "duplicates")).collect()
+    assert {row.id: row.kept_id for row in duplicates} == {"0#2": "0#0"}
     kept = deduplicate(spark.table("lance.pictures.web"), id_col="id").kept
     assert sorted(row.id for row in kept.collect()) == [0, 1, 3]

@@ -53,3 +53,12 @@ def test_from_table_to_table(spark, run, tables):
 def test_names(spark):
     assert parts_of(spark, "A.`b.``C`.d") == ("a", "b.`c", "d")
     assert parts_of(spark, "rows") == (spark.catalog.currentCatalog().lower(), "default", "rows")
+
+
+def test_rows_that_nothing_names_need_ids(spark, run):
+    """As those of a view that is made of no file."""
+    spark.createDataFrame(ROWS, "id bigint, image binary").createOrReplaceTempView("made_up")
+    with pytest.raises(UserError, match="--input made_up: nothing tells where a row of it stands; say --id-col"):
+        run("made_up", "--input-format", "table", *PIXELS)
+    result = run("made_up", "--input-format", "table", *PIXELS, "--id-col", "id")
+    assert result.dropped == {3: 0, 4: 1}

@@ -164,6 +164,18 @@ def test_a_table_that_does_not_go_with_the_run_changes_nothing(lines, said, run,
     assert (done.kept, done.summary) == before
 
 
+def test_an_input_with_other_rows_is_not_applied_to(run, spark, photos, tmp_path):
+    """As many as before, but not the one that is to be dropped."""
+    images = [photos[letter] for letter in "AAB"]
+    pq.write_table(pa.table({"id": [0, 1, 2], "image": images}), tmp_path / "in.parquet")
+    done = run(tmp_path / "in.parquet", "--id-col", "id")
+    before = done.kept, done.summary
+    pq.write_table(pa.table({"id": [0, 7, 2], "image": images}), tmp_path / "in.parquet")
+    with pytest.raises(UserError, match="of 1 rows to be dropped the input has 0 now"):
+        apply_reviewed(spark, str(done.folder), str(done.folder / "duplicates"))
+    assert (done.kept, done.summary) == before
+
+
 def test_a_reviewed_table_of_rows_that_the_index_knows(run, spark, photos, tmp_path):
     """Days name their rows alike: that 1.jpg went for the 1.jpg of the day before is no row dropped for itself."""
     for day, letters in (("one", "A"), ("two", "ABB")):

@@ -9,6 +9,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from imgdedup_spark.files import tar_parts
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.files.tar import Archive
 from imgdedup_spark.files.tar_parts import read_part
 from imgdedup_spark.kernels.pictures import reader as pictures
@@ -77,10 +79,16 @@ def test_an_archive_that_was_replaced_is_read_anew(shard):
 
 
 def test_a_stream_that_breaks_off_is_opened_once_more(tmp_path, monkeypatch):
+    """Of a store; what a local file says is true."""
     shard = tmp_path / "a.tar"
     shard.write_bytes(bytes(range(10)))
     assert read_part(str(shard), 1, 1) == bytes([1])
-    real, broken = Archive.read, [True]
+    opened, broken, real = [], [True], Archive.read
+
+    class Counted(Archive):
+        def __init__(self, *arguments):
+            opened.append(arguments)
+            super().__init__(*arguments)
 
     def read(archive, offset, size):
         if broken:
@@ -89,7 +97,20 @@ def test_a_stream_that_breaks_off_is_opened_once_more(tmp_path, monkeypatch):
         return real(archive, offset, size)
 
     monkeypatch.setattr(Archive, "read", read)
-    assert read_part(str(shard), 2, 1) == bytes([2])
+    monkeypatch.setattr(tar_parts, "Archive", Counted)
+    assert read_part(str(shard), 2, 1) == bytes([2]) and len(opened) == 1
     broken += [True, True]
     with pytest.raises(OSError, match="connection is closed"):
         read_part(str(shard), 3, 1)
+    broken += [True]
+    with pytest.raises(OSError, match="connection is closed"):
+        read_part(str(shard), 3, 1, str(shard))
+    assert not broken
+
+
+def test_each_task_opens_an_archive_on_a_store_anew(tmp_path):
+    shard = tmp_path / "a.tar"
+    shard.write_bytes(b"a" * 100)
+    assert read_part(str(shard), 1, 1) == b"a"
+    shard.write_bytes(b"b" * 100)
+    assert Carried(read_part)(str(shard), 1, 1) == b"b"
