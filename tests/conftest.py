@@ -53,8 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What starts its own Spark is the same in each mode, and runs in one; there it runs first, for it takes longest,
     and two workers that share the tests out are to end together.
 
-    In CI, for its time, all run on classic PySpark 4, and half of them once more: a quarter on Connect, another one on
-    PySpark 3.5, where of what starts its own Spark only the doors run. Without it (``make check`` on one's own machine)
+    In CI, for its time, all run on classic PySpark 4, and a quarter of them once more: an eighth on Connect, another one
+    on PySpark 3.5, where of what starts its own Spark only the doors run. Without it (``make check`` on one's own machine)
     all run on all.
     """
     own = [one for one in items if one.get_closest_marker("spark") and "spark" not in one.fixturenames]  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     few = "CI" in os.environ and (MODE == "connect" or pyspark.__version__.startswith("3."))
     if few:
         here = int(MODE == "connect")
-        others = [one for one in others if one.path.name == "test_connect_path.py" or _quarter(one.nodeid) == here]
+        others = [one for one in others if one.path.name == "test_connect_path.py" or _eighth(one.nodeid) == here]
     if MODE == "connect":
         own = []
     elif few:
@@ -73,9 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = chosen
 
 
-def _quarter(test: str) -> int:
-    """0 to 3, of a test always the same."""
-    return zlib.crc32(test.encode()) & 3
+def _eighth(test: str) -> int:
+    """0 to 7, of a test always the same."""
+    return zlib.crc32(test.encode()) & 7
 
 
 @pytest.fixture(scope="session")
