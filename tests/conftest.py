@@ -53,9 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What starts its own Spark is the same in each mode, and runs in one; there it runs first, for it takes longest,
     and two workers that share the tests out are to end together.
 
-    In CI, for its time, all run on classic PySpark 4, and a quarter of them once more: an eighth on Connect, another one
-    on PySpark 3.5, where of what starts its own Spark only the doors run. Without it (``make check`` on one's own machine)
-    all run on all.
+    In CI, for its time, all run on classic PySpark 4, and a quarter of them once more: an eighth on Connect, another
+    one on PySpark 3.5, where of what starts its own Spark only the doors run. Without it (``make check`` on one's own
+    machine) all run on all.
     """
     own = [one for one in items if one.get_closest_marker("spark") and "spark" not in one.fixturenames]  # type: ignore[attr-defined]
     owned = set(own)
