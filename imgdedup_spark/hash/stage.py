@@ -182,7 +182,8 @@ def _stored(
     sizes = [sum(file[3] for file in some) for some in portions]
     for number, some in enumerate(portions):
         part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
-        with portion(sum(sizes[:number]) / max(sum(sizes), 1), sizes[number] / max(sum(sizes), 1)):
+        done, share = sum(sizes[:number]) / max(sum(sizes), 1), sizes[number] / max(sum(sizes), 1)
+        with portion(done, share, source.known_rows if len(missing) == len(files) else 0):
             groups.append(store.add(prints.of(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})

@@ -1,7 +1,8 @@
 """How far a run is, while it works: a line that changes in a terminal or notebook, and one a minute elsewhere.
 
 Spark tells of tasks, on classic sessions by its status tracker, through Connect by the progress of an execution. On
-classic sessions the workers count rows, images and errors as well, in accumulators, which come as tasks end.
+classic sessions the workers count rows, images and errors as well, in accumulators, which come as tasks end. Connect
+has none: there rows are told by the share of tasks, where it is known how many there are.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Shown:
     def __init__(self, tasks: Callable[[], Tasks], counters: Counters | None) -> None:
         self.tasks, self.counters = tasks, counters
         self.portion = (0.0, 1.0)  # share of the stage that is done, and that Spark is at
+        self.of_rows = 0  # of the stage, where they are known
         self._stage: Running | None = None
         self._before = (0, 0, 0)
 
@@ -69,7 +71,11 @@ class Shown:
         share = done + here * (tasks.done / tasks.all if tasks.all else 0)
         rows, images, errors = (a - b for a, b in zip(self._counted(), self._before, strict=True))
         parts = [f"{share:.0%}"] if share else []
-        parts += [f"{rows:,} rows"] if rows else [f"{tasks.done} of {tasks.all} tasks"] if tasks.all else []
+        about = round(share * self.of_rows) if self.counters is None and seconds else 0  # nobody counts
+        if about:
+            parts += [f"about {about:,} rows", f"about {about / seconds:,.0f} rows/s"]
+        else:
+            parts += [f"{rows:,} rows"] if rows else [f"{tasks.done} of {tasks.all} tasks"] if tasks.all else []
         parts += [f"{images / seconds:,.0f} images/s"] if images and seconds else []
         parts += [f"{errors:,} errors"] if errors else []
         parts.append(_clock(seconds))
@@ -92,20 +98,21 @@ def counters() -> Counters | None:
 
 
 @contextmanager
-def portion(done: float, here: float) -> Iterator[None]:
+def portion(done: float, here: float, of_rows: int = 0) -> Iterator[None]:
     """A stage works in portions, and the body does one of them.
 
     Args:
         done: share of the stage that was done before.
         here: share that this portion is.
+        of_rows: of the stage; 0 where that is not known.
     """
     if _shown is not None:
-        _shown.portion = (done, here)
+        _shown.portion, _shown.of_rows = (done, here), of_rows
     try:
         yield
     finally:
         if _shown is not None:
-            _shown.portion = (0.0, 1.0)
+            _shown.portion, _shown.of_rows = (0.0, 1.0), 0
 
 
 class Cell:

@@ -37,6 +37,11 @@ def test_a_line():
     expected = "hash: 40%, 12,300 rows, 410 images/s, 3 errors, 1:00, about 1:30 left"
     assert run.line(stage, 160.0) == expected
     assert run.line(Running("match", 160.0), 3960.0) == "match: 40%, 3 of 10 tasks, 1:03:20, about 1:35:00 left"
+    # Where nobody counts, by the share of tasks, if all rows are known.
+    uncounted = Shown(lambda: Tasks(3, 10), None)
+    assert uncounted.line(stage, 110.0) == "hash: 30%, 3 of 10 tasks, 0:10, about 0:23 left"
+    uncounted.of_rows = 40_000
+    assert uncounted.line(stage, 110.0) == "hash: 30%, about 12,000 rows, about 1,200 rows/s, 0:10, about 0:23 left"
     nothing = Shown(lambda: Tasks(0, 0), None)
     assert nothing.line(Running("write", 0.0), 5.0) == "write: 0:05"
 
