@@ -183,7 +183,7 @@ def _stored(
     for number, some in enumerate(portions):
         part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
         done, share = sum(sizes[:number]) / max(sum(sizes), 1), sizes[number] / max(sum(sizes), 1)
-        with portion(done, share, source.known_rows if len(missing) == len(files) else 0):
+        with portion(done, share, source.known_rows if rest is None and len(missing) == len(files) else 0):
             groups.append(store.add(prints.of(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})
