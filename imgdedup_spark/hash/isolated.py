@@ -83,10 +83,17 @@ class Isolated:
         if not hasattr(os, "fork"):
             return self.hasher.hash_batch(pictures)
         helper, work = _helper(), pickle.dumps(self.hasher)
-        refused = helper.known(work, self.seconds, pictures)
+        refused, unexplained = helper.known(work, self.seconds, pictures), 0
         while isinstance(answer := helper.hash(work, pictures, self.seconds, refused), Death):
             self._load(helper, work)
             guilty = self._guilty(helper, work, pictures, refused, answer)
+            if not guilty:
+                unexplained += 1
+                if unexplained == 1:  # somebody else may have ended it: the system, for want of memory
+                    continue
+                if answer.place is None:
+                    raise JobError(f"the process that decodes pictures {answer}, and it was at no picture")
+                guilty = {answer.place: self._error(pictures[answer.place], answer)}
             helper.remember(pictures, guilty)
             refused = {**refused, **guilty}
         return answer
@@ -103,7 +110,8 @@ class Isolated:
     def _guilty(
         self, helper: Helper, work: bytes, pictures: Sequence[Bytes], refused: Mapping[int, ImageError], death: Death
     ) -> dict[int, ImageError]:
-        """The pictures that a helper has died of, one in most cases: memory that one has spoilt kills a later one."""
+        """The pictures that a helper has died of, one in most cases: memory that one has spoilt kills a later one. None
+        if no picture kills one alone."""
 
         def alone(place: int) -> dict[int, ImageError]:
             helper.stop()
@@ -112,15 +120,11 @@ class Isolated:
 
         suspect = death.place
         if suspect is not None:
-            blamed = {suspect: self._error(pictures[suspect], death)}
-            guilty = blamed if death.by_time else alone(suspect)
+            guilty = {suspect: self._error(pictures[suspect], death)} if death.by_time else alone(suspect)
             if guilty:
                 return guilty
         others = (place for place in range(len(pictures)) if place not in refused and place != suspect)
-        guilty = {place: error for one in others for place, error in alone(one).items()}
-        if not guilty and suspect is None:
-            raise JobError(f"the process that decodes pictures {death}, and it was at no picture")
-        return guilty or blamed
+        return {place: error for one in others for place, error in alone(one).items()}
 
     def _error(self, picture: Bytes, death: Death) -> ImageError:
         name = meant_format(picture) or "picture"

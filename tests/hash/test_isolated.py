@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 from pathlib import Path
 
@@ -149,6 +150,35 @@ class SpoilsLater:
 def test_the_culprit_is_found_if_a_later_one_dies():
     facts = Isolated(SpoilsLater()).hash_batch([b"good", b"bad", b"well", b"fine"])
     assert {place: error.code for place, error in facts.errors.items()} == {1: "crashed"}
+
+
+class KilledBySomebody:
+    """As where the system ends a process for want of memory: so many times, at the picture in hand."""
+
+    def __init__(self, folder, times):
+        self.folder, self.times = folder, times
+
+    def hash_batch(self, pictures):
+        from imgdedup_spark.kernels.pictures.watch import in_hand
+
+        facts = Facts.of(len(pictures))
+        for place in range(len(pictures)):
+            try:
+                with in_hand(place):
+                    killed = len(list(self.folder.iterdir()))
+                    if place == 1 and killed < self.times:
+                        (self.folder / str(killed)).touch()
+                        os.kill(os.getpid(), signal.SIGKILL)
+            except ImageError as error:
+                facts.fail(place, error)
+        return facts
+
+
+@pytest.mark.parametrize(("times", "blamed"), [(1, {}), (2, {1: "crashed"})])
+def test_no_picture_is_blamed_for_a_kill_from_outside(tmp_path, times, blamed):
+    """One that comes again is one of the picture's that was in hand, whatever it does alone."""
+    facts = Isolated(KilledBySomebody(tmp_path, times)).hash_batch([b"good", b"well", b"fine"])
+    assert {place: error.code for place, error in facts.errors.items()} == blamed
 
 
 class Dies:
