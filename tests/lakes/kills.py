@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import kill_restart
 from kill_restart import Home
 from pyarrow import fs
-from servers import KEY, SECRET, hdfs_jars, jars, s3a_settings, serving_hdfs, serving_s3
+from servers import KEY, SECRET, Hdfs, jars, s3a_settings, serving_hdfs, serving_s3
 
 
 class Bucket(Home):
@@ -50,29 +49,26 @@ class Bucket(Home):
 class Cluster(Home):
     """HDFS, with folders of the same names as here."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, hdfs: Hdfs) -> None:
         super().__init__()
-        self._root = root
+        self._root, self._path = hdfs.root, hdfs.java.org.apache.hadoop.fs.Path
+        self._store = hdfs.nodes.getFileSystem()
 
     def uri(self, path: Path) -> str:
         return f"{self._root}{path}"
 
     def put(self, path: Path) -> None:
-        self._shell("-rm", "-r", "-f", "-skipTrash", self.uri(path), check=True)
-        self._shell("-mkdir", "-p", self.uri(path.parent), check=True)
-        self._shell("-put", str(path), self.uri(path.parent), check=True)
+        there = self._path(self.uri(path))
+        self._store.delete(there, True)
+        self._store.mkdirs(there.getParent())
+        self._store.copyFromLocalFile(self._path(path.as_uri()), there)
 
     def get(self, path: Path) -> None:
         for name in ("out", "index"):
             shutil.rmtree(path / name, ignore_errors=True)
-            self._shell("-get", self.uri(path / name), str(path))
-
-    def _shell(self, *arguments: str, check: bool = False) -> None:
-        """Args:
-        check: whether it must succeed; what is not there cannot be fetched.
-        """
-        command = ["java", "-cp", hdfs_jars(), "org.apache.hadoop.fs.FsShell", *arguments]
-        subprocess.run(command, capture_output=True, check=check)
+            there = self._path(self.uri(path / name))
+            if self._store.exists(there):  # as the local disk is, without files of checksums
+                self._store.copyToLocalFile(False, there, self._path((path / name).as_uri()), True)
 
 
 @contextmanager
@@ -83,7 +79,7 @@ def home(store: str) -> Iterator[Home]:
                 yield Bucket(port)
         else:
             with serving_hdfs(Path(folder)) as cluster:
-                yield Cluster(cluster.root)
+                yield Cluster(cluster)
 
 
 if __name__ == "__main__":

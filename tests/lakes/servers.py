@@ -80,10 +80,12 @@ class Hdfs:
     Attributes:
         root: ``hdfs://host:port``.
         nodes: Java's ``MiniDFSCluster``.
+        java: Py4J's view of its JVM.
     """
 
     root: str
     nodes: Any
+    java: Any
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def serving_hdfs(folder: Path) -> Iterator[Hdfs]:
         # As many as a client wants of each file: of fewer it will not go on when one dies while it writes.
         nodes = builder(java.org.apache.hadoop.conf.Configuration()).numDataNodes(3).build()
         nodes.waitActive()
-        yield Hdfs(f"hdfs://127.0.0.1:{nodes.getNameNodePort()}", nodes)
+        yield Hdfs(f"hdfs://127.0.0.1:{nodes.getNameNodePort()}", nodes, java)
         gateway.shutdown()
     finally:
         process.kill()
