@@ -48,7 +48,7 @@ from imgdedup_spark.errors import UserError
         (JobInput(), "--input is required"),
         (
             JobOutput(output_format="csv"),
-            "--output-format is one of parquet, jsonl, webdataset, delta, iceberg, table, not 'csv'",
+            "--output-format is one of parquet, jsonl, webdataset, delta, iceberg, lance, table, not 'csv'",
         ),
         (JobIndex(run_id="a"), "needs --index"),
         (JobIndex(index="seen", run_id=""), "at least one character"),
