@@ -123,18 +123,19 @@ def _write(
         raise UserError(
             "--mark: a run with it has no kept/ that could be written anew; MERGE the reviewed table instead"
         )
-    gone = [*reviewed["id"].to_pylist(), *_failed(outcome)]
+    gone = list(dict.fromkeys([*reviewed["id"].to_pylist(), *_failed(outcome)]))
     placed, rows = _placed(spark, config, work)
     if rows != outcome.summary["rows_in"]:
         raise UserError(f"the input has {rows:,} rows now, and had {outcome.summary['rows_in']:,}: run the job again")
-    numbers = spark.createDataFrame([(one,) for one in dict.fromkeys(gone)], "gone string")
-    ids = placed.prints.select(ORDER, F.col("id").cast("string").alias("gone"))
-    dropped = work.stage("dropped", ids.join(numbers, "gone").select(ORDER))
+    # Spark writes a number or a time otherwise than Arrow, which has read the tables, but understands both.
+    kind = placed.prints.schema["id"].dataType.simpleString()
+    ids = spark.createDataFrame([(one,) for one in gone], "gone string").select(
+        F.expr(f"try_cast(gone as {kind})").alias("id")
+    )
+    dropped = work.stage("dropped", placed.prints.select(ORDER, "id").join(ids, "id").select(ORDER))
     dropped_count = dropped.count()
-    if dropped_count != len(set(gone)):
-        raise UserError(
-            f"of {len(set(gone)):,} rows to be dropped the input has {dropped_count:,} now: run the job again"
-        )
+    if dropped_count != len(gone):
+        raise UserError(f"of {len(gone):,} rows to be dropped the input has {dropped_count:,} now: run the job again")
     options = dataclasses.replace(config.dedup, on_error="keep")
     found = Found(
         placed, prints_of(options), options, {None: Tally(rows)}, placed.prints, dropped, dropped_count, plan={}

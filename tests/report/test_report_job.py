@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from contextlib import nullcontext
+from datetime import date, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -162,6 +163,18 @@ def test_a_table_that_does_not_go_with_the_run_changes_nothing(lines, said, run,
     with pytest.raises(UserError, match=said):
         apply_reviewed(spark, str(done.folder), str(tmp_path / "reviewed.csv"))
     assert (done.kept, done.summary) == before
+
+
+@pytest.mark.parametrize(
+    "ids", [[1e20, 1e-7, 3.0], [date(2026, 1, n) for n in (1, 2, 3)], [datetime(2026, 1, n, 1, 2) for n in (1, 2, 3)]]
+)
+def test_ids_that_are_written_in_several_ways(ids, run, spark, photos, tmp_path):
+    """Spark has 1.0E-7 where Arrow has 1e-7."""
+    pq.write_table(pa.table({"id": ids, "image": [photos[letter] for letter in "AAB"]}), tmp_path / "in.parquet")
+    done = run(tmp_path / "in.parquet", "--id-col", "id")
+    before = done.kept, done.dropped
+    apply_reviewed(spark, str(done.folder), str(done.folder / "duplicates"))
+    assert (done.kept, done.dropped) == before and len(done.kept) == 2
 
 
 def test_an_input_with_other_rows_is_not_applied_to(run, spark, photos, tmp_path):
