@@ -155,8 +155,8 @@ FUZZED := pictures rows config
 .PHONY: $(FUZZED:%=fuzz-%)
 fuzz: $(FUZZED:%=fuzz-%)  ## pictures, rows and options from any bytes, SECONDS=60 each
 
-# In CI the same ones each time, about half a minute's: what is found by chance is for people to find, not for somebody else's
-# change.
+# In CI the same ones each time, about half a minute's: what is found by chance is for people to find, not for somebody
+# else's change.
 RUNS_pictures := 7000
 RUNS_rows := 5000
 RUNS_config := 40000

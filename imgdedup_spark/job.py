@@ -21,7 +21,6 @@ from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.pipeline import place_rows
-from imgdedup_spark.read.by_workers import workers_reach
 from imgdedup_spark.read.open import check_output_format, places_of, read_input
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.settings import small_shuffles
@@ -143,8 +142,6 @@ def _read(spark: SparkSession, config: JobConfig, stores: dict[str, str]) -> Sou
     if source.native == "list" and config.dedup.emit_hashes and config.output_format is None:
         raise UserError("--emit-hashes: a list has no columns; say --output-format jsonl or parquet")
     if source.native == "webdataset":
-        if not workers_reach(config.output):
-            raise UserError(f"--output {config.output}: the workers write tar shards, and cannot open this store")
         if config.dedup.emit_hashes:
             raise UserError("--emit-hashes: tar shards are copied as they are; the hashes are in hashes/")
         if config.dedup.image_root is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +127,6 @@ def connect_session(options: dict[str, str]) -> Any:
 @pytest.fixture(scope="session")
 def photos() -> dict[str, bytes]:
     """Real photographs as small JPEG files: A, B, C, … are different pictures."""
-    import io
-
     import skimage.data
     from PIL import Image
 
@@ -162,6 +162,15 @@ def run(spark, tmp_path) -> Callable[..., Result]:
         return Result(folder)
 
     return run_it
+
+
+def write_tar(path: Path, files: Iterable[tuple[str, bytes]], mode: str = "w") -> None:
+    """Makes an archive of these files, by name."""
+    with tarfile.open(path, mode) as made:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            made.addfile(info, io.BytesIO(content))
 
 
 @contextmanager

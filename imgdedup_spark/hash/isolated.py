@@ -83,13 +83,13 @@ class Isolated:
         if not hasattr(os, "fork"):
             return self.hasher.hash_batch(pictures)
         helper, work = _helper(), pickle.dumps(self.hasher)
-        refused, unexplained = helper.known(work, self.seconds, pictures), 0
+        refused, again = helper.known(work, self.seconds, pictures), False
         while isinstance(answer := helper.hash(work, pictures, self.seconds, refused), Death):
             self._load(helper, work)
             guilty = self._guilty(helper, work, pictures, refused, answer)
             if not guilty:
-                unexplained += 1
-                if unexplained == 1:  # somebody else may have ended it: the system, for want of memory
+                if not again:  # somebody else may have ended it: the system, for want of memory
+                    again = True
                     continue
                 if answer.place is None:
                     raise JobError(f"the process that decodes pictures {answer}, and it was at no picture")
@@ -110,8 +110,8 @@ class Isolated:
     def _guilty(
         self, helper: Helper, work: bytes, pictures: Sequence[Bytes], refused: Mapping[int, ImageError], death: Death
     ) -> dict[int, ImageError]:
-        """The pictures that a helper has died of, one in most cases: memory that one has spoilt kills a later one. None
-        if no picture kills one alone."""
+        """The pictures that a helper has died of, one in most cases: memory that one has spoilt kills a later one.
+        Empty if no picture kills one alone."""
 
         def alone(place: int) -> dict[int, ImageError]:
             helper.stop()

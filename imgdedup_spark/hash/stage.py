@@ -180,10 +180,11 @@ def _stored(
         return _lasting(source, group.files, here)
 
     sizes = [sum(file[3] for file in some) for some in portions]
+    total = max(sum(sizes), 1)
+    rows = source.known_rows if rest is None and len(missing) == len(files) else 0
     for number, some in enumerate(portions):
         part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
-        done, share = sum(sizes[:number]) / max(sum(sizes), 1), sizes[number] / max(sum(sizes), 1)
-        with portion(done, share, source.known_rows if rest is None and len(missing) == len(files) else 0):
+        with portion(sum(sizes[:number]) / total, sizes[number] / total, rows):
             groups.append(store.add(prints.of(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})

@@ -26,12 +26,14 @@ class TableFormat:
         place: columns, beside the table's own, that say in which part of it a row stands, and where there.
         numbered: whether parts have numbers, which are the upper half of where a row stands, and not names.
         mode: of the writer that makes a table in a folder.
+        stores: schemes that its library opens, by itself and with keys of its own; None where Spark opens them.
     """
 
     version: str = "versionAsOf"
     place: tuple[str, str] | None = None
     numbered: bool = False
     mode: str = "append"
+    stores: frozenset[str] | None = None
 
     def placed(self) -> tuple[Column, Column, Column]:
         """The name of the part in which a row stands, the same as text that sorts, and the row's number in it."""
@@ -49,7 +51,13 @@ VERSIONED = {
     "delta": TableFormat(),
     "iceberg": TableFormat(place=("_file", "_pos")),
     # Its writer appends to what is there alone.
-    "lance": TableFormat("version", ("_fragid", "_rowaddr"), numbered=True, mode="error"),
+    "lance": TableFormat(
+        "version",
+        ("_fragid", "_rowaddr"),
+        numbered=True,
+        mode="error",
+        stores=frozenset({"s3", "gs", "az", "abfss", "oss"}),
+    ),
 }
 
 

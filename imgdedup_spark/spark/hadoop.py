@@ -8,6 +8,7 @@ shards, of which Spark knows nothing, they reach by one of their own (``worker_j
 from __future__ import annotations
 
 import errno
+import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.sharing import also_create_with
-from imgdedup_spark.spark.hadoop_streams import HadoopInput, HadoopOutput, as_os_errors, buffered
+from imgdedup_spark.spark.hadoop_streams import BLOCK, HadoopInput, HadoopOutput, as_os_errors
 
 _CONDITION = "fs.option.create.conditional.overwrite"
 #: How S3A tells that a condition was not met: 412, or 409 while another request is under way.
@@ -181,13 +182,15 @@ class HadoopHandler(fs.FileSystemHandler):
     def open_input_file(self, path: str) -> pa.NativeFile:
         with self.at(path) as (hadoop, java):
             size = hadoop.getFileStatus(java).getLen()
-            return pa.PythonFile(buffered(HadoopInput(self.root + path, hadoop.open(java), size)), mode="r")
+            stream = HadoopInput(self.root + path, hadoop.open(java), size)
+        return pa.PythonFile(io.BufferedReader(stream, BLOCK), mode="r")
 
     open_input_stream = open_input_file
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
         with self.at(path) as (hadoop, java):
-            return pa.PythonFile(buffered(HadoopOutput(self.root + path, hadoop.create(java, True))), mode="w")
+            stream = HadoopOutput(self.root + path, hadoop.create(java, True))
+        return pa.PythonFile(io.BufferedWriter(stream, BLOCK), mode="w")
 
     def _unused(self, *_: Any) -> Any:
         raise NotImplementedError

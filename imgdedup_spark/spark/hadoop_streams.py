@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Bytes that Java hands over at once; it holds them several times.
-_BLOCK = 4 << 20
+#: Bytes that Java hands over at once; it holds them several times. Less is not worth asking for.
+BLOCK = 4 << 20
 
 
 @contextmanager
@@ -62,7 +62,7 @@ class HadoopInput(_Stream):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        size = max(0, min(len(buffer), _BLOCK, self._size - self._at))
+        size = max(0, min(len(buffer), BLOCK, self._size - self._at))
         if size:
             with as_os_errors(self._uri):
                 self._stream.seek(self._at)
@@ -87,13 +87,7 @@ class HadoopOutput(_Stream):
         return True
 
     def write(self, content: Any) -> int:
-        part = bytearray(content[:_BLOCK])
+        part = bytearray(content[:BLOCK])
         with as_os_errors(self._uri):
             self._stream.write(part)
         return len(part)
-
-
-def buffered(stream: HadoopInput | HadoopOutput) -> io.BufferedIOBase:
-    """With blocks of a size that is worth asking for."""
-    kind = io.BufferedReader if isinstance(stream, HadoopInput) else io.BufferedWriter
-    return kind(stream, _BLOCK)

@@ -11,6 +11,7 @@ from pyspark.sql.utils import is_remote
 from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.read.by_workers import workers_reach
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.catalog import TABLE, VERSIONED, make_iceberg, parts_of, provider_of
 from imgdedup_spark.spark.settings import settings
@@ -19,8 +20,6 @@ from imgdedup_spark.write.parts import TABLE_NOTE
 
 #: A property of tables that runs have written: the output folder of the run.
 _OF = "imgdedup.output"
-# It opens stores itself, with keys of its own.
-_LANCE_STORES = frozenset({"s3", "gs", "az", "abfss", "oss"})
 
 
 def kept_kind(source: Source, output_format: str | None) -> str:
@@ -29,7 +28,7 @@ def kept_kind(source: Source, output_format: str | None) -> str:
 
 
 def check_table(spark: SparkSession, source: Source, config: JobConfig, folder: str) -> None:
-    """Before any work: can ``kept/`` be written as the table that is asked for?
+    """Before any work: can ``kept/`` be written there as what is asked for?
 
     Args:
         folder: the output's.
@@ -42,8 +41,11 @@ def check_table(spark: SparkSession, source: Source, config: JobConfig, folder: 
         raise UserError(
             "--output-format iceberg: Spark Connect makes no Iceberg table in a folder; say table, or parquet"
         )
-    if kind == "lance" and not storage.is_local(folder) and folder.partition(":")[0] not in _LANCE_STORES:
-        raise UserError(f"--output {folder}: Lance's library does not know this store; say --output-format parquet")
+    stores = VERSIONED[kind].stores if kind in VERSIONED else None
+    if stores is not None and not storage.is_local(folder) and folder.partition(":")[0] not in stores:
+        raise UserError(f"--output {folder}: {kind}'s library does not know this store; say --output-format parquet")
+    if kind == "webdataset" and not workers_reach(folder):
+        raise UserError(f"--output {folder}: the workers write tar shards, and cannot open this store")
     if kind in VERSIONED and source.format != kind:
         _check_data_source(spark, kind)
     if kind != TABLE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import tarfile
 from pathlib import Path
 
 import conftest
@@ -57,12 +56,7 @@ def write(folder, rows, name):
     if name != "tar_shards":
         pq.write_table(pa.Table.from_pylist(rows), folder / "in.parquet")
         return folder / "in.parquet"
-    with tarfile.open(folder / "in.tar", "w") as made:
-        for row in rows:
-            data = row["image"]["bytes"]
-            info = tarfile.TarInfo(f"{row['id']}.jpg")
-            info.size = len(data)
-            made.addfile(info, io.BytesIO(data))
+    conftest.write_tar(folder / "in.tar", [(f"{row['id']}.jpg", row["image"]["bytes"]) for row in rows])
     return folder / "in.tar"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Result, classic_session
+from conftest import Result, classic_session, write_tar
 from servers import Hdfs, need, serving_hdfs
 
 from imgdedup_spark.config.command_line import read_options
@@ -116,11 +114,7 @@ def test_tar_shards(spark, cluster, photos, tmp_path):
     """In and out by a JVM of the worker's own."""
     (tmp_path / "shards").mkdir()
     for name, letters in (("0.tar", "ABA"), ("1.tar", "BC")):
-        with tarfile.open(tmp_path / "shards" / name, "w") as shard:
-            for number, letter in enumerate(letters):
-                info = tarfile.TarInfo(f"{number}.jpg")
-                info.size = len(photos[letter])
-                shard.addfile(info, io.BytesIO(photos[letter]))
+        write_tar(tmp_path / "shards" / name, [(f"{n}.jpg", photos[letter]) for n, letter in enumerate(letters)])
     copy(spark, f"file:{tmp_path}/shards", f"{cluster}/shards")
     for where in (str(tmp_path), cluster):
         run(spark, read_options(["--input", f"{where}/shards", "--output", f"{where}/tar-out"]))

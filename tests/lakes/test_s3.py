@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import MODE, classic_session, connect_session
+from conftest import MODE, classic_session, connect_session, write_tar
 from PIL import Image, ImageFilter
 from pyarrow import fs
 from servers import KEY, SECRET, jars, need, s3a_settings, serving_s3
@@ -104,11 +103,7 @@ def data(pictures: list[bytes], s3: fs.FileSystem, tmp_path_factory: pytest.Temp
     lines = [json.dumps({"image": name, "n": 1.50}) + "\n" for name in [*names, "missing.png"]]
     (folder / "lines" / "a.jsonl").write_text("".join(lines), "utf-8")
     (folder / "lists" / "all.txt").write_text("".join(f"../pictures/{name}\n" for name in names), "utf-8")
-    with tarfile.open(folder / "shards" / "000.tar", "w") as shard:
-        for number, picture in enumerate(pictures):
-            member = tarfile.TarInfo(f"{number:03}.png")
-            member.size = len(picture)
-            shard.addfile(member, io.BytesIO(picture))
+    write_tar(folder / "shards" / "000.tar", [(f"{n:03}.png", picture) for n, picture in enumerate(pictures)])
     for bucket in ("lake", "vault"):
         s3.create_dir(bucket)
         fs.copy_files(str(folder), f"{bucket}/data", destination_filesystem=s3)

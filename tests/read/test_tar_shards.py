@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
+from types import SimpleNamespace
 
 import pytest
+from conftest import write_tar
 from test_inputs import PIXELS, png
 
+from imgdedup_spark.config.job import JobConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
+from imgdedup_spark.write.catalog import check_table
 
 pytestmark = pytest.mark.spark
 
 
 def shard(path, samples, mode="w"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as made:
-        for name, content in samples:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            made.addfile(info, io.BytesIO(content))
+    write_tar(path, samples, mode)
 
 
 def names(result):
@@ -84,3 +83,9 @@ def test_one_ending_and_ranges(run, shards):
         run(shards, *PIXELS, "--emit-hashes")
     with pytest.raises(UserError, match="--output-format jsonl: tar shards"):
         run(shards, *PIXELS, "--output-format", "jsonl")
+
+
+def test_an_output_that_workers_cannot_write_is_refused_before_any_work():
+    source = SimpleNamespace(format="webdataset", native="webdataset")
+    with pytest.raises(UserError, match="--output nosuch://there/out: the workers write tar shards"):
+        check_table(None, source, JobConfig(output="nosuch://there/out"), "nosuch://there/out")

@@ -4,10 +4,8 @@ that nothing here knows, as a vendor's."""
 from __future__ import annotations
 
 import base64
-import io
 import json
 import pickle
-import tarfile
 
 import conftest
 import pyarrow as pa
@@ -196,11 +194,8 @@ def test_tar_shards_there(run, photos, mounted):
     folder, root = mounted
     for name, mode, letters in (("0.tar", "w", "ABA"), ("1.tar.gz", "w:gz", "BC"), ("2.tar", "w", "CD")):
         (folder / "shards").mkdir(exist_ok=True)
-        with tarfile.open(folder / "shards" / name, mode) as shard:
-            for number, letter in enumerate(letters):
-                info = tarfile.TarInfo(f"{number}.jpg")
-                info.size = len(photos[letter])
-                shard.addfile(info, io.BytesIO(photos[letter]))
+        files = [(f"{number}.jpg", photos[letter]) for number, letter in enumerate(letters)]
+        conftest.write_tar(folder / "shards" / name, files, mode)
     whole = (folder / "shards" / "2.tar").read_bytes()
     (folder / "shards" / "2.tar").write_bytes(whole[: len(photos["C"]) + 2048])
     run_into(run, f"{root}/shards", f"{root}/out")
