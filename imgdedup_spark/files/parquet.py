@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.errors import CopyMismatch
 from imgdedup_spark.files import storage
-from imgdedup_spark.files.parquet_batches import BoundedFile
+from imgdedup_spark.files.parquet_batches import BoundedFile, fetched_whole
 from imgdedup_spark.files.parquet_schema import leaves_of, with_extra, writer_options
 from imgdedup_spark.files.shares import Share, grouped, kept_masks
 from imgdedup_spark.files.unite import conform
@@ -117,7 +117,13 @@ def _open(uri: str) -> BoundedFile:
     largest = max((size for *_, size in row_groups(metadata)), default=0)
     buffer_bytes = 0 if largest <= _WHOLE_GROUP_BYTES else 1 + _WHOLE_GROUP_BYTES // metadata.num_columns
     # Spark's INT96 is of microseconds, over all years.
-    return BoundedFile(stream, metadata=metadata, buffer_size=buffer_bytes, coerce_int96_timestamp_unit="us")
+    return BoundedFile(
+        stream,
+        whole=fetched_whole(uri, largest),
+        metadata=metadata,
+        buffer_size=buffer_bytes,
+        coerce_int96_timestamp_unit="us",
+    )
 
 
 def _kept_tables(

@@ -15,10 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imgdedup_spark.files.parquet_values import Leaf, Value, Values, leaf_of_pages
+from imgdedup_spark.files.uris import is_local
 
-__all__ = ["BoundedFile", "first_rows"]
+__all__ = ["BoundedFile", "fetched_whole", "first_rows"]
 #: Bytes of large values in a batch, at most, or of one larger value alone.
 _BATCH_BYTES = 8 << 20
+# Compressed bytes of a row group that one request fetches from a store, which takes its time to answer each. Of what is
+# fetched at once Arrow makes requests of this size.
+_FETCHED_BYTES = 32 << 20
 _OFFSETS = {pa.binary(): np.int32, pa.string(): np.int32, pa.large_binary(): np.int64, pa.large_string(): np.int64}
 
 
@@ -27,11 +31,12 @@ class BoundedFile(pq.ParquetFile):
 
     Args:
         stream: that it is read from.
-        more: as ``pq.ParquetFile`` has it. Loading ahead would be a whole row group.
+        whole: whether all that is wanted of a row group is fetched before its first row.
+        more: as ``pq.ParquetFile`` has it.
     """
 
-    def __init__(self, stream: pa.NativeFile, **more: Any) -> None:
-        super().__init__(stream, pre_buffer=False, **more)
+    def __init__(self, stream: pa.NativeFile, *, whole: bool = False, **more: Any) -> None:
+        super().__init__(stream, pre_buffer=whole, **more)
         self._stream = stream
 
     def bounded_batches(
@@ -75,6 +80,16 @@ class BoundedFile(pq.ParquetFile):
         for first in range(0, count, rows):
             nothing = pa.StructArray.from_buffers(pa.struct([]), min(rows, count - first), [None])
             yield pa.RecordBatch.from_struct_array(nothing)
+
+
+def fetched_whole(uri: str, size: int) -> bool:
+    """Whether so many bytes of a row group are better fetched at once: from stores, not from a disk.
+
+    Args:
+        uri: of the file.
+        size: compressed, of the columns that are wanted.
+    """
+    return size <= _FETCHED_BYTES and not is_local(uri)
 
 
 def first_rows(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

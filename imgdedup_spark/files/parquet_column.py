@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from imgdedup_spark.errors import JobError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.failures import BROKEN
-from imgdedup_spark.files.parquet_batches import BoundedFile
+from imgdedup_spark.files.parquet_batches import BoundedFile, fetched_whole
 
 # Decoded bytes read at once: some hundred small pictures, or a few large ones.
 _BATCH_BYTES = 8 << 20
@@ -114,6 +114,7 @@ class _Stretch:
             rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * about.num_rows // max(1, size)))
             file = BoundedFile(
                 self._stream,
+                whole=fetched_whole(self.uri, on_disk),
                 metadata=self._metadata,
                 buffer_size=_BUFFER_BYTES if on_disk > _WHOLE_BYTES else 0,
             )
