@@ -21,6 +21,7 @@ from imgdedup_spark.hash.store import PrintStore
 from imgdedup_spark.index.references import NOTHING, Past, References, gather
 from imgdedup_spark.keep.at_once import AtOnce, Earlier, decide_at_once
 from imgdedup_spark.keep.drop import dropped_rows
+from imgdedup_spark.keep.flats import keys_of_stand_ins
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.keep.never import NeverMatched
 from imgdedup_spark.keep.rank import ranked
@@ -74,6 +75,7 @@ def find_duplicates(
                 entry["rows"] = len(decided_here.rows)
             else:
                 rows = ranked(hashed.prints.keyed(placed.prints), config, work.stage)
+                rows = keys_of_stand_ins(rows, placed.prints, hashed.prints, references)
                 if excluded is not None:
                     rows = apart(rows, excluded.rows, ORDER)
                 decided = decide(rows, hashed.prints, work.stage, references, excluded)

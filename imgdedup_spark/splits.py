@@ -32,6 +32,7 @@ from imgdedup_spark.index.references import References, widest
 from imgdedup_spark.keep.at_once import Earlier, decide_at_once
 from imgdedup_spark.keep.compared import whole_keys
 from imgdedup_spark.keep.drop import dropped_rows
+from imgdedup_spark.keep.flats import keys_of_stand_ins
 from imgdedup_spark.keep.rank import ranked
 from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.match.against import found_in
@@ -260,12 +261,14 @@ def _named(table: pa.Table, split: str, other: str) -> pa.Table:
 def _by_spark(one: Split, other: Split, work: Workspace) -> DataFrame:
     """As ``_at_once``, of any number of rows."""
     kind = one.kind
+    known = None if one is other else _references(other)
     rows = ranked(kind.keyed(one.placed.prints), kind.config, work.stage)
-    if one is other:
+    rows = keys_of_stand_ins(rows, one.placed.prints, kind, known)
+    if known is None:
         found = dropped_rows(rows, decide(rows, kind, work.stage), kind).drop("reference")
         found = found.withColumnRenamed("kept_order", "reference")
     else:
-        found = found_in(rows, kind, work.stage, _references(other))
+        found = found_in(rows, kind, work.stage, known)
     found = work.stage("found_rows", found.select(ORDER, "reference", "distance", "reason"))
     ids, theirs = ((split.placed.prints.select(ORDER, text_ids(split.placed.prints))) for split in (one, other))
     few = keepers(found, "reference")

@@ -17,6 +17,7 @@ from imgdedup_spark.hash.problems import ERROR_TYPE, problem
 from imgdedup_spark.hash.tallies import size_range
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.read.columns import col
 from imgdedup_spark.read.source import Source
 
@@ -25,6 +26,7 @@ class Hashes(Prints):
     """The main hash and those of ``--verify``, of pictures."""
 
     item: ClassVar[str] = "code"
+    has_flat: ClassVar[bool] = True
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ class Hashes(Prints):
 
     def _key(self) -> Column:
         codes = F.concat(*[_code(name, digits) for name, digits in zip(self.columns, self.digits(), strict=True)])
-        return F.when(F.col("flat").isNull(), codes).otherwise(F.unhex("flat"))
+        return F.when(F.col("flat").isNull(), codes).otherwise(F.unhex(F.substring("flat", 1, DIGEST_DIGITS)))
 
     def _widths(self) -> list[int]:
         return [width for width in (spec.bits for spec in self.config.specs) if width is not None]
@@ -101,6 +103,8 @@ class Hashes(Prints):
 
 class ReadyHashes(Hashes):
     """Hashes from the column ``--hash-col``, of which the JVM alone makes prints."""
+
+    has_flat: ClassVar[bool] = False
 
     @property
     def batch_rows(self) -> None:

@@ -11,7 +11,8 @@ Columns of a print besides the row's place and id:
 - ``width``, ``height``: of the row's first picture, upright, in pixels
 - ``bytes``, ``pixels``: of all the row's pictures together
 - ``quality``: the least of its pictures' (0 to 100); null where nothing was decoded
-- ``flat``: hex, what stands for the hashes if one of the pictures is too flat for them; else null
+- ``flat``: hex, what stands for the hashes if one of the pictures is too flat for them (``kernels.hashes.sketches``);
+  else null
 - ``animated``: how many of its pictures have several frames
 - ``further``: how many frames besides each picture's first have been hashed; ``images`` counts them, too
 - ``errors``: array of (position, error, message, level), empty where all is well; a ``warning`` is of a picture that
@@ -80,6 +81,8 @@ class Prints(ABC):
 
     #: Whether a library that runs models makes them.
     uses_models: ClassVar[bool] = False
+    #: Whether rows have ``flat``.
+    has_flat: ClassVar[bool] = False
     #: How the search calls a key.
     item: ClassVar[str]
     #: Whether few keys are looked up among many by sending the few to all tasks.

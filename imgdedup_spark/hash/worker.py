@@ -14,6 +14,7 @@ from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.hash.faults import PictureHasher, hash_or_stop
 from imgdedup_spark.hash.problems import ERROR, WARNING
 from imgdedup_spark.kernels.hashes import view_codes
+from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.kernels.pictures.facts import Facts
 from imgdedup_spark.kernels.pictures.reader import PictureReader, Pictures
 from imgdedup_spark.read.source import PLACE
@@ -163,7 +164,8 @@ class Rows:
 
 
 def _flat_key(flat: list[str | None], hashes: tuple[list[Any], ...]) -> str | None:
-    """Of a row's pictures, 32 hex digits; None where none of them is flat.
+    """Of a row's pictures: what stands for a single one, or a digest of as many hex digits as that has; None where none
+    of them is flat.
 
     Args:
         flat: what stands for a flat picture's hashes.
@@ -171,5 +173,7 @@ def _flat_key(flat: list[str | None], hashes: tuple[list[Any], ...]) -> str | No
     """
     if not any(flat):
         return None
-    keys = [key or ":".join(found) for key, *found in zip(flat, *hashes, strict=True)]
-    return hashlib.blake2b("|".join(keys).encode(), digest_size=16).hexdigest()
+    if len(flat) == 1:
+        return flat[0]
+    keys = [key[:DIGEST_DIGITS] if key else ":".join(found) for key, *found in zip(flat, *hashes, strict=True)]
+    return hashlib.blake2b("|".join(keys).encode(), digest_size=DIGEST_DIGITS // 2).hexdigest()

@@ -18,6 +18,7 @@ from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.small import has_errors
 from imgdedup_spark.keep.compared import Ints, keys_of, lanes_of, outcome_of, search_lane, whole_keys
+from imgdedup_spark.keep.flats import with_stand_ins
 from imgdedup_spark.keep.rank import RANK, sort_terms
 from imgdedup_spark.kernels.barred import Exclusions, first_come_of_equals
 from imgdedup_spark.kernels.hashes.view_codes import VIEWS
@@ -78,10 +79,11 @@ def decide_at_once(
         rows = rows.take(pc.sort_indices(rows, options=_sorting(kind)))
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
         return None
+    known = None if references is None else _known(references.rows, kind, excluded)
+    rows = with_stand_ins(rows, known, kind)
     keys, numbers = keys_of(rows, kind), excluded.rows.of(rows.column(ORDER).to_numpy())
     codes = _codes(keys)
     group, first = _groups(codes, numbers)
-    known = None if references is None else _known(references.rows, kind, excluded)
     stand = _equal(keys.take(pa.array(first)), numbers[first], known, kind, excluded)
     distance, views = np.zeros(len(first)), np.zeros((len(first), 2), np.uint8)
     highest = np.full(len(first), np.nan)

@@ -12,6 +12,7 @@ from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.kernels.arrow import floats
 from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.hamming.pack import codes_of, texts_of
+from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.kernels.hashes.view_codes import taken_apart
 from imgdedup_spark.match.by_views import Views, first_come_by_views
 from imgdedup_spark.match.packed import Packed, first_come
@@ -35,7 +36,8 @@ def keys_of(rows: pa.Table, kind: Prints) -> pa.Array:
 def whole_keys(rows: pa.Table, kind: Hashes) -> pa.Array | pa.ChunkedArray:
     """The same of the whole pictures alone."""
     hashes = pc.binary_join_element_wise(*[pc.fill_null(rows.column(name), "") for name in kind.columns], "/")
-    flat = pc.binary_join_element_wise("flat", rows.column("flat"), " ")
+    digests = pc.utf8_slice_codeunits(rows.column("flat"), 0, DIGEST_DIGITS)
+    flat = pc.binary_join_element_wise("flat", digests, " ")
     key = pc.if_else(pc.is_valid(flat), flat, hashes)
     if kind.config.text_col:
         text = pc.fill_null(rows.column("texthash"), "-")

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.hash import small
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.spec import check_spec
@@ -132,6 +133,57 @@ def test_a_day_of_flat_pictures_alone(run, tmp_path):
     options = ("--index", tmp_path / "index")
     found = [run(tmp_path / str(day), *options, "--run-id", str(day)).summary for day in range(3)]
     assert [(one["rows_kept"], one["in_index"]) for one in found] == [(1, 0), (1, 0), (0, 1)]
+
+
+def flat_ones(photos):
+    """Files by name; those of one letter show the same."""
+
+    def on_white(name):
+        page = Image.new("RGB", (400, 300), "white")
+        page.paste(opened(photos[name]).resize((90, 70)), (150, 110))
+        return page
+
+    def form(word):
+        page = Image.new("RGB", (400, 300), "white")
+        ImageDraw.Draw(page).text((60, 40), word, fill="black")
+        return page
+
+    ramp = Image.linear_gradient("L").resize((400, 300))
+    grey, red = (Image.merge("RGB", bands) for bands in ([ramp] * 3, (ramp, *[ramp.point(lambda one: one // 2)] * 2)))
+    pictures = {"a": red, "b": grey, "c": on_white("A"), "d": on_white("B"), "e": form("yes"), "f": form("no")}
+    half = {name: picture.resize((200, 150), Image.Resampling.LANCZOS) for name, picture in pictures.items()}
+    files = {f"{name}0.png": encoded(picture) for name, picture in pictures.items()}
+    files |= {f"{name}1.jpg": encoded(half[name], "JPEG", quality=60) for name in "abcd"}
+    return files | {"e1.tif": encoded(pictures["e"], "TIFF"), "f1.jpg": encoded(pictures["f"], "JPEG", quality=60)}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_flat_pictures_that_show_the_same(run, tmp_path, photos, monkeypatch, at_once):
+    """Whatever they were encoded and scaled as; but for words on a page, which a small difference may be."""
+    if not at_once:
+        monkeypatch.setattr(small, "MOST_ROWS", -1)
+    days = tmp_path / "0", tmp_path / "1"
+    for day in days:
+        day.mkdir()
+    for name, data in flat_ones(photos).items():
+        (days[0] / name).write_bytes(data)
+        (days[1] / f"{name}.later").write_bytes(data)
+    same = {"a1.jpg": "a0.png", "b1.jpg": "b0.png", "c1.jpg": "c0.png", "d1.jpg": "d0.png", "e1.tif": "e0.png"}
+    assert names(run(days[0])) == same
+    # Another order of keeping: the fewest bytes.
+    turned = run(
+        days[0], "--keep", "bytes asc, first", "--threshold", 4, "--index", tmp_path / "index", "--run-id", "one"
+    )
+    sizes = {name: len(data) for name, data in flat_ones(photos).items()}
+    expected = {}
+    for dropped, kept in same.items():
+        dropped, kept = sorted((kept, dropped), key=lambda name: -sizes[name])
+        expected[dropped] = kept
+    assert names(turned) == expected
+    again = run(days[1], "--threshold", 4, "--index", tmp_path / "index", "--run-id", "two")
+    stays = {kept: kept for kept in sizes if kept not in expected}
+    assert {name.removesuffix(".later"): kept for name, kept in names(again).items()} == {**expected, **stays}
+    assert {row["distance"] for row in again.table("duplicates")} == {0}
 
 
 def test_rows_of_several_pictures(run, tmp_path, photos):

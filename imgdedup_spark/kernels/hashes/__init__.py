@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.kernels.hashes.family import Kernel
-from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, Grid, flat_key, qualities, sample
+from imgdedup_spark.kernels.hashes.flat import flat_key
+from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, Grid, qualities, sample
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
 from imgdedup_spark.kernels.pictures.facts import Facts, twins_of
 from imgdedup_spark.kernels.pictures.frames import Frame

@@ -1,4 +1,4 @@
-"""How much a picture has for a hash to hold on to, and what stands in the hash's place where that is too little.
+"""How much a picture has for a hash to hold on to; ``flat`` has what stands in its place where that is too little.
 
 A flat picture (one color, a faint gradient, a sheet with hardly anything on it) has a hash as any other, of rounding
 and noise: by 64-bit pHashes one pair of flat pictures in six is equal.
@@ -7,7 +7,6 @@ and noise: by 64-bit pHashes one pair of flat pictures in six is equal.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -15,15 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imgdedup_spark.errors import ImageError
-from imgdedup_spark.kernels.hashes.digests import digest_of
 from imgdedup_spark.kernels.hashes.family import steps
 from imgdedup_spark.kernels.hashes.grids import LEVEL
-from imgdedup_spark.kernels.pictures.decode import Picture
 from imgdedup_spark.kernels.pictures.frames import Frame
-from imgdedup_spark.kernels.pictures.trouble import explained
 
-__all__ = ["FLOOR", "SIDE", "Grid", "flat_key", "qualities", "sample"]
+__all__ = ["FLOOR", "SIDE", "Grid", "qualities", "sample"]
 #: Cells a side of the grid that quality is measured in.
 SIDE = 32
 #: (SIDE, SIDE) cells in 1/LEVEL of a grey level, as ``grids`` makes them, or what ``sample`` makes.
@@ -35,8 +30,6 @@ FLOOR = 50
 _QUALITY_A_LEVEL = 10  # so that the floor is PDQ's
 # Of a cell, across and down: all pixels would take five times as long, 4% of the time of decoding a small JPEG.
 _POINTS = 4
-# A picture whose channels span no more levels than that is of one color: JPEG's noise is within it.
-_ONE_COLOR = 8
 
 
 def sample(frame: Frame) -> Grid:
@@ -79,31 +72,3 @@ def _means(points: npt.NDArray[np.uint8 | np.uint16]) -> npt.NDArray[np.uint16]:
     rows = points.reshape(-1, SIDE, _POINTS, SIDE * _POINTS).astype(np.uint16).sum(axis=2, dtype=np.uint16)
     cells = functools.reduce(np.add, (rows[:, :, first::_POINTS] for first in range(_POINTS)))
     return (cells + _POINTS * _POINTS // 2) // (_POINTS * _POINTS)
-
-
-def flat_key(picture: Picture) -> str:
-    """What stands for a flat picture in the place of its hash: equal for pictures of one and about the same color,
-    whatever their sizes; else only for those of equal ``pixels``.
-
-    Deep pictures are never of one color: much can lie within one step of 8 bits.
-    """
-    try:
-        with explained(picture.data):
-            color = None if picture.is_animated else _one_color(picture)
-            return digest_of(picture) if color is None else f"color {color}"
-    except ImageError:  # in a later frame, which the hash did not ask for, or of all pixels, as the hash did not
-        return hashlib.md5(picture.data, usedforsecurity=False).hexdigest()
-
-
-def _one_color(picture: Picture) -> str | None:
-    """The color in steps of some 12 levels; None if there is more than one."""
-    if picture.is_deep:
-        return None
-    colors = picture.rgb()
-    bands = colors.getextrema()
-    if any(high - low > _ONE_COLOR for low, high in bands):  # type: ignore[misc]
-        return None
-    mean = colors.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-    assert isinstance(mean, tuple)
-    # No step ends within two levels of 0, 51, 102, … and 64, 128, …: the colors that people pick, re-encoded.
-    return " ".join(str((8 * level + 2) // 95) for level in mean)

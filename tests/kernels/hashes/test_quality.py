@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from imgdedup_spark.kernels.hashes import METHODS, Decode, Hasher, HashSpec
 from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, qualities, sample
+from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.kernels.pictures.frames import Frame
 
 HASHES = [method for method in METHODS if method not in ("md5", "pixels")]
@@ -23,9 +24,10 @@ COLORS = {
 
 
 def flat(files: list[bytes], method: str = "phash", decode: Decode = "fast") -> list[str | None]:
+    """What must be equal."""
     result = Hasher([HashSpec(method)], decode).hash_batch(files)
     assert result.errors == {}
-    return result.facts.flat
+    return [None if key is None else key[:DIGEST_DIGITS] for key in result.facts.flat]
 
 
 def sheet(words: str) -> Image.Image:

@@ -1,0 +1,74 @@
+"""Sketches of flat pictures, which are compared in the place of hashes.
+
+A flat picture's hash says nothing; its pixels do. Another file of the same picture has them within what encoders and
+scaling do to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CELLS", "COLOR_CELLS", "DIGEST_DIGITS", "earliest_same", "sketches"]
+#: Hex digits at the start of a flat picture's key, equal for equal pixels and for one and about the same color.
+DIGEST_DIGITS = 32
+#: Cells a side of a sketch's luminance, and of each of its two color differences.
+CELLS, COLOR_CELLS = 24, 4
+_LIGHT = CELLS * CELLS
+#: Bytes of a sketch, each a cell's mean: luminance, then color differences.
+_BYTES = _LIGHT + 2 * COLOR_CELLS * COLOR_CELLS
+# How far two sketches of the same picture are apart, in grey levels: all luminance together, a cell's color difference,
+# and what remains of a cell's luminance, to which comes this part of the contrast around it, for scaling moves edges.
+_ALL, _COLOR, _CELL, _PART = 6, 6, 4, 1 / 3
+# Cells that are looked at one by one before all others: those by which a sketch differs most from its mean.
+_FIRST = 8
+
+
+def sketches(keys: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Which of the keys have a sketch, and (n, sketch bytes) those."""
+    length = DIGEST_DIGITS + 2 * _BYTES
+    there = [place for place, key in enumerate(keys) if len(key) == length]
+    content = b"".join(bytes.fromhex(keys[place][DIGEST_DIGITS:]) for place in there)
+    return np.array(there, np.int64), np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
+
+
+def earliest_same(sketched: npt.NDArray[np.uint8], known: int) -> npt.NDArray[np.int64]:
+    """(n,) the first sketch before each that shows the same and stands for itself; else its own number.
+
+    Args:
+        sketched: (n, sketch bytes), in keep order.
+        known: how many at the start stand for themselves whatever they show.
+    """
+    count = len(sketched)
+    light = sketched[:, :_LIGHT].astype(np.float32)
+    mean = light.mean(axis=1)
+    # In half levels, by cell: what is left of the luminance, and how far another's may be from it.
+    left = np.rint(2 * (light - mean[:, None])).astype(np.int16).T.copy()
+    slack = np.rint(2 * (_CELL + _PART * _contrast(light))).astype(np.int16).T.copy()
+    colors = sketched[:, _LIGHT:].astype(np.int16)
+    stands, standing, size = np.arange(count), np.zeros(count, np.int64), known
+    standing[:known] = stands[:known]
+    for one in range(known, count):
+        near = standing[:size]
+        near = near[np.abs(mean[near] - mean[one]) <= _ALL]
+        for some in (*np.argpartition(-np.abs(left[:, one]), _FIRST)[:_FIRST, None], np.arange(_LIGHT)):
+            if not len(near):
+                break
+            rows = some[:, None], near[None]
+            apart = np.abs(left[rows] - left[some, one, None])
+            near = near[(apart <= np.maximum(slack[rows], slack[some, one, None])).all(axis=0)]
+        near = near[(np.abs(colors[near] - colors[one]) <= _COLOR).all(axis=1)]
+        if len(near):
+            stands[one] = near[0]
+        else:
+            standing[size], size = one, size + 1
+    return stands
+
+
+def _contrast(light: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(n, cells) the range of luminance in each cell and the eight around it."""
+    around = np.pad(light.reshape(-1, CELLS, CELLS), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(1, 2))
+    return (windows.max(axis=(3, 4)) - windows.min(axis=(3, 4))).reshape(len(light), _LIGHT)
