@@ -234,8 +234,10 @@ class Scene:
         self.home.get(folder)
         while (read_output(folder / "out") != self.outputs[1] or status) and attempts < 4:
             attempts += 1
-            # A scheduler repeats the whole command, a person may leave out what is not needed any more.
-            again = start(folder, self.data, "day", home=self.home, overwrite=dice.random() < 0.5)
+            # A scheduler repeats the whole command, a person may leave out what is not needed any more, and adds it
+            # again when told that it is: the run was killed before it had begun.
+            overwrite = attempts > 2 or dice.random() < 0.5
+            again = start(folder, self.data, "day", home=self.home, overwrite=overwrite)
             status = again.process.wait()
             self.home.get(folder)
         reused = 0

@@ -10,8 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from imgdedup_spark.kernels import hashes
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import Hasher, HashSpec, methods
 
 ROOT = Path(__file__).parents[1]
 BRIGHTNESS, IN_METHODS, URIS, IN_KINDS = re.findall(
@@ -28,8 +27,8 @@ def module(monkeypatch, name: str, text: str) -> ModuleType:
 
 def test_a_hash_method(monkeypatch, photos):
     module(monkeypatch, "imgdedup_spark.kernels.hashes.brightness", BRIGHTNESS)
-    monkeypatch.setattr(hashes, "_METHODS", dict(hashes._METHODS))
-    exec(IN_METHODS, vars(hashes))
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+    exec(IN_METHODS, vars(methods))
     found = Hasher([HashSpec("brightness", 16)]).hash_batch([photos["A"], photos["B"]]).hashes[0]
     assert [len(one) for one in found] == [64, 64] and found[0] != found[1]
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
-from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec
+
+#: Of ``--verify METHOD``. A copy in grey is 16 bits from its original, opposite colors 32 (docs/quality.md).
+_THRESHOLDS = {"color": 20}
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,23 @@ class KeepTerm:
 
 @dataclass(frozen=True)
 class VerifySpec:
-    """One ``--verify METHOD:SIZE:T``: a second hash that must be within ``threshold`` bits too."""
+    """One ``--verify METHOD:SIZE:T``: a second hash that must be within ``threshold`` bits too. What has no size needs
+    none, and ``color`` no threshold."""
 
     spec: HashSpec
     threshold: int
 
     @classmethod
     def parse(cls, text: str) -> VerifySpec:
-        match = re.fullmatch(r"(\w+):(\d+):(\d+)", text)
-        if not match:
-            raise UserError(f"--verify takes METHOD:SIZE:T, for example phash:16:31, not {text!r}")
-        verify = cls(HashSpec(match[1], int(match[2])), int(match[3]))
+        method, *numbers = text.split(":")
+        if method in METHODS and not HashSpec(method).about.sized and len(numbers) < 2:
+            numbers = ["8", *(numbers or [str(_THRESHOLDS.get(method, ""))])]
+        if len(numbers) != 2 or not all(re.fullmatch(r"[0-9]+", one) for one in numbers):
+            raise UserError(
+                f"--verify takes METHOD:SIZE:T, for example phash:16:31, or METHOD:T where there is no size, "
+                f"for example color:{_THRESHOLDS['color']}, not {text!r}"
+            )
+        verify = cls(HashSpec(method, int(numbers[0])), int(numbers[1]))
         hashes.validate(verify.spec)
         check_threshold(verify.spec, verify.threshold, f"--verify {text}")
         return verify

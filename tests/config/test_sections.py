@@ -17,6 +17,7 @@ from imgdedup_spark.config.sections import (
     OutputOptions,
 )
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.kernels.hashes import HashSpec
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,9 @@ from imgdedup_spark.errors import UserError
         (HashOptions(image_timeout=float("inf")), "--image-timeout is a number of seconds above 0, not inf"),
         (MatchOptions(threshold=-1), "0 or more bits, not -1"),
         (MatchOptions(verify=["phash"], threshold=3), "METHOD:SIZE:T"),
+        (MatchOptions(verify=["phash:31"], threshold=3), "METHOD:SIZE:T"),
+        (MatchOptions(verify=["pdq"], threshold=3), "METHOD:SIZE:T"),
+        (MatchOptions(verify=["color:97"], threshold=3), "which has 96 bits"),
         (MatchOptions(verify=["phash:16:999"], threshold=3), "256 bits"),
         (MatchOptions(verify="phash:16:31"), "needs --threshold above 0"),
         (MatchOptions(views=["whole", "center"]), "--views whole stands for no other views"),
@@ -141,3 +145,9 @@ def test_options_of_stages():
         ("dhash", ("phash:16:31",), "n", False),
         ("clip", (), "n", True),
     ]
+
+
+@pytest.mark.parametrize(("text", "threshold"), [("color", 20), ("color:9", 9), ("color:8:9", 9), ("pdq:31", 31)])
+def test_what_has_no_size_needs_none(text, threshold):
+    (verify,) = MatchOptions(verify=[text], threshold=3).verifies
+    assert (verify.spec, verify.threshold) == (HashSpec(text.split(":")[0]), threshold)

@@ -198,3 +198,22 @@ def test_rows_of_several_pictures(run, tmp_path, photos):
     pq.write_table(pa.table({"id": list(range(5)), "images": rows}), path)
     for threshold in (0, 6):
         assert run(path, "--id-col", "id", "--threshold", threshold).dropped == {2: 0}
+
+
+@pytest.mark.parametrize("preset", ["strict", "balanced"])
+def test_colors_of_a_template_are_told_apart(run, tmp_path, photos, preset):
+    shape = opened(photos["A"]).convert("L")
+    cars = {
+        name: Image.merge("RGB", [shape.point(lambda one, part=part: one * part // 255) for part in color])
+        for name, color in {"red": (250, 90, 90), "blue": (110, 110, 250)}.items()
+    }
+    files = {f"{name}.png": encoded(car) for name, car in cars.items()}
+    files |= {f"{name}_copy.jpg": encoded(car.reduce(2), "JPEG", quality=70) for name, car in cars.items()}
+    files["red_grey.jpg"] = encoded(cars["red"].convert("L"), "JPEG")
+    (tmp_path / "in").mkdir()
+    for name, data in files.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    assert len(names(run(tmp_path / "in", "--preset", preset))) == 4  # of one shape
+    found = names(run(tmp_path / "in", "--preset", preset, "--verify", "phash:16:80", "--verify", "color"))
+    # Grey is near every color, and comes after the first.
+    assert found == {"blue_copy.jpg": "blue.png", "red_copy.jpg": "red.png", "red_grey.jpg": "blue.png"}

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.hashes.flat import flat_key
+from imgdedup_spark.kernels.hashes.methods import METHODS, HashSpec, validate
 from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, Grid, qualities, sample
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
 from imgdedup_spark.kernels.pictures.facts import Facts, twins_of
@@ -29,100 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Decode", "Fingerprints", "HashSpec", "Hasher", "validate"]
 Decode: TypeAlias = Literal["fast", "exact"]
-# Below 2 a difference has no bits; above 64 the grid (256x256) has more detail than many pictures.
-_SIZES = range(2, 65)
-
-
-@dataclass(frozen=True)
-class _Method:
-    """What a method's name stands for.
-
-    Attributes:
-        family: the module here whose function of the method's name makes its :class:`Kernel`.
-        bits: N → bits of one picture's hash; None where the length varies from picture to picture.
-        sized: whether the method has a size N.
-        near: whether the Hamming distance between two hashes means something.
-        views: whether it is one of a grid, which other views of a picture have, too.
-    """
-
-    family: str
-    bits: Callable[[int], int | None]
-    sized: bool = True
-    near: bool = True
-    views: bool = True
-
-
-def _square(size: int) -> int:
-    return size * size
-
-
-_METHODS = {
-    "phash": _Method("dct", _square),
-    "phash_simple": _Method("dct", _square),
-    "dhash": _Method("cells", _square),
-    "dhash_vertical": _Method("cells", _square),
-    "ahash": _Method("cells", _square),
-    "whash": _Method("wavelet", _square),
-    "colorhash": _Method("color", lambda size: 42, sized=False, views=False),
-    "crop_resistant": _Method("segments", lambda size: None, near=False, views=False),
-    "pdq": _Method("pdq", lambda size: 256, sized=False),
-    "double_gradient": _Method("cells", lambda size: 2 * size * size),
-    "md5": _Method("digests", lambda size: 128, sized=False, near=False, views=False),
-    "pixels": _Method("digests", lambda size: 128, sized=False, near=False, views=False),
-}
-METHODS: tuple[str, ...] = tuple(_METHODS)
-
-
-@dataclass(frozen=True)
-class HashSpec:
-    """One hash of a run.
-
-    Attributes:
-        method: one of ``METHODS``.
-        size: N of NxN bits; methods without a size ignore it.
-    """
-
-    method: str = "phash"
-    size: int = 8
-
-    @property
-    def bits(self) -> int | None:
-        """Bits of one picture's hash; None for ``crop_resistant``, whose length varies."""
-        return _METHODS[self.method].bits(self.size)
-
-    @property
-    def digits(self) -> int | None:
-        """Hexadecimal digits of one picture's hash; None where the length varies."""
-        bits = self.bits
-        return None if bits is None else -(-bits // 4)
-
-    @property
-    def near(self) -> bool:
-        """Whether the Hamming distance between two hashes means something."""
-        return _METHODS[self.method].near
-
-    @property
-    def has_views(self) -> bool:
-        """Whether it can be taken of other views of a picture, too."""
-        return _METHODS[self.method].views
-
-
-def validate(spec: HashSpec) -> None:
-    """Raises UserError, one line that says what to change, unless ``spec`` can be computed."""
-    method = _METHODS.get(spec.method)
-    if spec.method in ("clip", "sscd"):
-        raise UserError(
-            f"{spec.method} makes embeddings, which a job compares, and no hash: choose one of {', '.join(METHODS)}"
-        )
-    if method is None:
-        raise UserError(f"unknown method {spec.method!r}: choose one of {', '.join(METHODS)}")
-    if not method.sized:
-        return
-    if spec.size not in _SIZES:
-        sizes = f"{_SIZES.start} to {_SIZES.stop - 1}"
-        raise UserError(f"hash size {spec.size} is out of range for {spec.method}: choose {sizes}")
-    if spec.method == "whash" and spec.size & (spec.size - 1):
-        raise UserError(f"hash size {spec.size} does not fit whash: choose 2, 4, 8, 16, 32 or 64")
 
 
 @dataclass(frozen=True)
@@ -257,9 +164,7 @@ class Hasher:
 
     def _frames(self, picture: Picture) -> Iterable[Frame]:
         """Those that are hashed one by one."""
-        one_by_one = self.reading.frames == "all" and any(
-            _METHODS[spec.method].family != "digests" for spec in self.specs
-        )
+        one_by_one = self.reading.frames == "all" and any(spec.about.family != "digests" for spec in self.specs)
         return picture.sequence() if one_by_one else [picture]
 
     def _measures(self, frame: Frame) -> tuple[list[Any], Grid | None, list[Seen]]:
@@ -274,7 +179,7 @@ class Hasher:
 
     def _grid(self, measures: Sequence[Any], frame: Frame) -> Grid:
         for measure, spec in zip(measures, self.specs, strict=True):
-            if _METHODS[spec.method].family == "dct" and measure.shape == (SIDE, SIDE):
+            if spec.about.family == "dct" and measure.shape == (SIDE, SIDE):
                 return measure
         return sample(frame)
 
@@ -282,7 +187,7 @@ class Hasher:
         """Adds the qualities, and the keys of flat pictures: those are few, or soon decoded, and are opened anew."""
         facts.quality[rows] = 100
         np.minimum.at(facts.quality, rows, qualities(grids))
-        if _METHODS[self.specs[0].method].family == "digests":
+        if self.specs[0].about.family == "digests":
             return
         for row in np.flatnonzero((facts.quality >= 0) & (facts.quality < FLOOR)).tolist():
             with in_hand(row):
@@ -291,6 +196,5 @@ class Hasher:
 
 def _kernel(spec: HashSpec) -> Kernel:
     """The code behind a spec. Imported here, so that a worker loads only what its run needs."""
-    method = _METHODS[spec.method]
-    make: Callable[..., Kernel] = getattr(importlib.import_module(f"{__name__}.{method.family}"), spec.method)
-    return make(spec.size) if method.sized else make()
+    make: Callable[..., Kernel] = getattr(importlib.import_module(f"{__name__}.{spec.about.family}"), spec.method)
+    return make(spec.size) if spec.about.sized else make()

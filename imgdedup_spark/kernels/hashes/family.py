@@ -32,12 +32,14 @@ class Kernel:
         turned_bits: (n, ...) measures → bits of the hashes of the mirrored or turned pictures, for each of some turns;
             None for hashes that cannot tell.
         turned_measure: what ``turned_bits`` takes, where that is more than ``measure`` has.
+        of_whole: whether the whole picture's measure is that of all its views.
     """
 
     measure: Callable[[Frame], Any]
     bits: Callable[[npt.NDArray[Any]], Bits] | None = None
     turned_bits: Callable[[npt.NDArray[Any], Sequence[str]], Iterable[Bits]] | None = None
     turned_measure: Callable[[Frame], Any] | None = None
+    of_whole: bool = False
 
     def hashes(self, measures: Sequence[Any]) -> list[str]:
         """The hashes of a batch, as lower-case hexadecimal digits."""

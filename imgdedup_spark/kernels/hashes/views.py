@@ -93,7 +93,8 @@ class ViewHashes:
         """
         cropped = {}
         for name, view in (crops(frame, self._crops) if self._crops else {}).items():
-            measures = [kernel.measure(view) for kernel in self._kernels]
+            pairs = zip(self._kernels, whole, strict=True)
+            measures = [one if kernel.of_whole else kernel.measure(view) for kernel, one in pairs]
             cropped[name] = measures, grid_of(measures, view)
         if not self._turns:
             return Seen(cropped)

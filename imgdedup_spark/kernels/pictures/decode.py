@@ -126,6 +126,12 @@ class Picture(Frame):
             return self._decode("L", self._scale(side))
         return super().grey(side)
 
+    def colors(self, side: int) -> Image.Image:
+        if self.fast and self._format in ("JPEG", "MPO"):
+            picture = self._decode("RGB", self._scale(side))
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
+        return super().colors(side)
+
     def sequence(self) -> Iterator[Frame]:
         """The frames of the file, ``MOST_FRAMES`` at most, itself the first."""
         yield self

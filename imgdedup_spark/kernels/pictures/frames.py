@@ -84,6 +84,10 @@ class Frame:
         picture = self.seen()
         return picture if picture.mode == "RGB" else picture.convert("RGB")
 
+    def colors(self, side: int) -> Image.Image:
+        """Upright, in mode ``RGB``, with no side shorter than ``side`` unless the picture's is."""
+        return self.rgb()
+
     def at_hand(self) -> Image.Image:
         """The smallest luminance that has been decoded, else the picture as people see it."""
         scales = [key for key in self._decoded if key[0] == "L"]

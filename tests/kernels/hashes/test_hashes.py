@@ -48,8 +48,8 @@ def test_length_is_as_promised(method: str, decode: Decode) -> None:
 
 
 def test_specs() -> None:
-    assert [spec.bits for spec in ALL] == [64, 64, 64, 64, 64, 64, 42, None, 256, 128, 128, 128]
-    assert [spec.digits for spec in ALL] == [16, 16, 16, 16, 16, 16, 11, None, 64, 32, 32, 32]
+    assert [spec.bits for spec in ALL] == [64, 64, 64, 64, 64, 64, 42, 96, None, 256, 128, 128, 128]
+    assert [spec.digits for spec in ALL] == [16, 16, 16, 16, 16, 16, 11, 24, None, 64, 32, 32, 32]
     assert [spec.method for spec in ALL if not spec.near] == ["crop_resistant", "md5", "pixels"]
     assert HashSpec("phash", 9).digits == 21  # 81 bits
 
