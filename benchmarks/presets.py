@@ -1,6 +1,7 @@
 """What presets find: recall by edit and strength, matches between different photographs, and the cost of hashing.
 
     python benchmarks/presets.py --originals 150 --strength 1
+    python benchmarks/presets.py --photographs FOLDER       # a folder of different pictures, each an original
 
 Two files match by the very rule of the job: a view of one is near the whole or a crop of the other. Prints tables in
 Markdown.
@@ -12,6 +13,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -201,13 +203,21 @@ def costs(files: Sequence[bytes], rounds: int = 3) -> dict[str, float]:
     return {name: seconds / base for name, seconds in least.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--originals", type=int, default=150)
-    parser.add_argument("--strength", type=int, default=1, choices=(0, 1, 2))
-    parser.add_argument("--size", default="469x393", help="width x height of the originals, pixels")
-    options = parser.parse_args()
-    width, height = map(int, options.size.split("x"))
+def of_folder(folder: Path, pixels: int, strength: int) -> tuple[list[bytes], list[dict[str, bytes]]]:
+    """The pictures of a folder, scaled to about so many pixels, and their edits."""
+    originals, edited = [], []
+    for file in sorted(folder.iterdir()):
+        picture = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+        scale = (pixels / (picture.width * picture.height)) ** 0.5
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        originals.append(encoded(picture))
+        edited.append(files_of(picture, strength))
+    return originals, edited
+
+
+def made(count: int, width: int, height: int, strength: int) -> tuple[list[bytes], list[dict[str, bytes]], np.ndarray]:
+    """Windows of scikit-image's photographs, their edits, and (n, n) bool: whether they show different photographs."""
     originals, edited, shown = [], [], []
     for number in itertools.count():
         picture = view(2, number, width, height)
@@ -216,13 +226,30 @@ def main() -> None:
         if Hasher([HashSpec()]).hash_batch([data]).facts.flat == [None]:
             originals.append(data)
             shown.append(photographs_in(2, number))
-            edited.append(files_of(picture, options.strength))
-        if len(originals) == options.originals:
+            edited.append(files_of(picture, strength))
+        if len(originals) == count:
             break
+    # Windows of one photograph may really be alike.
+    return originals, edited, np.array([[not one & other for other in shown] for one in shown])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--originals", type=int, default=150)
+    parser.add_argument("--strength", type=int, default=1, choices=(0, 1, 2))
+    parser.add_argument("--size", default="469x393", help="width x height of the originals, pixels")
+    parser.add_argument(
+        "--photographs", type=Path, help="a folder of originals; --size is then about how large they are"
+    )
+    options = parser.parse_args()
+    width, height = map(int, options.size.split("x"))
+    if options.photographs:
+        originals, edited = of_folder(options.photographs, width * height, options.strength)
+        different = ~np.eye(len(originals), dtype=bool)
+    else:
+        originals, edited, different = made(options.originals, width, height, options.strength)
     names = list(edited[0])
     files = [*originals, *(one[name] for one in edited for name in names)]
-    # Windows of one photograph may really be alike.
-    different = np.array([[not one & other for other in shown] for one in shown])
     owner = np.concatenate([np.arange(len(originals)), np.repeat(np.arange(len(originals)), len(names))])
     found, false = {}, {}
     for name, config in CONFIGS.items():
