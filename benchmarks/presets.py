@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.kernels.hamming.pack import codes_of
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS, earliest_same, sketches
 from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS, entries, taken_apart
 
 #: Named after what they show; the first is what a run finds that says nothing.
@@ -149,8 +150,8 @@ def files_of(picture: Image.Image, strength: int) -> dict[str, bytes]:
     return found | {name: encoded(edit(picture, strength), quality=75) for name, edit in (EVERYDAY | FURTHER).items()}
 
 
-def views_of(config: DedupConfig, files: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """(files, views) bool, which there are; (files, views, code bytes)."""
+def views_of(config: DedupConfig, files: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
+    """(files, views) bool, which there are; (files, views, code bytes); what stands for the hashes of flat files."""
     found = Hasher(config.specs, config.decode, views=config.view_names).hash_batch(files)
     assert not found.errors
     digits = [spec.digits or 0 for spec in config.specs]
@@ -164,12 +165,27 @@ def views_of(config: DedupConfig, files: Sequence[bytes]) -> tuple[np.ndarray, n
         codes[rows, numbers], there[rows, numbers] = others, True
     # What is flat matches nothing but its like.
     there &= np.array([flat is None for flat in found.facts.flat])[:, None]
-    return there, codes
+    return there, codes, found.facts.flat
 
 
-def matches(config: DedupConfig, there: np.ndarray, codes: np.ndarray, first: Sequence[int]) -> np.ndarray:
+def is_same(one: str | None, other: str | None) -> bool:
+    """Whether flat pictures match, by what stands for their hashes; None is of no flat picture."""
+    if one is None or other is None:
+        return False
+    if one[:DIGEST_DIGITS] == other[:DIGEST_DIGITS] or min(len(one), len(other)) == DIGEST_DIGITS:
+        return one[:DIGEST_DIGITS] == other[:DIGEST_DIGITS]
+    return bool(earliest_same(sketches([one, other]), 1)[1] == 0)
+
+
+def matches(
+    config: DedupConfig, there: np.ndarray, codes: np.ndarray, flat: Sequence[str | None], first: Sequence[int]
+) -> np.ndarray:
     """(first, files) bool: whether each of some files matches each file, whichever comes first."""
+    are_flat = [place for place, one in enumerate(flat) if one is not None]
     found = np.zeros((len(first), len(codes)), bool)
+    for row, one in enumerate(first):
+        if flat[one] is not None:
+            found[row, are_flat] = [is_same(flat[one], flat[other]) for other in are_flat]
     limits = (config.threshold, *(one.threshold for one in config.verifies))
     sizes = [-(-(spec.bits or 0) // 8) for spec in config.specs]
     used = [view for view in range(len(VIEWS)) if there[:, view].any()]
@@ -253,12 +269,12 @@ def main() -> None:
     owner = np.concatenate([np.arange(len(originals)), np.repeat(np.arange(len(originals)), len(names))])
     found, false = {}, {}
     for name, config in CONFIGS.items():
-        there, codes = views_of(config, files)
+        seen = views_of(config, files)
         false[name] = 0
         for start in range(0, len(files), 256):
             some = range(start, min(start + 256, len(files)))
             later = np.arange(len(files))[None] > np.array(some)[:, None]
-            near = matches(config, there, codes, some)
+            near = matches(config, *seen, some)
             false[name] += int((near & later & different[owner[some]][:, owner]).sum())
             if start < len(originals):
                 mine = near[: max(0, len(originals) - start)]

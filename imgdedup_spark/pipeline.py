@@ -75,9 +75,9 @@ def find_duplicates(
                 entry["rows"] = len(decided_here.rows)
             else:
                 rows = ranked(hashed.prints.keyed(placed.prints), config, work.stage)
-                rows = keys_of_stand_ins(rows, placed.prints, hashed.prints, references)
                 if excluded is not None:
                     rows = apart(rows, excluded.rows, ORDER)
+                rows = keys_of_stand_ins(rows, placed.prints, hashed.prints, references)
                 decided = decide(rows, hashed.prints, work.stage, references, excluded)
                 entry["rows"] = decided.count
         with clock.stage("keep") as entry:

@@ -239,7 +239,9 @@ def _at_once(one: Split, other: Split) -> pa.Table | None:
     theirs = other.table.take(pc.index_in(found.column(kept), value_set=other.table.column(ORDER)))
     ids = {"id": _texts(mine.column("id")), "other_id": _texts(theirs.column("id"))}
     if isinstance(one.kind, Hashes):
-        same = pc.equal(whole_keys(mine, one.kind), whole_keys(theirs, one.kind))
+        # Nothing is near flat pictures.
+        flat = pc.and_(pc.is_valid(mine.column("flat")), pc.is_valid(theirs.column("flat")))
+        same = pc.or_(pc.equal(whole_keys(mine, one.kind), whole_keys(theirs, one.kind)), flat)
         reason = pc.if_else(same, "same_hash", "near_hash")
     else:
         reason = pc.if_else(pc.is_valid(found.column("similarity")), "near_embedding", "same_hash")

@@ -101,6 +101,10 @@ class DedupConfig(
         alien = self.changed(ONLY_EMBEDDINGS)
         if alien:
             raise UserError(f"{alien[0]} is for embeddings: add --method {' or '.join(EMBEDDINGS)}, or leave it out")
+        if self.method == "color" and not self.hash_col:
+            raise UserError(
+                "--method color: of grey pictures it says nothing; use it as --verify color, beside another"
+            )
         if self.hash_col and self.preset:
             raise UserError("--preset computes hashes from the image, and --hash-col reads no image: leave one out")
         if self.hash_col and self.verify:

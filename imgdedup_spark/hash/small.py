@@ -27,6 +27,8 @@ from imgdedup_spark.read.source import PLACE
 #: memory may be told to take fewer.
 MOST_ROWS, MOST_BYTES = int(os.environ.get("IMGDEDUP_DRIVER_ROWS", 2_000_000)), 512 << 20
 
+_FLAT_BYTES = 1300  # of a print with a flat picture
+
 
 def read_prints(folder: str) -> pa.Table | None:
     """All prints in a folder of Parquet files; None if they are many, or if the driver cannot open them itself."""
@@ -51,10 +53,12 @@ def read_prints(folder: str) -> pa.Table | None:
 
 
 def fits(prints: DataFrame, rows: int) -> bool:
-    """Whether the driver takes a frame of so many prints. Embeddings, of one picture a row or of many, are measured."""
-    if rows > MOST_ROWS or "vector" not in prints.columns:
+    """Whether the driver takes a frame of so many prints. Embeddings, of one picture a row or of many, are measured,
+    and what stands for flat pictures, where it may be too much."""
+    column = "vector" if "vector" in prints.columns else "flat"
+    if rows > MOST_ROWS or (column == "flat" and rows * _FLAT_BYTES <= MOST_BYTES):
         return rows <= MOST_ROWS
-    size = prints.agg(F.sum(F.length("vector").cast("bigint"))).collect()[0][0]
+    size = prints.agg(F.sum(F.length(column).cast("bigint"))).collect()[0][0]
     return (size or 0) <= MOST_BYTES
 
 

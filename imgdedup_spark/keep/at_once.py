@@ -80,8 +80,9 @@ def decide_at_once(
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
         return None
     known = None if references is None else _known(references.rows, kind, excluded)
-    rows = with_stand_ins(rows, known, kind)
-    keys, numbers = keys_of(rows, kind), excluded.rows.of(rows.column(ORDER).to_numpy())
+    numbers = excluded.rows.of(rows.column(ORDER).to_numpy())
+    rows = with_stand_ins(rows, numbers > 0, known, kind)
+    keys = keys_of(rows, kind)
     codes = _codes(keys)
     group, first = _groups(codes, numbers)
     stand = _equal(keys.take(pa.array(first)), numbers[first], known, kind, excluded)

@@ -1,4 +1,7 @@
-"""Flat pictures that show the same get the key of the first of them: from then on they are equal."""
+"""Flat pictures that show the same get the key of the first of them: from then on they are equal.
+
+Only those that have a sketch are looked at, and none that ``--never`` names: those keep their own.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +13,38 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imgdedup_spark.hash.prints import Prints, lane
+from imgdedup_spark.hash.apart import NUMBER
+from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.index.references import References
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS, earliest_same, sketches
 from imgdedup_spark.read.source import ORDER
 from imgdedup_spark.spark.local import from_driver, to_driver
 
 log = logging.getLogger("imgdedup")
-#: So many different flat pictures are compared by what they show, which takes some half a minute.
-MOST = 50_000
+#: So many different flat pictures are compared by what they show, which takes up to a minute or so.
+MOST = 20_000
+_DIGEST_BYTES = DIGEST_DIGITS // 2
 
 
-def with_stand_ins(rows: pa.Table, known: pa.Table | None, kind: Prints) -> pa.Table:
+def with_stand_ins(rows: pa.Table, named: np.ndarray, known: pa.Table | None, kind: Prints) -> pa.Table:
     """Rows in keep order, with the ``flat`` of what stands for them.
 
     Args:
         rows: prints.
+        named: (n,) whether ``--never`` names them.
         known: references, by rank, if there are any: they stand for themselves.
     """
-    there = pc.is_valid(rows.column("flat")).to_numpy()
+    there = _have_sketches(rows) & ~named
     if not kind.has_flat or not there.any():
         return rows
-    parts = [_flats(one, kind) for one in (known, rows) if one is not None]
-    before = sum(map(len, parts[:-1]))
-    replaced = np.full(len(rows), None, object)
-    replaced[there] = _stand_ins(pa.concat_tables(parts), before)[before:]
+    parts = [_keys(rows.filter(pa.array(there)), kind)]
+    if known is not None:
+        parts.insert(0, _keys(known.filter(pa.array(_have_sketches(known))), kind))
+    stands = _stand_ins(pa.concat_tables(parts), sum(map(len, parts[:-1])))
+    if stands is None:
+        return rows
+    replaced = rows.column("flat").to_numpy().copy()
+    replaced[there] = [key[:_DIGEST_BYTES].hex() for key in stands[-int(there.sum()) :]]
     return rows.set_column(rows.column_names.index("flat"), "flat", pa.array(replaced, pa.string()))
 
 
@@ -42,28 +52,25 @@ def keys_of_stand_ins(rows: DataFrame, prints: DataFrame, kind: Prints, referenc
     """The same of a frame: rows with the ``key`` of what stands for them.
 
     Args:
-        rows: ``order``, ``key``, ``images`` (``prints.lane``) and ``rank``.
+        rows: ``order``, ``key`` and ``rank``, and ``number`` if ``--never`` names some (0 of all others).
         prints: ``order`` and ``flat``.
     """
     if not kind.has_flat:
         return rows
-    own = rows.where("images < 0").select(ORDER, "key", "rank").join(prints.select(ORDER, "flat"), ORDER)
-    frames = [own]
-    if references is not None:
-        frame = references.frame.where(kind.has_key() & (lane() < 0))
-        frames.insert(0, frame.select(kind.key().alias("key"), "rank", "flat"))
-    tables = [_first_of_keys(one) for one in frames]
-    if sum(map(len, tables)) > MOST:
-        log.warning(
-            "more than %s different pictures are flat: only those of equal pixels or one color match", f"{MOST:,}"
-        )
+    has_sketch = F.length("flat") > DIGEST_DIGITS
+    own = rows.where(F.col(NUMBER) == 0) if NUMBER in rows.columns else rows
+    own = own.select(ORDER, "key", "rank").join(prints.where(has_sketch).select(ORDER, "flat"), ORDER)
+    parts = [_first_of_keys(own)]
+    if not len(parts[0]):
         return rows
-    keys, size = [key for table in tables for key in table.column("key").to_pylist()], DIGEST_DIGITS // 2
-    contexts = pa.array([key[size:] for key in keys], pa.binary())
-    flats = pa.table({"flat": pa.concat_tables(tables).column("flat"), "context": contexts})
-    stands = _stand_ins(flats, sum(map(len, tables[:-1])))
-    named = {key: bytes.fromhex(stand) + key[size:] for key, stand in zip(keys, stands, strict=True)}
-    others = {key: stand for key, stand in named.items() if key != stand}
+    if references is not None:
+        there = references.frame.where(kind.has_key() & has_sketch)
+        parts.insert(0, _first_of_keys(there.select(kind.key().alias("key"), "rank", "flat")))
+    keys = pa.concat_tables(parts)
+    stands = _stand_ins(keys, sum(map(len, parts[:-1])))
+    if stands is None:
+        return rows
+    others = {key: stand for key, stand in zip(keys.column("key").to_pylist(), stands, strict=True) if key != stand}
     if not others:
         return rows
     stand = from_driver(rows.sparkSession, pa.table({"key": list(others), "stand": list(others.values())}))
@@ -73,36 +80,46 @@ def keys_of_stand_ins(rows: DataFrame, prints: DataFrame, kind: Prints, referenc
 
 def _first_of_keys(flats: DataFrame) -> pa.Table:
     """``key`` and ``flat`` of the first row of each key, by rank; more than are compared, if there are more."""
-    first = flats.groupBy("key").agg(F.min("rank").alias("rank"), F.min_by("flat", "rank").alias("flat"))
-    return to_driver(first.limit(MOST + 1)).sort_by("rank").select(["key", "flat"])
+    first = flats.groupBy("key").agg(F.min(F.struct("rank", "flat")).alias("first"))
+    found = to_driver(first.select("key", "first.rank", "first.flat").limit(MOST + 1))
+    return found.sort_by("rank").select(["key", "flat"])
 
 
-def _flats(rows: pa.Table, kind: Prints) -> pa.Table:
-    """``flat``, and the ``context`` that must be equal, of the rows that are flat."""
-    rows = rows.filter(pc.is_valid(rows.column("flat")))
-    texts = pc.fill_null(rows.column("texthash"), "") if kind.config.text_col else pa.nulls(len(rows), pa.string())
-    return pa.table({"flat": rows.column("flat"), "context": pc.fill_null(texts, "").cast(pa.binary())})
+def _have_sketches(rows: pa.Table) -> np.ndarray:
+    return pc.fill_null(pc.greater(pc.utf8_length(rows.column("flat")), DIGEST_DIGITS), False).to_numpy()
 
 
-def _stand_ins(flats: pa.Table, known: int) -> np.ndarray:
-    """(n,) the digest of the first flat picture of the same context that shows the same and stands for itself.
+def _keys(rows: pa.Table, kind: Prints) -> pa.Table:
+    """``flat``, and the ``key`` that ``Prints.key`` makes of it and the text."""
+    flat = rows.column("flat").to_pylist()
+    texts = rows.column("texthash").to_pylist() if kind.config.text_col else [None] * len(flat)
+    keys = [bytes.fromhex(one[:DIGEST_DIGITS]) + (text or "").encode() for one, text in zip(flat, texts, strict=True)]
+    return pa.table({"key": pa.array(keys, pa.binary()), "flat": pa.array(flat, pa.string())})
+
+
+def _stand_ins(flats: pa.Table, known: int) -> list[bytes] | None:
+    """Of each the key of the first with the same text that shows the same and stands for itself; None if they are too
+    many.
 
     Args:
-        flats: ``flat`` and ``context``, in keep order.
+        flats: ``key``, a digest and what of the text must be equal, and ``flat``, in keep order.
         known: how many at the start stand for themselves.
     """
-    digests = pc.utf8_slice_codeunits(flats.column("flat"), 0, DIGEST_DIGITS)
-    contexts = flats.column("context").combine_chunks().dictionary_encode().indices
-    keys = pc.binary_join_element_wise(digests, contexts.cast(pa.string()), " ").combine_chunks().dictionary_encode()
-    codes, first = np.unique(keys.indices.to_numpy(), return_index=True)
-    named = digests.to_numpy()
+    keys = flats.column("key").to_pylist()
+    first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
     if len(first) > MOST:
-        return named
-    context, stands = contexts.to_numpy()[first], np.arange(len(codes))
-    texts = flats.column("flat").take(pa.array(first)).to_pylist()
-    order = np.argsort(context, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(context[order])) + 1):
-        some, sketched = sketches([texts[place] for place in group])
-        places = group[some]
-        stands[places] = places[earliest_same(sketched, int((first[places] < known).sum()))]
-    return named[first[stands]][keys.indices.to_numpy()]
+        log.warning(
+            "more than %s different pictures are flat: only those of equal pixels or one color match", f"{MOST:,}"
+        )
+        return None
+    by_text: dict[bytes, list[int]] = {}
+    for place in sorted(first.values()):
+        by_text.setdefault(keys[place][_DIGEST_BYTES:], []).append(place)
+    stands = {key: key for key in first}
+    for places in by_text.values():
+        earlier = sum(place < known for place in places)
+        if max(1, earlier) < len(places):
+            sketched = sketches(flats.column("flat").take(pa.array(places)).to_pylist())
+            for place, other in zip(places, earliest_same(sketched, earlier).tolist(), strict=True):
+                stands[keys[place]] = keys[places[other]]
+    return [stands[key] for key in keys]

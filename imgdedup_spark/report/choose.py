@@ -159,10 +159,11 @@ def _group(outcome: Outcome, distances: Distances, kept: Row, members: list[Row]
     doubts = []
     if size > max(_LARGE, _LARGE_SHARE * len(outcome.ids)):
         doubts.append("very large")
-    if any(outcome.flat[one.number] for one in (kept, *members) if one.number >= 0):
+    are_flat = any(outcome.flat[one.number] for one in (kept, *members) if one.number >= 0)
+    if are_flat:  # whose hashes say nothing
         doubts.append("flat pictures")
     limit = _limit(outcome)
-    if limit and len(members) > 1 and not outcome.config.get("stages"):
+    if limit and len(members) > 1 and not are_flat and not outcome.config.get("stages"):
         widest = distances.spread(np.array([one.number for one in members]))
         if widest > limit + _ROUNDING:
             doubts.append(f"members up to {distance_text(widest)} from each other")

@@ -139,7 +139,7 @@ def _why(
         yield f"a row with an unreadable picture belongs to no group, and --on-error says that it is {what}"
     elif duplicate is None:
         if outcome.flat[row]:
-            yield "its picture is too flat for a hash: only flat pictures of the same colors match it"
+            yield "its picture is too flat for a hash: only flat pictures that show the same match it"
         hashes = [name for name in ("imagehash", "embedding") if name in outcome.hashes.column_names]
         if all(outcome.hashes.column(name)[row].as_py() is None for name in hashes):
             yield "it has no picture to compare"

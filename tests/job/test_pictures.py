@@ -15,6 +15,7 @@ from imgdedup_spark.hash import small
 from imgdedup_spark.hash.stage import prints_of
 from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.spec import check_spec
+from imgdedup_spark.keep import flats
 
 pytestmark = pytest.mark.spark
 
@@ -151,15 +152,20 @@ def flat_ones(photos):
     ramp = Image.linear_gradient("L").resize((400, 300))
     grey, red = (Image.merge("RGB", bands) for bands in ([ramp] * 3, (ramp, *[ramp.point(lambda one: one // 2)] * 2)))
     pictures = {"a": red, "b": grey, "c": on_white("A"), "d": on_white("B"), "e": form("yes"), "f": form("no")}
+    slides = {"g": "Chapter 1", "h": "Chapter 7"}
+    for name, words in slides.items():
+        pictures[name] = ramp.point(lambda one: 60 + one // 2).convert("RGB")
+        ImageDraw.Draw(pictures[name]).text((60, 120), words, fill="white", font_size=16)
     half = {name: picture.resize((200, 150), Image.Resampling.LANCZOS) for name, picture in pictures.items()}
     files = {f"{name}0.png": encoded(picture) for name, picture in pictures.items()}
     files |= {f"{name}1.jpg": encoded(half[name], "JPEG", quality=60) for name in "abcd"}
-    return files | {"e1.tif": encoded(pictures["e"], "TIFF"), "f1.jpg": encoded(pictures["f"], "JPEG", quality=60)}
+    files |= {f"{name}1.jpg": encoded(half[name], "JPEG", quality=60) for name in "fgh"}
+    return files | {"e1.tif": encoded(pictures["e"], "TIFF")}
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_flat_pictures_that_show_the_same(run, tmp_path, photos, monkeypatch, at_once):
-    """Whatever they were encoded and scaled as; but for words on a page, which a small difference may be."""
+    """Whatever they were encoded and scaled as; but for words on a plain ground, which a small difference may be."""
     if not at_once:
         monkeypatch.setattr(small, "MOST_ROWS", -1)
     days = tmp_path / "0", tmp_path / "1"
@@ -217,3 +223,36 @@ def test_colors_of_a_template_are_told_apart(run, tmp_path, photos, preset):
     found = names(run(tmp_path / "in", "--preset", preset, "--verify", "phash:16:80", "--verify", "color"))
     # Grey is near every color, and comes after the first.
     assert found == {"blue_copy.jpg": "blue.png", "red_copy.jpg": "red.png", "red_grey.jpg": "blue.png"}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_texts_and_pairs_that_never_match_hold_for_flat_pictures_too(run, tmp_path, photos, monkeypatch, at_once):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not at_once:
+        monkeypatch.setattr(small, "MOST_ROWS", -1)
+    files = flat_ones(photos)
+    ramp, again, box, box_again = (files[name] for name in ("a0.png", "a1.jpg", "c0.png", "c1.jpg"))
+    rows = [ramp, again, again, again, box, box_again]
+    texts = ["one", "two", "One", "one", "box", "box"]
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"id": [f"r{n}" for n in range(6)], "image": rows, "text": texts}), path)
+    (tmp_path / "never.csv").write_text("a,b\nr4,r5\n")
+    options = ("--id-col", "id", "--text-col", "text", "--text-normalize", "lowercase")
+    assert run(path, *options).dropped == {"r2": "r0", "r3": "r0", "r5": "r4"}
+    assert run(path, *options, "--never", tmp_path / "never.csv").dropped == {"r2": "r0", "r3": "r0"}
+    several = tmp_path / "several.parquet"
+    pq.write_table(
+        pa.table({"id": ["s0", "s1", "s2"], "image": [[ramp, box], [again, box_again], [ramp, box]]}), several
+    )
+    assert run(several, "--id-col", "id").dropped == {"s2": "s0"}  # of several pictures all must be equal
+
+
+def test_too_many_flat_pictures_to_compare(run, tmp_path, photos, monkeypatch, caplog):
+    monkeypatch.setattr(flats, "MOST", 3)
+    (tmp_path / "in").mkdir()
+    for name, data in flat_ones(photos).items():
+        (tmp_path / "in" / name).write_bytes(data)
+    assert names(run(tmp_path / "in")) == {"e1.tif": "e0.png"}
+    assert "only those of equal pixels or one color match" in caplog.text

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from imgdedup_spark.errors import ImageError
@@ -16,17 +19,22 @@ from imgdedup_spark.kernels.pictures.trouble import explained
 __all__ = ["flat_key"]
 # A picture whose channels span no more levels than that is of one color: JPEG's noise is within it.
 _ONE_COLOR = 8
-# Of a cell, across and down, among which a difference of more than so many levels is a mark: a word, a thin line. A
-# picture of marks, by the standard deviation of its cells (forms that are nearly blank have up to some 9, small objects
-# on white 20 and more), is told from others by its pixels alone.
-_PARTS, _MARK, _BLANK = 4, 16, 12
+# Parts of a cell, across and down. One is off its ground, the median around it, by more than so many levels if it is
+# part of something, and by more than the second number if that can be seen: of a word, a thin line, an object. The
+# third is more than a graded ground changes in a cell and the next.
+_PARTS, _OFF, _MARK, _EDGE = 4, 6, 16, 24
+# Parts around a part, to each side, whose median is its ground, which is plain if so large a share of them is not off.
+_AROUND, _PLAIN = 6, 0.7
+# A picture with marks whose cells have so small a standard deviation is blank but for them: small objects on white come
+# to 20 and more, nearly blank pages to 9.
+_BLANK = 12
 
 
 def flat_key(picture: Picture) -> str:
     """Hex: a digest of ``DIGEST_DIGITS``, and the sketch of a picture that has one.
 
-    None has an animation, nor a deep picture, of which much can lie within one step of 8 bits, nor one that is
-    blank but for some marks: a form with "yes" has the sketch of one with "no".
+    None has an animation, nor a deep picture, of which much can lie within one step of 8 bits, nor one with a word on
+    a plain ground: a form with "yes" has the sketch of one with "no".
     """
     try:
         with explained(picture.data):
@@ -55,13 +63,42 @@ def _one_color(colors: Image.Image) -> bytes | None:
 
 
 def _sketch(colors: Image.Image) -> bytes:
-    """Empty if the picture is blank but for marks, which a sketch hardly has."""
-    light, *differences = colors.convert("YCbCr").split()
-    parts = np.asarray(light.resize((CELLS * _PARTS, CELLS * _PARTS), Image.Resampling.BOX), np.uint16)
-    parts = parts.reshape(CELLS, _PARTS, CELLS, _PARTS)
-    cells = ((parts.sum(axis=(1, 3)) + _PARTS * _PARTS // 2) // (_PARTS * _PARTS)).astype(np.uint8)
-    has_marks = (parts.max(axis=(1, 3)) - parts.min(axis=(1, 3)) > _MARK).any()
-    if has_marks and cells.std() < _BLANK:
+    """Empty if the picture is blank but for marks, or has words, which a sketch hardly shows."""
+    side = CELLS * _PARTS
+    light, *differences = colors.resize((side, side), Image.Resampling.BOX).convert("YCbCr").split()
+    parts = np.asarray(light, np.int16)
+    cells = _of_cells(parts)
+    means = ((cells.sum(axis=(1, 3), dtype=np.int32) + _PARTS * _PARTS // 2) // (_PARTS * _PARTS)).astype(np.uint8)
+    has_marks = (cells.max(axis=(1, 3)) - cells.min(axis=(1, 3)) > _MARK).any()
+    if has_marks and (means.std() < _BLANK or _has_words(parts)):
         return b""
     size = (COLOR_CELLS, COLOR_CELLS)
-    return cells.tobytes() + b"".join(band.resize(size, Image.Resampling.BOX).tobytes() for band in differences)
+    return means.tobytes() + b"".join(band.resize(size, Image.Resampling.BOX).tobytes() for band in differences)
+
+
+def _has_words(parts: npt.NDArray[np.int16]) -> bool:
+    """Whether there are marks on a plain ground, even or graded, beside which no block of a cell's size is off that
+    ground as a whole, as there is on one side of an object's edge."""
+    # Every other part of those around: a graded ground has its middle in the middle.
+    some = _around(np.pad(parts, _AROUND, mode="reflect", reflect_type="odd"))[:, :, ::2, ::2]
+    ground = np.median(some.reshape(*parts.shape, -1), axis=2)
+    off = np.abs(parts - ground)
+    shares = _around(np.pad(off > _OFF, _AROUND, mode="reflect")).mean(axis=(2, 3))
+    down, across = np.nonzero((off > _MARK) & (shares <= 1 - _PLAIN))
+    blocks = np.lib.stride_tricks.sliding_window_view(np.pad(parts, _PARTS, mode="edge"), (_PARTS, _PARTS))
+    beside = np.zeros(len(down), bool)
+    # Beginning one part further up, half of a block up, one part further down, as the padded parts are numbered.
+    starts = 0, _PARTS // 2, _PARTS + 1
+    for row, column in itertools.product(starts, starts):
+        near = blocks[down + row, across + column]
+        beside |= (np.abs(near - ground[down, across, None, None]) > _EDGE).all(axis=(1, 2))
+    return not beside.all()
+
+
+def _around(padded: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    wide = 2 * _AROUND + 1
+    return np.lib.stride_tricks.sliding_window_view(padded, (wide, wide))
+
+
+def _of_cells(parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return parts.reshape(CELLS, _PARTS, CELLS, _PARTS)

@@ -20,7 +20,7 @@ __all__ = ["BITS", "color"]
 _CELLS = 16
 # Hues, 60 degrees apart, the first one red's; each cell's color is shared out among the two that it lies between.
 _HUES = 6
-_RED = np.arctan2(127.5, -43.0)  # of the two color differences, Cr and Cb
+_RED = np.float32(np.arctan2(127.5, -43.0))  # of the two color differences, Cr and Cb
 # Bits of a hue: as many are set as it has sixteenths of all color.
 _STEPS = 16
 #: Of the hash.

@@ -26,12 +26,10 @@ _ALL, _COLOR, _CELL, _PART = 6, 6, 4, 1 / 3
 _FIRST = 8
 
 
-def sketches(keys: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Which of the keys have a sketch, and (n, sketch bytes) those."""
-    length = DIGEST_DIGITS + 2 * _BYTES
-    there = [place for place, key in enumerate(keys) if len(key) == length]
-    content = b"".join(bytes.fromhex(keys[place][DIGEST_DIGITS:]) for place in there)
-    return np.array(there, np.int64), np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
+def sketches(keys: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """(n, sketch bytes) of keys that have one: those of more digits than a digest."""
+    content = b"".join(bytes.fromhex(key[DIGEST_DIGITS:]) for key in keys)
+    return np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
 
 
 def earliest_same(sketched: npt.NDArray[np.uint8], known: int) -> npt.NDArray[np.int64]:
@@ -53,13 +51,12 @@ def earliest_same(sketched: npt.NDArray[np.uint8], known: int) -> npt.NDArray[np
     for one in range(known, count):
         near = standing[:size]
         near = near[np.abs(mean[near] - mean[one]) <= _ALL]
-        for some in (*np.argpartition(-np.abs(left[:, one]), _FIRST)[:_FIRST, None], np.arange(_LIGHT)):
-            if not len(near):
-                break
-            rows = some[:, None], near[None]
-            apart = np.abs(left[rows] - left[some, one, None])
-            near = near[(apart <= np.maximum(slack[rows], slack[some, one, None])).all(axis=0)]
+        for cell in np.argpartition(-np.abs(left[:, one]), _FIRST)[:_FIRST]:
+            apart = np.abs(left[cell, near] - left[cell, one])
+            near = near[apart <= np.maximum(slack[cell, near], slack[cell, one])]
         near = near[(np.abs(colors[near] - colors[one]) <= _COLOR).all(axis=1)]
+        apart = np.abs(left[:, near] - left[:, one, None])
+        near = near[(apart <= np.maximum(slack[:, near], slack[:, one, None])).all(axis=0)]
         if len(near):
             stands[one] = near[0]
         else:

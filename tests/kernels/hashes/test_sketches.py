@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hash_pictures import encoded
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from imgdedup_spark.kernels.hashes.flat import flat_key
-from imgdedup_spark.kernels.hashes.sketches import CELLS, COLOR_CELLS, earliest_same, sketches
+from imgdedup_spark.kernels.hashes.sketches import CELLS, COLOR_CELLS, DIGEST_DIGITS, earliest_same, sketches
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 LIGHT = CELLS * CELLS
@@ -62,13 +62,19 @@ def test_the_first_that_shows_the_same_and_stands(known: int) -> None:
 
 
 def test_what_has_a_sketch() -> None:
-    page = Image.new("RGB", (300, 200), "white")
-    word = page.copy()
-    word.paste("black", (40, 40, 60, 44))
+    page = Image.new("RGB", (400, 300), "white")
     box = page.copy()
     box.paste((200, 30, 30), (100, 60, 180, 140))
+    ramp = Image.linear_gradient("L").resize((400, 300)).convert("RGB")
+    words = [one.copy() for one in (page, box, ramp)]
+    for one, place in zip(words, ((40, 40), (40, 220), (60, 90)), strict=True):
+        ImageDraw.Draw(one).text(place, "yes", fill=(0, 90, 0), font_size=18)
+    inside = box.copy()
+    ImageDraw.Draw(inside).text((130, 90), "7", fill="white", font_size=14)
     deep = Image.fromarray(np.full((20, 20), 900, np.uint16))
-    film = {"save_all": True, "append_images": [box]}
-    files = [encoded(page, "PNG"), encoded(word, "PNG"), encoded(box, "PNG"), encoded(deep, "PNG")]
-    keys = [flat_key(Picture(file)) for file in (*files, encoded(page, "GIF", **film))]
-    assert sketches(keys)[0].tolist() == [0, 2]
+    film = encoded(page, "GIF", save_all=True, append_images=[box])
+    with_one = [flat_key(Picture(encoded(one, "PNG"))) for one in (page, box, ramp)]
+    without = [flat_key(Picture(encoded(one, "PNG"))) for one in (*words, inside, deep)]
+    assert [len(key) > DIGEST_DIGITS for key in with_one] == [True] * 3
+    assert [len(key) for key in (*without, flat_key(Picture(film)))] == [DIGEST_DIGITS] * 6
+    assert sketches(with_one).shape == (3, LIGHT + 2 * COLOR_CELLS**2)
