@@ -33,7 +33,7 @@ class VerifySpec:
     def parse(cls, text: str) -> VerifySpec:
         method, *numbers = text.split(":")
         if method in METHODS and not HashSpec(method).about.sized and len(numbers) < 2:
-            numbers = ["8", *(numbers or [str(_THRESHOLDS.get(method, ""))])]
+            numbers = [str(HashSpec.size), *(numbers or [str(_THRESHOLDS.get(method, ""))])]
         if len(numbers) != 2 or not all(re.fullmatch(r"[0-9]+", one) for one in numbers):
             raise UserError(
                 f"--verify takes METHOD:SIZE:T, for example phash:16:31, or METHOD:T where there is no size, "

@@ -26,8 +26,8 @@ from imgdedup_spark.read.source import PLACE
 #: bytes are 400 MB of prints, and deciding needs as much again; of embeddings five times as much. A driver of little
 #: memory may be told to take fewer.
 MOST_ROWS, MOST_BYTES = int(os.environ.get("IMGDEDUP_DRIVER_ROWS", 2_000_000)), 512 << 20
-
-_FLAT_BYTES = 1300  # of a print with a flat picture
+# Of a print with a flat picture.
+_FLAT_BYTES = 1300
 
 
 def read_prints(folder: str) -> pa.Table | None:
@@ -55,9 +55,11 @@ def read_prints(folder: str) -> pa.Table | None:
 def fits(prints: DataFrame, rows: int) -> bool:
     """Whether the driver takes a frame of so many prints. Embeddings, of one picture a row or of many, are measured,
     and what stands for flat pictures, where it may be too much."""
+    if rows > MOST_ROWS:
+        return False
     column = "vector" if "vector" in prints.columns else "flat"
-    if rows > MOST_ROWS or (column == "flat" and rows * _FLAT_BYTES <= MOST_BYTES):
-        return rows <= MOST_ROWS
+    if column == "flat" and rows * _FLAT_BYTES <= MOST_BYTES:
+        return True
     size = prints.agg(F.sum(F.length(column).cast("bigint"))).collect()[0][0]
     return (size or 0) <= MOST_BYTES
 

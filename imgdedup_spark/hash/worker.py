@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.hash.faults import PictureHasher, hash_or_stop
 from imgdedup_spark.hash.problems import ERROR, WARNING
 from imgdedup_spark.kernels.hashes import view_codes
-from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
+from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS, digest
 from imgdedup_spark.kernels.pictures.facts import Facts
 from imgdedup_spark.kernels.pictures.reader import PictureReader, Pictures
 from imgdedup_spark.read.source import PLACE
@@ -176,4 +175,4 @@ def _flat_key(flat: list[str | None], hashes: tuple[list[Any], ...]) -> str | No
     if len(flat) == 1:
         return flat[0]
     keys = [key[:DIGEST_DIGITS] if key else ":".join(found) for key, *found in zip(flat, *hashes, strict=True)]
-    return hashlib.blake2b("|".join(keys).encode(), digest_size=DIGEST_DIGITS // 2).hexdigest()
+    return digest("|".join(keys).encode())

@@ -34,8 +34,10 @@ def with_stand_ins(rows: pa.Table, named: np.ndarray, known: pa.Table | None, ki
         named: (n,) whether ``--never`` names them.
         known: references, by rank, if there are any: they stand for themselves.
     """
+    if not kind.has_flat:
+        return rows
     there = _have_sketches(rows) & ~named
-    if not kind.has_flat or not there.any():
+    if not there.any():
         return rows
     parts = [_keys(rows.filter(pa.array(there)), kind)]
     if known is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from typing import Any
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.hashes.digests import digest_of
-from imgdedup_spark.kernels.hashes.sketches import CELLS, COLOR_CELLS, DIGEST_DIGITS
+from imgdedup_spark.kernels.hashes.sketches import CELLS, COLOR_CELLS, digest
 from imgdedup_spark.kernels.pictures.decode import Picture
 from imgdedup_spark.kernels.pictures.trouble import explained
 
@@ -42,13 +41,9 @@ def flat_key(picture: Picture) -> str:
                 return digest_of(picture)
             colors = picture.rgb()
             color = _one_color(colors)
-            return (digest_of(picture) if color is None else _digest(color)) + _sketch(colors).hex()
+            return (digest_of(picture) if color is None else digest(color)) + _sketch(colors).hex()
     except ImageError:  # in a later frame, which the hash did not ask for, or of all pixels, as the hash did not
-        return _digest(bytes(picture.data))
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=DIGEST_DIGITS // 2).hexdigest()
+        return digest(bytes(picture.data))
 
 
 def _one_color(colors: Image.Image) -> bytes | None:

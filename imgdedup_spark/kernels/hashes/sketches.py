@@ -6,12 +6,13 @@ scaling do to it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CELLS", "COLOR_CELLS", "DIGEST_DIGITS", "earliest_same", "sketches"]
+__all__ = ["CELLS", "COLOR_CELLS", "DIGEST_DIGITS", "digest", "earliest_same", "sketches"]
 #: Hex digits at the start of a flat picture's key, equal for equal pixels and for one and about the same color.
 DIGEST_DIGITS = 32
 #: Cells a side of a sketch's luminance, and of each of its two color differences.
@@ -24,6 +25,11 @@ _BYTES = _LIGHT + 2 * COLOR_CELLS * COLOR_CELLS
 _ALL, _COLOR, _CELL, _PART = 6, 6, 4, 1 / 3
 # Cells that are looked at one by one before all others: those by which a sketch differs most from its mean.
 _FIRST = 8
+
+
+def digest(content: bytes) -> str:
+    """``DIGEST_DIGITS`` hex digits."""
+    return hashlib.blake2b(content, digest_size=DIGEST_DIGITS // 2).hexdigest()
 
 
 def sketches(keys: Sequence[str]) -> npt.NDArray[np.uint8]:
