@@ -15,10 +15,11 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
 from imgdedup_spark.hash.apart import apart
+from imgdedup_spark.hash.background import with_background
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.stage import Hashed, Rest, hash_rows, prints_of
 from imgdedup_spark.hash.store import PrintStore
-from imgdedup_spark.index.references import NOTHING, Past, References, gather
+from imgdedup_spark.index.references import NOTHING, Past, References, gather, widest
 from imgdedup_spark.keep.at_once import AtOnce, Earlier, decide_at_once
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.flats import keys_of_stand_ins
@@ -210,8 +211,9 @@ def look(
     name: str = "hash",
 ) -> Hashed:
     """The hash stage, timed."""
+    prints = with_background(prints, source.frame.sparkSession, work.stage, clock)
     with clock.stage(name) as entry:
-        known = references.digits if references else (0, 0)
+        known = widest([references.digits if references else (0, 0), prints.known])
         hashed = hash_rows(source, prints, work.stage, store=store, rest=rest, known=known)
         entry["rows"] = hashed.rows
         if hashed.files_reused:

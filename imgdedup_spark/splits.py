@@ -22,6 +22,7 @@ from imgdedup_spark.clock import Clock
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash import small
+from imgdedup_spark.hash.background import with_background
 from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.problems import has_errors
@@ -186,10 +187,12 @@ def look_at(
             prints_of(config).check(source)
             source.check_ids(config.id_col)
     hashed: dict[str, Hashed] = {}
-    known = (0, 0)
+    spark = next(iter(ready.values())).frame.sparkSession
+    prints = with_background(prints_of(config), spark, work.stage, clock)
+    known = prints.known
     for name, source in ready.items():
         with clock.stage(f"hash {name}") as entry, _of_split(name):
-            hashed[name] = here = hash_rows(source, prints_of(config), work.stage, store=store, known=known)
+            hashed[name] = here = hash_rows(source, prints, work.stage, store=store, known=known)
             known = widest([known, size_range(here.counts)])
             entry["rows"] = here.rows
     if config.view_names and sum(one.rows for one in hashed.values()) > small.MOST_ROWS:

@@ -45,8 +45,9 @@ if os.environ.get("CI"):
 
 #: ``classic`` or ``connect``: the same tests run on both (make test, make test-connect).
 MODE = os.environ.get("IMGDEDUP_TEST_SPARK", "classic")
-# Spark's engine is the same in each mode, and has two ways: the server's plans are not adapted, and code is compiled
-# for what starts its own Spark alone, for it costs a session of small queries a sixth more.
+# Spark's engine is the same in each mode, and has two ways: the plans of the session that most tests share are not
+# adapted (which costs it a fifteenth more), the server's and others' are; and code is compiled for what starts its own
+# Spark alone, for it costs a session of small queries a sixth more.
 _NOT_ADAPTED = {"spark.sql.adaptive.enabled": "false"}
 _NOT_COMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
@@ -55,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What starts its own Spark is the same in each mode, and runs in one; there it runs first, for it takes longest,
     and two workers that share the tests out are to end together.
 
-    In CI, for its time, all run on classic PySpark 4, and a quarter of them once more: an eighth on Connect, another
+    In CI, for its time, all run on classic PySpark 4, and a sixth of them once more: a twelfth on Connect, another
     one on PySpark 3.5, where of what starts its own Spark only the doors run. Without it (``make check`` on one's own
     machine) all run on all.
     """
@@ -65,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     few = "CI" in os.environ and (MODE == "connect" or pyspark.__version__.startswith("3."))
     if few:
         here = int(MODE == "connect")
-        others = [one for one in others if one.path.name == "test_connect_path.py" or _eighth(one.nodeid) == here]
+        others = [one for one in others if one.path.name == "test_connect_path.py" or _twelfth(one.nodeid) == here]
     if MODE == "connect":
         own = []
     elif few:
@@ -75,9 +76,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = chosen
 
 
-def _eighth(test: str) -> int:
-    """0 to 7, of a test always the same."""
-    return zlib.crc32(test.encode()) & 7
+def _twelfth(test: str) -> int:
+    """0 to 11, of a test always the same."""
+    return zlib.crc32(test.encode()) % 12
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +104,7 @@ def classic_session(options: dict[str, str]) -> Any:
 
     from imgdedup_spark.spark.session import look_up_once
 
+    options = options | _NOT_ADAPTED
     session = SparkSession.builder.appName("tests").master("local[2]").config(map=options).getOrCreate()
     look_up_once()
     return session
@@ -117,9 +119,7 @@ def connect_session(options: dict[str, str]) -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    SparkSession._start_connect_server(
-        "local[2]", {**options, **_NOT_ADAPTED, "spark.connect.grpc.binding.port": str(port)}
-    )
+    SparkSession._start_connect_server("local[2]", {**options, "spark.connect.grpc.binding.port": str(port)})
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # makes pyspark.sql.functions those of Connect
     return SparkSession.builder.appName("tests").remote(f"sc://localhost:{port}").config(map=options).getOrCreate()
 

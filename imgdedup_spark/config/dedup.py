@@ -72,6 +72,11 @@ class DedupConfig(
         return tuple(replace(self, stages=(), **with_preset(one)) for one in self.stages)
 
     @property
+    def background_sets(self) -> tuple[str, ...]:
+        """Those of all stages."""
+        return tuple(one.background_set for one in self.steps if one.background_set is not None)
+
+    @property
     def step_names(self) -> tuple[str, ...]:
         return tuple(f"{number} {one.method}" for number, one in enumerate(self.steps, 1))
 

@@ -20,7 +20,7 @@ from imgdedup_spark.errors import UserError
 #: hashes the index holds; and ``threshold``, which ``verify`` cannot do without and ready hashes are checked against.
 NOT_FOR_FINGERPRINTS = (
     "output", "output_format", "output_table", "mark", "report", "metrics", "overwrite", "show_num",
-    "emit_hashes", "against", "similarity", "never",
+    "emit_hashes", "against", "similarity", "background_set", "never",
 )  # fmt: skip
 
 

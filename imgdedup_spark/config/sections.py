@@ -214,6 +214,13 @@ class EmbeddingOptions(Section):
         metavar="MODEL",
     )
     embedding_col: str | None = option(None, "for embeddings: a column of ready vectors", metavar="NAME")
+    #: None: a cosine is a cosine.
+    background_set: str | None = option(
+        None,
+        "for embeddings: pictures of which none is a copy of the input's; a row's cosines count less by its mean one "
+        "with the 3 nearest of them (score normalisation)",
+        metavar="PATH",
+    )
     #: 19 MB of pixels (224×224 of three floats) in each worker.
     batch_size: int = option(32, "for embeddings: pictures in one inference batch", metavar="N")
     device: str = option("auto", "for embeddings: where the model runs", choices=("auto", "cpu", "cuda"))

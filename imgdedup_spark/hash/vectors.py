@@ -7,11 +7,12 @@ empty for a row without images, null where one of them cannot be used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
@@ -35,10 +36,18 @@ from imgdedup_spark.read.source import Source
 
 #: In the place of a model's name: nobody knows which one made them.
 READY_VECTORS = "(ready vectors)"
+Floats = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
 class Vectors(Prints):
-    """Embeddings that a model makes of pictures."""
+    """Embeddings that a model makes of pictures.
+
+    Attributes:
+        background: (k, d), those of the background set, once they are known (``background``).
+    """
+
+    background: Floats | None = field(default=None, compare=False)
 
     item: ClassVar[str] = "vector"
     looked_up: ClassVar[bool] = False
@@ -48,6 +57,10 @@ class Vectors(Prints):
     @property
     def columns(self) -> tuple[str, ...]:
         return ("vector",)
+
+    @property
+    def known(self) -> tuple[int, int]:
+        return (0, 0) if self.background is None else (self.background.shape[1],) * 2
 
     @property
     def batch_rows(self) -> int | None:

@@ -209,7 +209,10 @@ def _of_data(source: Source, path: str, kind: Prints, stage: Stage) -> Reference
     """A data set, hashed as the run's own rows are."""
     config = kind.config
     id_col = config.id_col if config.id_col in source.columns else None
-    kind = replace(kind, config=replace(config, id_col=id_col, keep="first", on_error=config.on_error and "keep"))
+    kind = replace(
+        kind,
+        config=replace(config, id_col=id_col, keep="first", background_set=None, on_error=config.on_error and "keep"),
+    )
     try:
         kind.check(source)
         hashed = hash_rows(source, kind, lambda name, frame: stage(f"reference_{name}", frame))

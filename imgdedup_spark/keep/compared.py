@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.prints import Prints
+from imgdedup_spark.hash.vectors import Vectors
 from imgdedup_spark.kernels.arrow import floats
 from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.hamming.pack import codes_of, texts_of
@@ -78,6 +79,7 @@ def search_lane(
         rows = pa.concat_tables([earlier.select(columns), rows], promote_options="permissive").combine_chunks()
     if isinstance(kind, Hashes):
         return _by_hash(rows, numbers, len(there), kind, images, excluded, among)
+    assert isinstance(kind, Vectors)
     # Only here: it is compiled, and most runs need none of it.
     from imgdedup_spark.match.packed_vectors import first_come_by_cosine
 
@@ -90,6 +92,7 @@ def search_lane(
         len(there),
         among=among,
         want_max=kind.config.emit_hashes,
+        background=kind.background,
         numbers=numbers,
         barred=excluded.barred,
     )

@@ -68,15 +68,17 @@ class HashSearch:
 class VectorSearch:
     """Embeddings of some cosine."""
 
-    prints: Prints
+    prints: Vectors
     stage: Stage
     excluded: Exclusions
 
     def __call__(self, keys: DataFrame, count: int, known: DataFrame | None, images: int) -> Answer:
         """As ``HashSearch``."""
-        config = self.prints.config
+        config, items = self.prints.config, _items(keys, self.prints, images)
+        if self.prints.background is not None:
+            items = by_cosine.with_background(items, self.prints.background, images)
         decisions, plan = by_cosine.first_come(
-            _items(keys, self.prints, images),
+            items,
             config.similarity,
             stage=self.stage,
             references=None if known is None else _items(known, self.prints, images),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgdedup_spark.kernels.barred import NOT_BARRED, Barred, Exclusions, Numbers
+from imgdedup_spark.kernels.cosine.background import in_common
 from imgdedup_spark.kernels.cosine.first_come import Decisions, Pairs, decide
 from imgdedup_spark.kernels.cosine.prefilter import PREFILTER_FROM, SAMPLE, Prefilter, fit_prefilter
 from imgdedup_spark.kernels.cosine.rows import FROM_START, NO_SEARCH, Matches, Rows
@@ -35,6 +36,7 @@ def first_come_by_cosine(
     *,
     among: bool = True,
     want_max: bool = False,
+    background: Floats | None = None,
     numbers: Ints | None = None,
     barred: Barred = NOT_BARRED,
 ) -> Packed | None:
@@ -47,6 +49,7 @@ def first_come_by_cosine(
         references: how many are kept once and for all; what is between them does not matter.
         among: whether the others are compared with each other, too.
         want_max: also find the highest cosine of each.
+        background: (k, dims) of length 1, for score normalisation (``kernels.cosine.background``).
         numbers: (n,) as ``barred`` knows them; 0 for those in no pair.
         barred: pairs that never match.
     """
@@ -54,6 +57,10 @@ def first_come_by_cosine(
     if pairs > MOST_PAIRS:
         return None
     count, images, dims = vectors.shape
+    common = np.zeros((count, images), np.float32)
+    if background is not None:
+        later = vectors[references:].reshape(-1, dims)
+        common[references:] = in_common(later, background).reshape(-1, images)
     vectors = vectors.reshape(count, images * dims)
     if images > 1:
         vectors = (vectors * (1 / np.sqrt(images))).astype(np.float32)
@@ -67,15 +74,13 @@ def first_come_by_cosine(
         is_reference,
         np.where(is_reference, np.arange(len(vectors)), np.arange(len(vectors)) - references),
         np.where(is_reference, NO_SEARCH, FROM_START),
+        common,
     )
     excluded = _excluded(numbers, references, barred)
 
     def search(queries: Rows, base: Rows) -> Matches:
         spare = excluded.most_references()
-        return match(
-            base, queries, similarity, prefilter=prefilter, cap=_CAP + spare, want_max=want_max, images=images,
-            spare=spare,
-        )  # fmt: skip
+        return match(base, queries, similarity, prefilter=prefilter, cap=_CAP + spare, want_max=want_max, spare=spare)
 
     decisions, found = _decided(rows, search, excluded, among=among)
     keeper, distances = np.arange(len(vectors)), np.zeros(len(vectors))

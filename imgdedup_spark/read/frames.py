@@ -89,6 +89,7 @@ def places_of_call(
     """All that a call may open on a store, each behind its argument."""
     yield from (("df", root) for root in read_roots(df))
     yield from (("against", path) for path in against)
+    yield from (("background_set", path) for path in config.background_sets)
     yield from (("allow_store", prefix) for prefix in config.allow_store)
     single = {"staging": staging, "index": index, "image_root": config.image_root, "never": config.never}
     yield from ((argument, path) for argument, path in single.items() if path)

@@ -91,6 +91,7 @@ def places_of(config: JobConfig) -> Iterator[tuple[str, str]]:
     if config.input_format in (None, *KINDS):  # else a table may have a name
         yield from (("--input", path) for path in config.input)
     yield from (("--against", path) for path in config.against)
+    yield from (("--background-set", path) for path in config.dedup.background_sets)
     yield from (("--allow-store", prefix) for prefix in config.dedup.allow_store)
     single = {"--output": config.output, "--index": config.index, "--image-root": config.dedup.image_root}
     single |= {"--never": config.dedup.never, "--metrics": config.metrics}

@@ -37,6 +37,8 @@ def check_places(config: JobConfig, source: Source) -> None:
 
     inputs = [one for number in range(len(source.inputs)) for one in _of_input(source, number)]
     against = [one for path in config.against for one in _read("--against", on_same_file_system(path, source))]
+    for path in config.dedup.background_sets:
+        against.extend(_read("--background-set", on_same_file_system(path, source)))
     # Pictures and models may lie above what is written, as everything does in the folder of a project.
     spared = [Place.of("--model", path) for path in _models(config.dedup)]
     if config.dedup.never is not None:
@@ -129,12 +131,13 @@ def is_same_run(summary: Mapping[str, Any], config: JobConfig, source: Source) -
 
 def data_signature(config: JobConfig, source: Source) -> str:
     """Of all files that are read, by name, size and time; empty where that cannot be known."""
-    more = [*(on_same_file_system(path, source) for path in config.against), *_models(config.dedup)]
+    read = (*config.against, *config.dedup.background_sets)
+    more = [*(on_same_file_system(path, source) for path in read), *_models(config.dedup)]
     more += [config.dedup.never] if config.dedup.never is not None else []
     try:
         if not source.states or not all(map(storage.exists, more)):
             return ""
-        read = [[astuple(one) for one in source.states], *map(storage.list_states, more)]
+        states = [[astuple(one) for one in source.states], *map(storage.list_states, more)]
     except UserError:  # what Spark alone can open
         return ""
-    return hashlib.sha256(json.dumps(read).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()

@@ -94,6 +94,7 @@ MAKE = ["--input", "in", "--index", "seen"]
 
 VALUES = {
     "output": "out", "output_format": "jsonl", "show_num": "3", "against": "eval", "similarity": "0.8",
+    "background_set": "others",
     "metrics": "m.prom", "never": "pairs.csv", "output_table": "kept",
     "mark": "stays",
 }  # fmt: skip

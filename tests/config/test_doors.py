@@ -66,6 +66,7 @@ SAMPLES = {
     "similarity": (0.5, CLIP),
     "model": ("encoder.onnx", CLIP),
     "embedding_col": ("true", CLIP),
+    "background_set": ("others", CLIP),
     "batch_size": (7, CLIP),
     "device": ("cpu", CLIP),
     "quiet": (True, {}),

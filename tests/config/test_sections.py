@@ -137,7 +137,7 @@ def test_one_value_or_a_list_for_what_may_be_several():
 
 
 def test_options_of_stages():
-    assert ONLY_EMBEDDINGS == ("similarity", "model", "embedding_col", "batch_size", "device")
+    assert ONLY_EMBEDDINGS == ("similarity", "model", "embedding_col", "background_set", "batch_size", "device")
     mine = {"method", "preset", "hash_size", "threshold", "verify", "views", "invariant", "hash_col"}
     assert {*mine, *ONLY_EMBEDDINGS} == set(STAGE_OPTIONS)
     steps = DedupConfig(keep="n", stages=[{"method": "dhash", "verify": ["phash:16:31"]}, {"method": "clip"}]).steps

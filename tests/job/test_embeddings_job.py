@@ -96,6 +96,63 @@ def test_five_thousand_ready_vectors_equal_the_loop(run, tmp_path):
         check(result, loop(lambda row, others: theirs[row, others], 5000, 0.9))
 
 
+def background_set(path, vectors, usable=30):
+    """Written as any input: with rows that have no vector, too, and one of two pictures."""
+    common = np.random.default_rng(4).standard_normal((usable, 1)) * vectors[:usable] + 4 * vectors[-usable:]
+    write(path, [*common, None, [0.0] * vectors.shape[1]])
+    units = common / np.linalg.norm(common, axis=1, keepdims=True)
+    own = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.sort(own.astype(np.float64) @ units.T, axis=1)[:, -3:].mean(axis=1)
+
+
+def test_score_normalisation(run, spark, tmp_path, monkeypatch):
+    vectors = clustered(700, seed=5)
+    common = background_set(tmp_path / "background.parquet", vectors)
+    options = (*VECTORS, "--similarity", 0.4, "--background-set", tmp_path / "background.parquet")
+    path, scores = write(tmp_path / "in.parquet", vectors), cosines_of(vectors) - common[:, None]
+    expected = loop(lambda row, others: scores[row, others], 700, 0.4)
+    expected = {row: (kept, min(score, 1.0)) for row, (kept, score) in expected.items()}
+    assert 100 < len(expected) < 600 and len(expected) != len(loop(lambda r, o: cosines_of(vectors)[r, o], 700, 0.4))
+    result = run(path, *options, "--emit-hashes")
+    check(result, expected)
+    assert result.summary["stages"]["background"]["rows"] == 30
+    cosines = cosines_of(vectors)
+    np.fill_diagonal(cosines, -2)
+    for row in result.kept:
+        assert row["max_similarity"] == pytest.approx(cosines[row["id"]].max(), abs=2e-5)
+    # By Spark, as where rows are too many for the driver.
+    monkeypatch.setattr("imgdedup_spark.hash.small.MOST_ROWS", 10)
+    check(run(path, *options), expected)
+    config = DedupConfig(
+        method="clip", embedding_col="v", similarity=0.4, background_set=str(tmp_path / "background.parquet")
+    )
+    found = deduplicate(spark.read.parquet(str(path)), config, id_col="id")
+    assert {row["id"] for row in found.duplicates.collect()} == set(expected)
+    found.close()
+
+
+def test_a_wrong_background_set_is_told_in_one_line(run, tmp_path):
+    path = write(tmp_path / "in.parquet", clustered(20))
+    where = tmp_path / "background"
+    wrong = {
+        "matches no file": None,
+        "there is no column": pa.table({"w": [[1.0, 2.0]]}),
+        "holds no picture that others can be compared with": pa.table({"v": pa.array([None], pa.list_(pa.float32()))}),
+        "must come from the same model": pa.table({"v": [[1.0, 2.0]]}),
+    }
+    for message, table in wrong.items():
+        if table is not None:
+            where.mkdir(exist_ok=True)
+            pq.write_table(table, where / "a.parquet")
+        with pytest.raises(UserError, match=message) as error:
+            run(path, *VECTORS, "--background-set", where)
+        assert str(error.value).count("--") <= 2 and "--input" not in str(error.value)
+    with pytest.raises(UserError, match="--background-set is for embeddings"):
+        run(path, "--background-set", where)
+    with pytest.raises(UserError, match="--background-set"):
+        run(path, *VECTORS, "--background-set", where, output="background")
+
+
 def test_texts_and_a_keep_rule(run, tmp_path):
     vectors, random = clustered(600, seed=1), np.random.default_rng(2)
     texts, score = random.choice(["a", "b", None], 600), random.integers(0, 3, 600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -21,12 +23,22 @@ def chains(seed: int, images: int) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=2, keepdims=True)).astype(np.float32).reshape(COUNT, images * DIMS)
 
 
-def loop(vectors, contexts, references, images, among, numbers):
+def background_set(seed: int) -> np.ndarray:
+    """Vectors of which some are rather near to some motifs."""
+    motifs = np.random.default_rng(99).standard_normal((12, DIMS))
+    vectors = motifs[:4].repeat(3, axis=0) + 2 * np.random.default_rng(seed).standard_normal((12, DIMS))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def loop(vectors, contexts, references, images, among, numbers, background):
     parts = vectors.reshape(COUNT, images, DIMS).astype(np.float64)
     kept, keeper, cosine = list(range(references)), np.arange(COUNT), np.ones(COUNT)
     for row in range(references, COUNT):
         candidates = np.array(kept if among else range(references), dtype=int)
-        found = np.einsum("kid,id->ki", parts[candidates], parts[row]).min(axis=1)
+        found = np.einsum("kid,id->ki", parts[candidates], parts[row])
+        if background is not None:
+            found = found - np.sort(parts[row] @ background.T.astype(np.float64), axis=1)[:, -3:].mean(axis=1)
+        found = found.min(axis=1)
         for other, similarity in zip(candidates, found, strict=True):
             pair = (min(numbers[row], numbers[other]) << 32) | max(numbers[row], numbers[other])
             if similarity >= SIMILARITY - 1e-6 and contexts[row] == contexts[other] and pair not in BARRED:
@@ -41,7 +53,10 @@ def loop(vectors, contexts, references, images, among, numbers):
 @pytest.mark.parametrize("images", [1, IMAGES])
 @pytest.mark.parametrize("among", [True, False])
 @pytest.mark.parametrize("prefiltered", [False, True])
-def test_equals_the_loop(monkeypatch, references, images, among, prefiltered):
+@pytest.mark.parametrize("normalised", [False, True])
+def test_equals_the_loop(monkeypatch, references, images, among, prefiltered, normalised):
+    background = background_set(7) if normalised else None
+    monkeypatch.setattr(sys.modules[__name__], "SIMILARITY", 0.55 if normalised else SIMILARITY)
     monkeypatch.setattr(packed_vectors, "_CAP", 2)
     if prefiltered:
         monkeypatch.setattr(packed_vectors, "PREFILTER_FROM", 0)
@@ -49,8 +64,10 @@ def test_equals_the_loop(monkeypatch, references, images, among, prefiltered):
     contexts = random.integers(3, size=COUNT)
     numbers = random.choice([0, 0, 1, 2, 3, 4], COUNT)
     each = vectors.reshape(COUNT, images, -1)
-    found = first_come_by_cosine(each, contexts, SIMILARITY, references, among=among, numbers=numbers, barred=BARRED)
-    keeper, cosine = loop(vectors, contexts, references, images, among, numbers)
+    found = first_come_by_cosine(
+        each, contexts, SIMILARITY, references, among=among, background=background, numbers=numbers, barred=BARRED
+    )
+    keeper, cosine = loop(vectors, contexts, references, images, among, numbers, background)
     assert found is not None
     assert (keeper != np.arange(COUNT)).sum() > (100 if among or references else -1)
     np.testing.assert_array_equal(found.keeper, keeper)

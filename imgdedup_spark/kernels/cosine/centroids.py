@@ -107,8 +107,8 @@ def probes_needed(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.int64]:
     return needed
 
 
-def synthetic_neighbours(vectors: Float32, similarity: float) -> Float32:
-    """(n, d) float32: for each vector one at a cosine of exactly ``similarity``, towards another one of them.
+def synthetic_neighbours(vectors: Float32, similarity: NDArray[np.float64]) -> Float32:
+    """(n, d) float32: for each vector one at a cosine of exactly its ``similarity``, towards another one of them.
 
     The hardest pairs that must be found, for data with too few real ones to measure recall on. Towards another vector
     and not anywhere, because close pictures differ in the directions in which pictures differ.
@@ -118,7 +118,8 @@ def synthetic_neighbours(vectors: Float32, similarity: float) -> Float32:
     across = other - np.einsum("ij,ij->i", own, other)[:, None] * own
     length = np.linalg.norm(across, axis=1, keepdims=True)
     across /= np.where(length > 1e-6, length, 1.0)
-    return (similarity * own + np.sqrt(max(1 - similarity**2, 0.0)) * across).astype(np.float32)
+    share = np.clip(similarity, -1.0, 1.0)[:, None]
+    return (share * own + np.sqrt(1 - share**2) * across).astype(np.float32)
 
 
 def choose_probes(needed: NDArray[np.int64], made_needed: NDArray[np.int64]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Rows(NamedTuple):
         is_reference: (n,) bool; references come before all items.
         rank: (n,) int64, smaller is earlier; items and references are numbered apart.
         cursor: (n,) int64; as a query, a row is compared with the earlier items of rank above its cursor.
+        background: (n, images) float32; as a query, what is taken off a row's cosines, image by image (see
+            ``background``); zeros where nothing is.
     """
 
     vectors: Float32
@@ -44,14 +46,13 @@ class Rows(NamedTuple):
     is_reference: Bool
     rank: Int64
     cursor: Int64
+    background: Float32
 
     def take(self, index: NDArray[Any], *, sort: bool = False) -> Rows:
         """Some of the rows, in the order of ``index`` or sorted. Copies the vectors once."""
         if sort:
             index = index[np.lexsort((self.rank[index], ~self.is_reference[index], self.block[index]))]
-        return Rows(
-            self.vectors[index], self.block[index], self.is_reference[index], self.rank[index], self.cursor[index]
-        )
+        return Rows(*(column[index] for column in self))
 
     def queries(self) -> Rows:
         """The rows that search. No copy if they all do."""
@@ -66,7 +67,7 @@ class Matches:
     Attributes:
         query, base: (m,) int64 ranks of the later and the earlier row of each pair.
         is_reference: (m,) bool; whether ``base`` is a reference.
-        similarity: (m,) float64 cosine.
+        similarity: (m,) float64 cosine, less the query's background.
         more: (m,) bool; true on a query's last pair if the search stopped there and may have left out later ones.
         highest_rank, highest: with ``want_max``: each item's highest cosine with any other row of its block.
         comparisons: pairs that went through a product.
@@ -103,16 +104,20 @@ def dot64(a: Float32, b: Float32) -> float:
 
 
 @compiled
-def least_cosine(a: Float32, b: Float32, images: int) -> float:
-    """The least of the cosines of ``images`` pairs of vectors, which stand in ``a`` and ``b`` one after another.
+def least_cosine(a: Float32, b: Float32, background: Float32) -> float:
+    """The least of the cosines of some pairs of vectors, which stand in ``a`` and ``b`` one after another.
 
     The whole of ``a`` has length 1, so that its parts have 1 / sqrt(images) each.
+
+    Args:
+        background: (images,) what is taken off each.
     """
+    images = len(background)
     if images == 1:
-        return dot64(a, b)
+        return dot64(a, b) - np.float64(background[0])
     dims = len(a) // images
     least = 2.0
     for i in range(images):
         part = slice(i * dims, (i + 1) * dims)
-        least = min(least, images * dot64(a[part], b[part]))
+        least = min(least, images * dot64(a[part], b[part]) - np.float64(background[i]))
     return least

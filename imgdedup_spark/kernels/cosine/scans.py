@@ -16,26 +16,24 @@ class Tile(NamedTuple):
         products: (rows, columns) float32, the cosines or upper bounds of them.
         first: the number in the base of the tile's first row.
         columns: (columns,) int64, the numbers of the tile's columns in the queries.
+        bounds: (columns,) float32, the least product of a candidate in each.
     """
 
     products: Float32
     first: int
     columns: Int64
+    bounds: Float32
 
 
 class Limits(NamedTuple):
     """What makes a pair a match.
 
     Attributes:
-        bound: the least product of a candidate.
-        similarity: the least cosine.
-        images: of each row (see ``least_cosine``).
+        similarity: the least cosine (see ``least_cosine``).
         spare: so many references may turn out not to count.
     """
 
-    bound: float
     similarity: float
-    images: int
     spare: int
 
 
@@ -65,28 +63,28 @@ class Highest(NamedTuple):
 @compiled
 def scan_matches(tile: Tile, base: Rows, queries: Rows, limits: Limits, found: Found) -> None:
     # Arrays are taken out of tuples once, and no views are made of them: both count references.
-    products, columns, limit = tile.products, tile.columns, np.float32(limits.bound)
-    base_vectors, base_block, base_is_reference, base_rank, _ = base
-    query_vectors, query_block, _, query_rank, query_cursor = queries
+    products, columns, bounds = tile.products, tile.columns, tile.bounds
+    base_vectors, base_block, base_is_reference, base_rank, _, _ = base
+    query_vectors, query_block, _, query_rank, query_cursor, query_background = queries
     found_base, found_similarity, number, done = found
     cap = found_base.shape[1]
     for r in range(products.shape[0]):
         # Almost no row of a tile has a candidate: counting them first is one pass of vector instructions.
         candidates = 0
         for c in range(products.shape[1]):
-            candidates += products[r, c] >= limit
+            candidates += products[r, c] >= bounds[c]
         if candidates == 0:
             continue
         b = tile.first + r
         for c in range(products.shape[1]):
-            if products[r, c] < limit:
+            if products[r, c] < bounds[c]:
                 continue
             q = columns[c]
             if done[q] or base_block[b] != query_block[q]:
                 continue
             if not base_is_reference[b] and not (query_cursor[q] < base_rank[b] < query_rank[q]):
                 continue
-            similarity = least_cosine(base_vectors[b], query_vectors[q], limits.images)
+            similarity = least_cosine(base_vectors[b], query_vectors[q], query_background[q])
             if similarity < limits.similarity:
                 continue
             found_base[q, number[q]] = b

@@ -49,7 +49,7 @@ class Search:
         similarity: the least cosine of a match.
         prefilter: see :class:`Prefilter`.
         want_max: also find each item's highest cosine.
-        images: of each row (see :func:`match`).
+        images: of each row.
         cap: neighbours to find for a row in one task; eight decide nearly every row in the first search.
         spare: how many more, because so many may not count.
     """
@@ -63,7 +63,8 @@ class Search:
     spare: int = 0
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The function of ``mapInArrow``: columns task, segment, block, is_reference, rank, cursor, vector."""
+        """The function of ``mapInArrow``: columns task, segment, block, is_reference, rank, cursor, vector,
+        background."""
         table = [batch for batch in batches if batch.num_rows]
         if not table:
             return
@@ -73,8 +74,9 @@ class Search:
             for name in ("task", "segment", "block", "rank", "cursor")
         )
         is_reference = np.concatenate([batch.column("is_reference").to_numpy(zero_copy_only=False) for batch in table])
+        background = np.concatenate([_or_zeros(batch.column("background"), self.images) for batch in table])
         del table
-        rows = Rows(vectors, block, is_reference, rank, cursor)
+        rows = Rows(vectors, block, is_reference, rank, cursor, background)
         for one in np.unique(task):
             here = np.flatnonzero(task == one)
             for matches in self._task(rows, here, segment[here]):
@@ -93,9 +95,13 @@ class Search:
                     prefilter=self.prefilter,
                     cap=self.cap,
                     want_max=self.want_max,
-                    images=self.images,
                     spare=self.spare,
                 )
+
+
+def _or_zeros(background: pa.Array, images: int) -> Float32:
+    """(n, images): of rows that have none, and of references, zeros."""
+    return floats(background.fill_null(bytes(4 * images)), images)
 
 
 def _as_batches(matches: Matches) -> Iterator[pa.RecordBatch]:

@@ -31,21 +31,21 @@ def match(
     prefilter: Prefilter | None = None,
     cap: int = 8,
     want_max: bool = False,
-    images: int = 1,
     spare: int = 0,
 ) -> Matches:
     """Finds for every query its earliest neighbours in the base, at most ``cap`` of them.
 
     A neighbour is a row of the query's block that comes earlier (any reference; an item whose rank lies between the
-    query's cursor and its rank) with cosine >= ``similarity`` - ``TOLERANCE``. Memory: both arguments, their
-    projections and one tile.
+    query's cursor and its rank) with cosine - background >= ``similarity`` - ``TOLERANCE``. Memory: both arguments,
+    their projections and one tile.
 
     Rows of several images match if all of their images do, place by place. The cosine of the rows' whole vectors is
     the mean of the images' cosines, which is at least the least of them: so whatever bounds it bounds that as well,
-    and no pair is missed.
+    and no pair is missed. Nor is any with backgrounds, whose mean is taken off that mean.
 
     Args:
-        base: sorted (see :meth:`Rows.take`).
+        base: sorted (see :meth:`Rows.take`). The vectors of a row's images, each of length 1 / sqrt(images), are one
+            after another in the row's.
         queries: items only, sorted; may share rows with the base.
         similarity: the least cosine of a match.
         prefilter: see :class:`Prefilter`; ignored with ``want_max``, which needs every cosine.
@@ -53,7 +53,6 @@ def match(
             query is decided without a second search (see ``cosine.first_come``).
         want_max: also return each item's highest cosine with any other row, of the base and the queries alike.
         spare: so many references may turn out not to count; less than ``cap``.
-        images: of each row; their vectors, each of length 1 / sqrt(images), are one after another in the row's.
     """
     if prefilter is None or want_max:
         prefilter = Prefilter()
@@ -62,9 +61,10 @@ def match(
     width = base_projected.shape[1] if base_projected.ndim == 2 else 0
     # Rounding of a single-precision sum of `width` products of numbers with squares that add up to at most 1
     # (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1), and of the projection.
-    bound = threshold - (width + 8) * 2.0**-24 - 2e-6
-
-    limits = Limits(bound, threshold, images, spare)
+    bounds = queries.background.mean(axis=1, dtype=np.float64) + (threshold - (width + 8) * 2.0**-24 - 2e-6)
+    # Down to the next number of single precision, so that none is rounded up.
+    bounds = np.nextafter(bounds.astype(np.float32), np.float32(-2.0))
+    limits, images = Limits(threshold, spare), queries.background.shape[1]
 
     count = len(queries.rank)
     found = Found(
@@ -87,7 +87,7 @@ def match(
             else:
                 np.matmul(base_projected[first:last], projected.T, out=product)
             comparisons += product.size
-            tile = Tile(product, first, columns)
+            tile = Tile(product, first, columns, bounds[columns])
             scan_matches(tile, base, queries, limits, found)
             if want_max:
                 scan_highest(tile, base.block, queries.block, _same_items(base, queries, tile), highest)

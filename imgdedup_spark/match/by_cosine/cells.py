@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, LongType, StructField, StructType
 
 from imgdedup_spark.kernels.arrow import floats
 from imgdedup_spark.kernels.cosine.centroids import (
@@ -75,8 +76,9 @@ def into_cells(
     assigned = stage("embedding_cells", _assign(rows.join(known, "block", "left"), cells))
 
     sample = _Sample.collect(assigned.where("first is not null"), dims, items)
-    needed = _measure(assigned.where("first is not null"), sample, similarity)
-    made = synthetic_neighbours(sample.vectors, similarity)
+    least = similarity + sample.background
+    needed = _measure(assigned.where("first is not null"), sample, least)
+    made = synthetic_neighbours(sample.vectors, least)
     made_needed = probes_needed(cells.nearest(sample.vectors), cells.nearest(made))
     report = choose_probes(needed, made_needed)
     report |= {"cells": count, "cell_comparisons": total * (count + len(sample.vectors))}
@@ -114,33 +116,36 @@ def _assign(rows: DataFrame, cells: Cells) -> DataFrame:
             lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
             yield pa.RecordBatch.from_arrays([*batch.columns, lists], [*batch.schema.names, "cells"])
 
-    schema = "block bigint, first bigint, is_reference boolean, rank bigint, cursor bigint, vector binary"
-    return rows.select("block", "first", *ROW).mapInArrow(assign, f"{schema}, cells array<bigint>")
+    taken = rows.select("block", "first", *ROW)
+    return taken.mapInArrow(assign, StructType([*taken.schema.fields, StructField("cells", ArrayType(LongType()))]))
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Queries whose neighbours are all looked for: (q,) ranks and context blocks, (q, d) vectors, (q, probes) cells."""
+    """Queries whose neighbours are all looked for: (q,) ranks and context blocks, (q, d) vectors, (q, probes) cells,
+    and (q,) what is taken off their cosines, of several images the mean."""
 
     rank: NDArray[np.int64]
     block: NDArray[np.int64]
     vectors: Float32
     cells: NDArray[np.int64]
+    background: NDArray[np.float64]
 
     @classmethod
     def collect(cls, assigned: DataFrame, dims: int, items: int) -> _Sample:
         queries = assigned.where(~F.col("is_reference"))
-        rows = sampled(queries, _QUERIES, items).select("rank", "block", "vector", "cells").collect()
+        rows = sampled(queries, _QUERIES, items).select("rank", "block", "vector", "cells", "background").collect()
         rows.sort(key=lambda row: row["rank"])
         return cls(
             np.array([row["rank"] for row in rows], np.int64),
             np.array([row["block"] for row in rows], np.int64),
             np.frombuffer(b"".join(bytes(row["vector"]) for row in rows), np.float32).reshape(-1, dims),
             np.array([row["cells"] for row in rows], np.int64),
+            np.array([np.frombuffer(row["background"] or bytes(4), "<f4").mean() for row in rows], np.float64),
         )
 
 
-def _measure(assigned: DataFrame, sample: _Sample, similarity: float) -> NDArray[np.int64]:
+def _measure(assigned: DataFrame, sample: _Sample, similarity: NDArray[np.float64]) -> NDArray[np.int64]:
     """(queries, MAX_PROBES + 1) int64: of each query's close rows, how many are found first with 1, 2, … probes.
 
     The last column counts those that no number of probes finds. All rows are compared with the queries.
@@ -155,7 +160,7 @@ def _measure(assigned: DataFrame, sample: _Sample, similarity: float) -> NDArray
             cells = batch.column("cells").flatten().to_numpy().reshape(len(rank), -1)
             for start in range(0, len(sample.rank), TILE_ROWS):
                 part = slice(start, start + TILE_ROWS)
-                close = sample.vectors[part] @ vectors.T >= similarity - TOLERANCE
+                close = sample.vectors[part] @ vectors.T >= similarity[part, None] - TOLERANCE
                 query, row = np.nonzero(close)
                 place = np.arange(len(query)) - np.searchsorted(query, query)
                 query, row = query[place < _PAIRS_PER_BATCH] + start, row[place < _PAIRS_PER_BATCH]

@@ -14,15 +14,18 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType, StructField, StructType
 
+from imgdedup_spark.kernels.arrow import floats
 from imgdedup_spark.kernels.barred import Exclusions
+from imgdedup_spark.kernels.cosine.background import in_common
 from imgdedup_spark.kernels.cosine.prefilter import PREFILTER_FROM, SAMPLE, Prefilter, fit_prefilter
-from imgdedup_spark.kernels.cosine.rows import FROM_START, NO_SEARCH
+from imgdedup_spark.kernels.cosine.rows import FROM_START, NO_SEARCH, Float32
 from imgdedup_spark.kernels.cosine.task import Search, read_vectors
 from imgdedup_spark.match.by_cosine.cells import into_cells, sampled
 from imgdedup_spark.match.by_cosine.search import ROW, CosineOptions, Stage, search_and_decide
 
-__all__ = ["first_come"]
+__all__ = ["first_come", "with_background"]
 _DEFAULTS = CosineOptions()
 
 
@@ -59,8 +62,9 @@ def first_come(
 
     Args:
         items: ``rank`` bigint (unique), ``vector`` binary (little-endian float32, finite, of length 1, all of one
-            number of dimensions; those of several images one after another) and maybe ``context`` binary (only rows of
-            equal context may match). Read several times: give a DataFrame that is cheap to read again.
+            number of dimensions; those of several images one after another), maybe ``context`` binary (only rows of
+            equal context may match) and maybe ``background`` binary (float32 for each image, taken off its cosines
+            with earlier rows). Read several times: give a DataFrame that is cheap to read again.
         similarity: the least cosine of a match.
         stage: freezes a DataFrame under a name, by writing it and reading it back or by persisting it.
         references: the same columns; rows that are kept and come before all items. Their ranks are their own.
@@ -129,17 +133,38 @@ def first_come(
     return decisions, report
 
 
+def with_background(items: DataFrame, background: Float32, images: int) -> DataFrame:
+    """Adds ``background`` to items of so many images, as ``first_come`` takes it.
+
+    Args:
+        background: (k, dims) the vectors of the background set.
+    """
+    dims = background.shape[1]
+
+    def add(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            vectors = floats(batch.column("vector"), images * dims).reshape(-1, dims)
+            common = in_common(vectors, background).reshape(-1, images)
+            column = pa.array([one.tobytes() for one in common], pa.binary())
+            yield pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, "background"])
+
+    return items.mapInArrow(add, StructType([*items.schema.fields, StructField("background", BinaryType())]))
+
+
 def _with_references(items: DataFrame, references: DataFrame | None) -> DataFrame:
     """Items and references in one DataFrame; each item searches from the start, references do not search."""
 
     def select(rows: DataFrame, is_reference: bool) -> DataFrame:
-        context = F.col("context") if "context" in rows.columns else F.lit(None)
+        context, background = (
+            F.col(name) if name in rows.columns else F.lit(None) for name in ("context", "background")
+        )
         return rows.select(
             F.coalesce(context, F.lit(b"")).cast("binary").alias("context"),
             F.lit(is_reference).alias("is_reference"),
             "rank",
             F.lit(NO_SEARCH if is_reference else FROM_START).cast("bigint").alias("cursor"),
             "vector",
+            background.cast("binary").alias("background"),
         )
 
     rows = select(items, False)

@@ -22,7 +22,7 @@ from imgdedup_spark.spark.workspace import Stage
 
 __all__ = ["ROW", "CosineOptions", "Stage", "search_and_decide"]
 # The columns that travel with a row, besides its block.
-ROW = ("is_reference", "rank", "cursor", "vector")
+ROW = ("is_reference", "rank", "cursor", "vector", "background")
 _MATCHES_DDL = "kind tinyint, query bigint, base bigint, is_reference boolean, similarity double, more boolean"
 _DECIDED_DDL = "rank bigint, keeper bigint, is_reference boolean, similarity double, cursor bigint"
 

@@ -23,15 +23,24 @@ def clustered(random: np.random.Generator, count: int, dims: int = 16, clusters:
     return unit(centres[random.integers(clusters, size=count)] + noise)
 
 
-def make_rows(vectors: np.ndarray, block: np.ndarray, is_reference: np.ndarray, rank: np.ndarray) -> Rows:
+def make_rows(
+    vectors: np.ndarray,
+    block: np.ndarray,
+    is_reference: np.ndarray,
+    rank: np.ndarray,
+    background: np.ndarray | None = None,
+) -> Rows:
     cursor = np.where(is_reference, NO_SEARCH, FROM_START).astype(np.int64)
-    rows = Rows(vectors, block.astype(np.int64), is_reference, rank.astype(np.int64), cursor)
+    background = np.zeros((len(rank), 1)) if background is None else background
+    rows = Rows(
+        vectors, block.astype(np.int64), is_reference, rank.astype(np.int64), cursor, background.astype(np.float32)
+    )
     return rows.take(np.arange(len(rows.rank)), sort=True)
 
 
-def items(vectors: np.ndarray) -> Rows:
+def items(vectors: np.ndarray, background: np.ndarray | None = None) -> Rows:
     count = len(vectors)
-    return make_rows(vectors, np.zeros(count), np.zeros(count, bool), np.arange(count))
+    return make_rows(vectors, np.zeros(count), np.zeros(count, bool), np.arange(count), background)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -45,7 +54,7 @@ def earlier_neighbours(rows: Rows, q: int, similarity: float) -> list[tuple[bool
         for b in range(len(rows.rank))
         if rows.block[b] == rows.block[q]
         and (rows.is_reference[b] or rows.rank[b] < rows.rank[q])
-        and cosine(rows.vectors[b], rows.vectors[q]) >= similarity - TOLERANCE
+        and cosine(rows.vectors[b], rows.vectors[q]) - float(rows.background[q, 0]) >= similarity - TOLERANCE
     ]
 
 
@@ -57,13 +66,15 @@ def earlier_neighbours(rows: Rows, q: int, similarity: float) -> list[tuple[bool
     similarity=st.sampled_from([0.5, 0.9, 0.97, 1.0]),
     dims=st.sampled_from([None, 1, 4, 8]),
     cap=st.integers(1, 6),
+    normalised=st.booleans(),
 )
-def test_match_finds_the_earliest_neighbours(seed, count, blocks, similarity, dims, cap):
+def test_match_finds_the_earliest_neighbours(seed, count, blocks, similarity, dims, cap, normalised):
     random = np.random.default_rng(seed)
     vectors = clustered(random, count)
     is_reference = random.random(count) < 0.2
     rank = np.where(is_reference, random.permutation(count), random.permutation(count) * 3 - 50)
-    rows = make_rows(vectors, random.integers(blocks, size=count), is_reference, rank)
+    background = random.choice([-0.05, 0.0, 0.1, 0.4], (count, 1)) if normalised else None
+    rows = make_rows(vectors, random.integers(blocks, size=count), is_reference, rank, background)
     prefilter = Prefilter(None if dims is None else leading_directions(vectors, dims))
     queries = np.flatnonzero(~rows.is_reference)
     found = match(rows, rows.queries(), similarity, prefilter=prefilter, cap=cap)
@@ -80,7 +91,8 @@ def test_match_finds_the_earliest_neighbours(seed, count, blocks, similarity, di
             assert found.more[mine][-1]
         for base, similarity_found in zip(found.base[mine], found.similarity[mine], strict=True):
             b = int(np.flatnonzero((rows.rank == base) & ~rows.is_reference)[0])
-            assert similarity_found == pytest.approx(cosine(rows.vectors[b], rows.vectors[q]), abs=1e-12, rel=0)
+            score = min(1.0, cosine(rows.vectors[b], rows.vectors[q]) - float(rows.background[q, 0]))
+            assert similarity_found == pytest.approx(score, abs=1e-12, rel=0)
 
 
 def test_match_over_many_tiles_equals_one_matrix():
@@ -93,22 +105,27 @@ def test_match_over_many_tiles_equals_one_matrix():
 
 
 @pytest.mark.parametrize("images", [2, 3])
-def test_rows_of_several_images_have_the_least_of_their_cosines(images):
+@pytest.mark.parametrize("normalised", [False, True])
+def test_rows_of_several_images_have_the_least_of_their_cosines(images, normalised):
     random = np.random.default_rng(images)
     pictures = [clustered(random, 300, dims=32, clusters=4 if place else 1) for place in range(images)]
     # All are close in the first picture, so that the mean of the cosines is often enough where their least is not.
     vectors = (np.concatenate(pictures, axis=1) / np.sqrt(images)).astype(np.float32)
-    rows = items(vectors)
-    least = np.min([one.astype(np.float64) @ one.T.astype(np.float64) for one in pictures], axis=0)
+    background = normalised * random.uniform(-0.1, 0.3, (300, images)).astype(np.float32)
+    rows = items(vectors, background)
+    cosines = np.stack([one.astype(np.float64) @ one.T.astype(np.float64) for one in pictures])
+    least = (cosines - background.T[:, :, None]).min(axis=0)
     prefilter = Prefilter(leading_directions(vectors, 8))
-    found = match(rows, rows, 0.5, prefilter=prefilter, cap=300, images=images)
+    found = match(rows, rows, 0.5, prefilter=prefilter, cap=300)
     close = np.tril(least >= 0.5 - TOLERANCE, -1)
     assert found.query.tolist() == [q for q, b in zip(*np.nonzero(close), strict=True)]
     assert found.base.tolist() == [b for q, b in zip(*np.nonzero(close), strict=True)]
-    assert found.similarity == pytest.approx(least[close], abs=1e-6)
+    assert found.similarity == pytest.approx(np.minimum(least[close], 1), abs=1e-6)
     assert 0 < close.sum() < 0.9 * np.tril(vectors @ vectors.T >= 0.5, -1).sum()
+    # The highest cosine is one of pictures, whatever the background.
+    least = cosines.min(axis=0)
     np.fill_diagonal(least, -2)
-    highest = match(rows, rows, 0.5, want_max=True, images=images)
+    highest = match(rows, rows, 0.5, want_max=True)
     best = dict.fromkeys(range(300), -2.0)
     for rank, value in zip(highest.highest_rank.tolist(), highest.highest.tolist(), strict=True):
         best[rank] = max(best[rank], value)
@@ -118,7 +135,7 @@ def test_rows_of_several_images_have_the_least_of_their_cosines(images):
 def test_a_cursor_skips_what_is_known():
     rows = items(np.ones((10, 4), np.float32) / 2)
     query = rows.take(np.array([9]))
-    again = Rows(query.vectors, query.block, query.is_reference, query.rank, np.array([5]))
+    again = Rows(query.vectors, query.block, query.is_reference, query.rank, np.array([5]), query.background)
     assert match(rows, again, 0.9, cap=2).base.tolist() == [6, 7]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
-from imgdedup_spark.match.by_cosine.first_come import first_come
+from imgdedup_spark.match.by_cosine.first_come import first_come, with_background
 from imgdedup_spark.match.by_cosine.search import CosineOptions
 
 pytestmark = pytest.mark.spark
@@ -75,13 +75,13 @@ def loop(
     return result
 
 
-def check(decisions: DataFrame, expected: dict[int, tuple[int | None, bool, float]]) -> None:
+def check(decisions: DataFrame, expected: dict[int, tuple[int | None, bool, float]], within: float = 1e-9) -> None:
     rows = decisions.collect()
     assert len(rows) == len(expected)
     got = {row["rank"]: (row["keeper"], row["is_reference"]) for row in rows}
     assert got == {rank: one[:2] for rank, one in expected.items()}
     for row in rows:
-        assert row["similarity"] == pytest.approx(expected[row["rank"]][2], abs=1e-9)
+        assert row["similarity"] == pytest.approx(expected[row["rank"]][2], abs=within)
 
 
 def test_five_thousand_equal_the_loop(spark, stage):
@@ -136,6 +136,35 @@ def test_rows_of_two_images(spark, stage):
         kept += [] if close else [row]
     assert {row["rank"]: row["keeper"] for row in decisions.collect()} == expected
     assert 50 < len(kept) < 750
+
+
+@pytest.mark.parametrize("options", [SMALL_SEGMENTS, CELLS])
+def test_score_normalisation(spark, stage, options):
+    vectors, references, background = clustered(12, 1500), clustered(13, 200), clustered(14, 30, clusters=7)
+    items = with_background(frame(spark, vectors, np.arange(1500)), background, 1)
+    decisions, report = first_come(
+        items, 0.4, stage=stage, references=frame(spark, references, np.arange(200)), options=options
+    )
+    everyone = np.concatenate([references, vectors]).astype(np.float64)
+    common = np.sort(everyone @ background.T.astype(np.float64), axis=1)[:, -3:].mean(axis=1)
+    kept, expected = list(range(200)), {}
+    for row in range(200, 1700):
+        scores = everyone[kept] @ everyone[row] - common[row]
+        close = np.flatnonzero(scores >= 0.4 - 1e-6)
+        if len(close):
+            other = kept[close[0]]
+            expected[row - 200] = (other - 200 * (other >= 200), other < 200, min(scores[close[0]], 1.0))
+        else:
+            kept.append(row)
+            expected[row - 200] = (None, False, 1.0)
+    if options is CELLS:
+        found = {row["rank"]: row["keeper"] for row in decisions.collect()}
+        same = [found[rank] == keeper for rank, (keeper, _, _) in expected.items()]
+        assert report["path"] == "blocked" and np.mean(same) > 0.95
+    else:
+        check(decisions, expected, within=1e-7)
+    kinds = [(keeper is None, is_reference) for keeper, is_reference, _ in expected.values()]
+    assert len(set(kinds)) == 3 and 100 < kinds.count((True, False)) < 1300
 
 
 def test_many_references_and_few_items(spark, stage):
