@@ -5,7 +5,8 @@
     python benchmarks/copies.py --photographs FOLDER    # as presets.py has them, with its edits
 
 The edits are those of ``photographs.py``, crops of a third, borders and small turns. Pairs of originals that show
-windows of the same photograph are left out.
+windows of the same photograph are left out. With a folder, last come the quantiles (0, 0.1%, 1%, 50%, 99%, 99.9%, 100%) of scores
+(``--background-set``) and of cosines, of edits with their originals and of other pairs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from photographs import EDITS, encoded, photographs_in, view
 from PIL import Image, ImageOps
 from presets import FURTHER, of_folder
 
+from imgdedup_spark.kernels.cosine.background import in_common
 from imgdedup_spark.kernels.encoders import sscd
 from imgdedup_spark.kernels.encoders.embedder import Encoder
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec
@@ -64,10 +66,11 @@ def main() -> None:
         begun = time.process_time()
         whole = encoder.encode(files).vectors
         each = (time.process_time() - begun) / len(files) * 1000
-        found = {}
+        found, common = {}, {}
         for kind, some in edits.items():
-            near = np.sum(whole * encoder.encode(some).vectors, axis=1)
-            found[kind] = near
+            vectors = encoder.encode(some).vectors
+            near = np.sum(whole * vectors, axis=1)
+            found[kind], common[kind] = near, _in_common(vectors, whole)
             shares = " | ".join(f"{(near >= one).mean():.3f}" for one in COSINES)
             print(f"| {name}: {kind} | {shares} | {near.min():.2f} |", flush=True)
         for kind, names in (("everyday", set(edits) - set(FURTHER)), ("all", set(edits))):
@@ -77,6 +80,25 @@ def main() -> None:
         print(
             f"{name}: {each:.0f} ms a picture; highest cosine of {others.sum() // 2:,} other pairs: {among.max():.2f}"
         )
+        if not options.photographs:
+            continue  # windows of one photograph are no background to each other
+        scores = np.concatenate([found[one] - common[one] for one in edits])
+        strangers = (whole @ whole.T - _in_common(whole, whole)[:, None])[others]
+        print(
+            f"{name}, less the three nearest of a background set (the other half): edits {_spread(scores)}, "
+            f"other pairs {_spread(strangers)}; cosines: edits {_spread(np.concatenate(list(found.values())))}, "
+            f"other pairs {_spread(among)}"
+        )
+
+
+def _in_common(vectors: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """What each has in common with the originals of the half that it is not of, every second one being of the other."""
+    halves = [in_common(vectors, whole[number::2]) for number in (1, 0)]
+    return np.where(np.arange(len(vectors)) % 2, halves[1], halves[0])
+
+
+def _spread(values: np.ndarray) -> str:
+    return "/".join(f"{one:.2f}" for one in np.quantile(values, (0, 0.001, 0.01, 0.5, 0.99, 0.999, 1)))
 
 
 if __name__ == "__main__":
