@@ -5,8 +5,8 @@
     python benchmarks/copies.py --photographs FOLDER    # as presets.py has them, with its edits
 
 The edits are those of ``photographs.py``, crops of a third, borders and small turns. Pairs of originals that show
-windows of the same photograph are left out. With a folder, last come the quantiles (0, 0.1%, 1%, 50%, 99%, 99.9%, 100%) of scores
-(``--background-set``) and of cosines, of edits with their originals and of other pairs.
+windows of the same photograph are left out. With a folder, last come the quantiles (0, 0.1%, 1%, 50%, 99%, 99.9%,
+100%) of scores (``--background-set``) and of cosines, of edits with their originals and of other pairs.
 """
 
 from __future__ import annotations
