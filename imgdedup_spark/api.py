@@ -193,7 +193,7 @@ def deduplicate(
     open_stores(df.sparkSession, places_of_call(df, config, staging, index, against))
     if run_id is not None and index is None:
         raise UserError("run_id: it names a run in an index, and needs index")
-    check_call(df, staging, index, against)
+    check_call(df, config, staging, index, against)
     clock = Clock()
     addition = None
     work = _workspace(df, config, staging, index, against)

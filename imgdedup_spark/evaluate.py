@@ -37,6 +37,8 @@ log = logging.getLogger("imgdedup")
 #: Thresholds beside the one that is given: of hashes in 64ths of their bits, of embeddings cosines.
 LADDER = (0, 2, 4, 6, 8, 10, 12, 14, 16)
 COSINES = (0.99, 0.975, 0.95, 0.925, 0.9, 0.85, 0.8)
+#: And where unrelated pictures are far apart, or what they have in common has been taken off.
+LOWER = (0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3)
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def _runs(split: Split, config: DedupConfig, rows: pa.Table, work: Workspace) ->
 def _thresholds(split: Split, config: DedupConfig) -> list[float]:
     """The strictest first."""
     if config.is_embedding:
-        return sorted({*COSINES, config.similarity}, reverse=True)
+        lower = LOWER if config.method == "sscd" or config.background_set is not None else ()
+        return sorted({*COSINES, *lower, config.similarity}, reverse=True)
     if not (config.hash_col or config.spec.near):
         return [0]
     bits = 4 * (split.kind.size or 16) if config.hash_col else config.spec.bits or 64

@@ -181,7 +181,7 @@ def find_leaks(
     places = (places_of_call(frame, config, staging, None, ()) for frame in frames.values())
     open_stores(train.sparkSession, chain.from_iterable(places))
     for frame in frames.values():
-        check_call(frame, staging, None, ())
+        check_call(frame, config, staging, None, ())
     if staging is not None:
         work: Workspace = FolderWorkspace(staging)
     else:

@@ -19,7 +19,7 @@ from imgdedup_spark.hash.background import with_background
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.stage import Hashed, Rest, hash_rows, prints_of
 from imgdedup_spark.hash.store import PrintStore
-from imgdedup_spark.index.references import NOTHING, Past, References, gather, widest
+from imgdedup_spark.index.references import NOTHING, Past, References, gather
 from imgdedup_spark.keep.at_once import AtOnce, Earlier, decide_at_once
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.flats import keys_of_stand_ins
@@ -59,10 +59,11 @@ def find_duplicates(
     _check_views(config, source.known_rows)
     source.check_ids(config.id_col)
     never = NeverMatched.of(config, past)
+    prints = with_background(prints_of(config), source.frame.sparkSession, work.stage, clock, past.input_format)
     references = recall(source, config, work, clock, past)
     before = references.rows if references else 0
     _check_views(config, source.known_rows + before)
-    hashed = look(source, prints_of(config), work, clock, store=store, references=references)
+    hashed = look(source, prints, work, clock, store=store, references=references)
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):
         with clock.stage("match") as entry:
@@ -211,9 +212,8 @@ def look(
     name: str = "hash",
 ) -> Hashed:
     """The hash stage, timed."""
-    prints = with_background(prints, source.frame.sparkSession, work.stage, clock)
     with clock.stage(name) as entry:
-        known = widest([references.digits if references else (0, 0), prints.known])
+        known = references.digits if references else (0, 0)
         hashed = hash_rows(source, prints, work.stage, store=store, rest=rest, known=known)
         entry["rows"] = hashed.rows
         if hashed.files_reused:

@@ -22,6 +22,7 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.presets import spelled_out
 from imgdedup_spark.hash import small
 from imgdedup_spark.hash.apart import apart
+from imgdedup_spark.hash.background import with_background
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.hash.problems import failed
 from imgdedup_spark.hash.stage import Hashed, Rest, prints_of
@@ -62,6 +63,8 @@ def find_in_stages(
         # All of them before the work of the first.
         for step in steps:
             step.check(source)
+    spark = source.frame.sparkSession
+    steps = [with_background(step, spark, work.stage, clock, past.input_format) for step in steps]
     found = find_duplicates(source, steps[0].config, work, clock, past, store)
     dropped = found.dropped.withColumn("stage", F.lit(1)).withColumn("via_order", F.lit(None).cast("bigint"))
     found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan}, at_once=None)

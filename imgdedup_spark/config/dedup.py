@@ -74,7 +74,7 @@ class DedupConfig(
     @property
     def background_sets(self) -> tuple[str, ...]:
         """Those of all stages."""
-        return tuple(one.background_set for one in self.steps if one.background_set is not None)
+        return tuple(str(one.background_set) for one in self.steps if one.background_set is not None)
 
     @property
     def step_names(self) -> tuple[str, ...]:

@@ -231,6 +231,8 @@ class EmbeddingOptions(Section):
         if not 0 < self.similarity <= 1:
             raise UserError(f"--similarity is a cosine above 0 and at most 1, not {self.similarity}")
         self.check_least(1, "batch_size")
+        if self.background_set is not None and not str(self.background_set):
+            raise UserError("--background-set: name a folder, or any input")
         unused = self.changed(("model", "batch_size", "device"))
         if self.embedding_col and unused:
             raise UserError(f"{unused[0]} runs a model, and --embedding-col has ready vectors: leave one out")

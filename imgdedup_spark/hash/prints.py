@@ -90,11 +90,6 @@ class Prints(ABC):
     #: What ``emit_hashes`` adds to the rows kept.
     emitted: ClassVar[tuple[str, ...]] = ("imagehash", "texthash")
 
-    @property
-    def known(self) -> tuple[int, int]:
-        """Fewest and most of the sizes of what is known already; (0, 0) for nothing (``measured``)."""
-        return (0, 0)
-
     def check(self, source: Source) -> None:
         """Raises:
         UserError: a column that an option names is missing, of a type the option cannot use, or in the way.

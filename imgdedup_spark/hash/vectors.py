@@ -59,10 +59,6 @@ class Vectors(Prints):
         return ("vector",)
 
     @property
-    def known(self) -> tuple[int, int]:
-        return (0, 0) if self.background is None else (self.background.shape[1],) * 2
-
-    @property
     def batch_rows(self) -> int | None:
         # A model's batch is filled from one Arrow batch.
         return self.config.batch_size
@@ -104,6 +100,11 @@ class Vectors(Prints):
             raise UserError(
                 f"{of}: embeddings of {', '.join(map(str, sorted(rows)))} numbers, and those to compare them with have "
                 f"{what}; they must come from the same model"
+            )
+        if self.background is not None and most not in (0, self.background.shape[1]):
+            raise UserError(
+                f"--background-set {self.config.background_set}: embeddings of {self.background.shape[1]} numbers, and "
+                f"those of the input have {most}; they must come from the same model"
             )
         if rows.keys() - {most}:
             frame = self._only_of(frame, most)

@@ -27,7 +27,7 @@ from imgdedup_spark.index.manifest import Index, Run, State, is_index
 from imgdedup_spark.index.packed import PACKED
 from imgdedup_spark.index.spec import check_spec, index_schema
 from imgdedup_spark.kernels.barred import Exclusions
-from imgdedup_spark.read.open import read_source
+from imgdedup_spark.read.open import read_beside
 from imgdedup_spark.read.source import ORDER, Source
 from imgdedup_spark.spark.joins import BROADCAST_KEYS, join_few, keepers, number
 from imgdedup_spark.spark.workspace import Stage
@@ -211,7 +211,14 @@ def _of_data(source: Source, path: str, kind: Prints, stage: Stage) -> Reference
     id_col = config.id_col if config.id_col in source.columns else None
     kind = replace(
         kind,
-        config=replace(config, id_col=id_col, keep="first", background_set=None, on_error=config.on_error and "keep"),
+        config=replace(
+            config,
+            id_col=id_col,
+            keep="first",
+            background_set=None,
+            emit_hashes=False,
+            on_error=config.on_error and "keep",
+        ),
     )
     try:
         kind.check(source)
@@ -232,8 +239,6 @@ def _of_data(source: Source, path: str, kind: Prints, stage: Stage) -> Reference
 
 def _read(spark: SparkSession, path: str, input_format: str | None) -> Source:
     try:
-        return read_source(spark, [path], None)
+        return read_beside(spark, path, input_format)
     except UserError as error:
-        if input_format is not None and "--input-format" in str(error):
-            return read_source(spark, [path], input_format)
         raise UserError(str(error).replace("--input ", "--against ", 1)) from None

@@ -77,6 +77,7 @@ class VectorSearch:
         config, items = self.prints.config, _items(keys, self.prints, images)
         if self.prints.background is not None:
             items = by_cosine.with_background(items, self.prints.background, images)
+            items = self.stage("with_background", items)
         decisions, plan = by_cosine.first_come(
             items,
             config.similarity,

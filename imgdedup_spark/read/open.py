@@ -80,6 +80,16 @@ def read_source(
     return replace(source, passed=listing.passed)
 
 
+def read_beside(spark: SparkSession, path: str, input_format: str | None) -> Source:
+    """A data set beside the input: of the kind that its files tell, else of the input's."""
+    try:
+        return read_source(spark, [path], None)
+    except UserError as error:
+        if input_format is not None and "--input-format" in str(error):
+            return read_source(spark, [path], input_format)
+        raise
+
+
 def read_input(spark: SparkSession, config: JobConfig, paths: Sequence[str]) -> Source:
     """``read_source`` as the options say that inputs are read."""
     how = {"count_hard_links": config.count_hard_links, "strict": config.strict}

@@ -163,7 +163,9 @@ def _group(outcome: Outcome, distances: Distances, kept: Row, members: list[Row]
     if are_flat:  # whose hashes say nothing
         doubts.append("flat pictures")
     limit = _limit(outcome)
-    if limit and len(members) > 1 and not are_flat and not outcome.config.get("stages"):
+    # With a background set a limit of one row is none of another.
+    comparable = not (outcome.config.get("stages") or outcome.step.get("background_set"))
+    if limit and len(members) > 1 and not are_flat and comparable:
         widest = distances.spread(np.array([one.number for one in members]))
         if widest > limit + _ROUNDING:
             doubts.append(f"members up to {distance_text(widest)} from each other")

@@ -146,6 +146,11 @@ def _why(
         else:
             views = " in any of the views" if config.get("views") or config.get("invariant") else ""
             yield f"no row that stays and comes before it is within {_limit(outcome)}{views}"
+    if outcome.step.get("background_set"):
+        yield (
+            "what duplicates have are cosines less what the later row has in common with the background set; of rows "
+            "that were not dropped they are plain"
+        )
 
 
 def _limit(outcome: Outcome) -> str:
@@ -153,7 +158,8 @@ def _limit(outcome: Outcome) -> str:
     if outcome.config.get("stages"):
         return "the thresholds of the stages"
     if step.get("method") in EMBEDDINGS:
-        return f"a cosine of {step.get('similarity')}"
+        less = ", less what it has in common with the background set" if step.get("background_set") else ""
+        return f"a cosine of {step.get('similarity')}{less}"
     limits = [f"{step.get('threshold', 0)} bits", *(f"--verify {one}" for one in step.get("verify") or ())]
     return " and ".join(limits)
 

@@ -37,8 +37,11 @@ def check_places(config: JobConfig, source: Source) -> None:
 
     inputs = [one for number in range(len(source.inputs)) for one in _of_input(source, number)]
     against = [one for path in config.against for one in _read("--against", on_same_file_system(path, source))]
-    for path in config.dedup.background_sets:
-        against.extend(_read("--background-set", on_same_file_system(path, source)))
+    background = [
+        one
+        for path in config.dedup.background_sets
+        for one in _read("--background-set", on_same_file_system(path, source))
+    ]
     # Pictures and models may lie above what is written, as everything does in the folder of a project.
     spared = [Place.of("--model", path) for path in _models(config.dedup)]
     if config.dedup.never is not None:
@@ -47,7 +50,9 @@ def check_places(config: JobConfig, source: Source) -> None:
         spared.append(place("--image-root", config.dedup.image_root))
     index = [place("--index", config.index)] if config.index is not None else []
     output = [place("--output", config.output)] if config.output else []
-    for written, read in [*((one, [*inputs, *against, *index]) for one in output), *((one, inputs) for one in index)]:
+    pairs = [(one, [*inputs, *background, *against, *index]) for one in output]
+    pairs += [(one, [*inputs, *background]) for one in index]
+    for written, read in pairs:
         check_apart(written, read)
         check_spared(written, spared)
     _check_references(index, against)
@@ -56,7 +61,9 @@ def check_places(config: JobConfig, source: Source) -> None:
         raise UserError(f"--metrics {config.metrics}: is there and holds no metrics of this job; choose another file")
 
 
-def check_call(df: DataFrame, staging: str | None, index: str | None, against: Sequence[str]) -> None:
+def check_call(
+    df: DataFrame, config: DedupConfig, staging: str | None, index: str | None, against: Sequence[str]
+) -> None:
     """The same for a call from Python.
 
     Raises:
@@ -64,16 +71,17 @@ def check_call(df: DataFrame, staging: str | None, index: str | None, against: S
     """
     if staging is None and index is None:
         return
+    background = [one for path in config.background_sets for one in _read("--background-set", path)]
     references = [one for path in against for one in _read("--against", path)]
     if index is not None:
         mine = Place.of("--index", index)
-        check_apart(mine, _of_files("the input", df.inputFiles()))
+        check_apart(mine, [*_of_files("the input", df.inputFiles()), *background])
         _check_references([mine], references)
         references.append(mine)
     if staging is not None:
         # A folder of its own is made there: what it must not lie in is what is read, or an index.
         work = Place.of("staging", staging)
-        for other in [*references, *(Place.of("the input", path) for path in read_roots(df))]:
+        for other in [*references, *background, *(Place.of("the input", path) for path in read_roots(df))]:
             if other.holds(work):
                 raise UserError(f"{work.named}: it lies in {other.named}; choose another folder")
 

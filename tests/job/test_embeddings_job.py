@@ -120,9 +120,12 @@ def test_score_normalisation(run, spark, tmp_path, monkeypatch):
     np.fill_diagonal(cosines, -2)
     for row in result.kept:
         assert row["max_similarity"] == pytest.approx(cosines[row["id"]].max(), abs=2e-5)
+    # Equal embeddings are duplicates whatever the background, also of rows that were there before.
+    assert run(path, *options, "--against", path).kept == []
     # By Spark, as where rows are too many for the driver.
     monkeypatch.setattr("imgdedup_spark.hash.small.MOST_ROWS", 10)
     check(run(path, *options), expected)
+    assert run(path, *options, "--against", path).kept == []
     config = DedupConfig(
         method="clip", embedding_col="v", similarity=0.4, background_set=str(tmp_path / "background.parquet")
     )
@@ -131,14 +134,14 @@ def test_score_normalisation(run, spark, tmp_path, monkeypatch):
     found.close()
 
 
-def test_a_wrong_background_set_is_told_in_one_line(run, tmp_path):
+def test_a_wrong_background_set_is_told_in_one_line(run, spark, tmp_path):
     path = write(tmp_path / "in.parquet", clustered(20))
     where = tmp_path / "background"
     wrong = {
         "matches no file": None,
         "there is no column": pa.table({"w": [[1.0, 2.0]]}),
         "holds no picture that others can be compared with": pa.table({"v": pa.array([None], pa.list_(pa.float32()))}),
-        "must come from the same model": pa.table({"v": [[1.0, 2.0]]}),
+        "embeddings of 2 numbers, and those of the input have 32": pa.table({"v": [[1.0, 2.0]]}),
     }
     for message, table in wrong.items():
         if table is not None:
@@ -149,8 +152,18 @@ def test_a_wrong_background_set_is_told_in_one_line(run, tmp_path):
         assert str(error.value).count("--") <= 2 and "--input" not in str(error.value)
     with pytest.raises(UserError, match="--background-set is for embeddings"):
         run(path, "--background-set", where)
-    with pytest.raises(UserError, match="--background-set"):
-        run(path, *VECTORS, "--background-set", where, output="background")
+    (where / "rows.jsonl").write_text('{"v": [1, 2]}\n')
+    with pytest.raises(UserError, match=f"^--background-set {where}: holds parquet and jsonl files; name files of one"):
+        run(path, *VECTORS, "--background-set", where)
+    (where / "rows.jsonl").unlink()
+    write(where / "a.parquet", clustered(5), max_similarity=[0.5] * 5)
+    assert run(path, *VECTORS, "--background-set", where, "--emit-hashes").summary["rows_in"] == 20
+    for option in ("--output", "--index"):
+        with pytest.raises(UserError, match=rf"^{option}.*--background-set"):
+            run(path, *VECTORS, "--background-set", where, option, where / "there")
+    config = DedupConfig(method="clip", embedding_col="v", background_set=str(where))
+    with pytest.raises(UserError, match=r"^index .*background_set"):
+        deduplicate(spark.read.parquet(str(path)), config, id_col="id", index=str(where / "there"))
 
 
 def test_texts_and_a_keep_rule(run, tmp_path):

@@ -38,6 +38,7 @@ def loop(vectors, contexts, references, images, among, numbers, background):
         found = np.einsum("kid,id->ki", parts[candidates], parts[row])
         if background is not None:
             found = found - np.sort(parts[row] @ background.T.astype(np.float64), axis=1)[:, -3:].mean(axis=1)
+            found[(parts[candidates] == parts[row]).all(axis=(1, 2))] = 1.0
         found = found.min(axis=1)
         for other, similarity in zip(candidates, found, strict=True):
             pair = (min(numbers[row], numbers[other]) << 32) | max(numbers[row], numbers[other])

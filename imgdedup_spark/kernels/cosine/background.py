@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgdedup_spark.kernels.cosine.rows import TILE_ROWS, Float32, Float64, compiled, dot64
+from imgdedup_spark.kernels.cosine.rows import Float32, Float64, compiled, dot64
 
 #: How many of the nearest count.
 NEAREST = 3
+#: Of one product: 20 MB with the largest background.
+_ROWS = 256
 
 
 def in_common(vectors: Float32, background: Float32) -> Float32:
@@ -25,8 +27,8 @@ def in_common(vectors: Float32, background: Float32) -> Float32:
         background: (k, d) of length 1, with k > 0.
     """
     found = np.zeros((len(vectors), min(NEAREST, len(background))))
-    for start in range(0, len(vectors), TILE_ROWS):
-        part = slice(start, start + TILE_ROWS)
+    for start in range(0, len(vectors), _ROWS):
+        part = slice(start, start + _ROWS)
         _highest(vectors[part] @ background.T, vectors[part], background, found[part])
     return found.mean(axis=1).astype(np.float32)
 

@@ -110,9 +110,11 @@ def least_cosine(a: Float32, b: Float32, background: Float32) -> float:
     The whole of ``a`` has length 1, so that its parts have 1 / sqrt(images) each.
 
     Args:
-        background: (images,) what is taken off each.
+        background: (images,) what is taken off each, unless ``a`` and ``b`` are equal, which have 1.
     """
     images = len(background)
+    if background.any() and np.array_equal(a, b):
+        return 1.0
     if images == 1:
         return dot64(a, b) - np.float64(background[0])
     dims = len(a) // images

@@ -41,7 +41,8 @@ def match(
 
     Rows of several images match if all of their images do, place by place. The cosine of the rows' whole vectors is
     the mean of the images' cosines, which is at least the least of them: so whatever bounds it bounds that as well,
-    and no pair is missed. Nor is any with backgrounds, whose mean is taken off that mean.
+    and no pair is missed. Nor is any with backgrounds, whose mean is taken off that mean. Equal vectors match
+    whatever the background.
 
     Args:
         base: sorted (see :meth:`Rows.take`). The vectors of a row's images, each of length 1 / sqrt(images), are one
@@ -61,7 +62,8 @@ def match(
     width = base_projected.shape[1] if base_projected.ndim == 2 else 0
     # Rounding of a single-precision sum of `width` products of numbers with squares that add up to at most 1
     # (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1), and of the projection.
-    bounds = queries.background.mean(axis=1, dtype=np.float64) + (threshold - (width + 8) * 2.0**-24 - 2e-6)
+    least = np.minimum(queries.background.mean(axis=1, dtype=np.float64) + threshold, 1 - TOLERANCE)
+    bounds = least - (width + 8) * 2.0**-24 - 2e-6
     # Down to the next number of single precision, so that none is rounded up.
     bounds = np.nextafter(bounds.astype(np.float32), np.float32(-2.0))
     limits, images = Limits(threshold, spare), queries.background.shape[1]

@@ -78,8 +78,9 @@ def into_cells(
     sample = _Sample.collect(assigned.where("first is not null"), dims, items)
     least = similarity + sample.background
     needed = _measure(assigned.where("first is not null"), sample, least)
-    made = synthetic_neighbours(sample.vectors, least)
-    made_needed = probes_needed(cells.nearest(sample.vectors), cells.nearest(made))
+    possible = sample.vectors[least <= 1]
+    made = synthetic_neighbours(possible, least[least <= 1])
+    made_needed = probes_needed(cells.nearest(possible), cells.nearest(made))
     report = choose_probes(needed, made_needed)
     report |= {"cells": count, "cell_comparisons": total * (count + len(sample.vectors))}
 

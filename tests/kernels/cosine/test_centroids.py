@@ -58,7 +58,9 @@ def test_probes_needed(seed, probes):
 
 def test_synthetic_neighbours_lie_at_the_threshold():
     vectors = unit(np.random.default_rng(0).standard_normal((50, 16)))
-    assert (vectors * synthetic_neighbours(vectors, np.full(len(vectors), 0.9))).sum(axis=1) == pytest.approx(0.9, abs=1e-6)
+    assert (vectors * synthetic_neighbours(vectors, np.full(len(vectors), 0.9))).sum(axis=1) == pytest.approx(
+        0.9, abs=1e-6
+    )
 
 
 def test_cell_count_grows_with_the_root():
