@@ -18,6 +18,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -266,7 +267,35 @@ def run_faiss(kind: str, bits: int, threshold: int, index: str, queries: tuple[i
     }  # fmt: skip
 
 
+def run_whole(rounds: int = 3) -> dict[str, Any] | None:
+    """The whole job on a million ready hashes (hex, Parquet), start included, and faiss, in turn; medians."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, output = Path(folder) / "hashes.parquet", Path(folder) / "out"
+        pq.write_table(pa.table({"hash": [one.tobytes().hex() for one in make_hashes("real", 1_000_000, 64)]}), given)
+        command = [sys.executable, "-m", "imgdedup_spark.cli", "--input", str(given), "--output", str(output)]
+        command += ["--hash-col", "hash", "--threshold", "8", "--quiet", "--overwrite"]
+        settings = "--master local[2] --driver-memory 4g --conf spark.ui.enabled=false pyspark-shell"
+        whole, decided, peer = [], [], []
+        for number in range(rounds):
+            started = time.perf_counter()
+            subprocess.run(command, check=True, env={**os.environ, "PYSPARK_SUBMIT_ARGS": settings})
+            whole.append(time.perf_counter() - started)
+            summary = json.loads((output / "summary.json").read_text())
+            decided.append(sum(summary["stages"][name]["seconds"] for name in ("match", "keep")))
+            found = run_faiss("real", 64, 8, "flat", FLAT_QUERIES)
+            if found is None:
+                return None
+            peer.append(found["seconds"])
+            print(f"round {number + 1}: {whole[-1]:.1f} s, of it {decided[-1]:.1f}; faiss {peer[-1]:.0f}", flush=True)
+    medians = {"whole": whole, "match_and_keep": decided, "faiss": peer}
+    return {
+        "case": "whole_1m", "rounds": rounds, "kept": summary["rows_kept"],
+        **{name: round(statistics.median(values), 2) for name, values in medians.items()},
+    }  # fmt: skip
+
+
 FAISS = {
+    "whole_1m": run_whole,
     "faiss_flat_real": lambda: run_faiss("real", 64, 8, "flat", FLAT_QUERIES),
     "faiss_flat_uniform": lambda: run_faiss("uniform", 64, 8, "flat", FLAT_QUERIES),
     "faiss_multihash_real": lambda: run_faiss("real", 256, 15, "multihash", HASH_QUERIES),
@@ -324,6 +353,10 @@ def render(results: dict[str, Any]) -> str:
     bars: list[tuple[str, str, tuple[str, ...], Callable[[], float]]] = [
         ("faiss flat / ours, real", "at least 20", ("real_1m", "faiss_flat_real"),
          lambda: seconds("faiss_flat_real", "seconds") / seconds("real_1m")),
+        ("faiss flat / match and keep of a whole run, real", "at least 40", ("whole_1m",),
+         lambda: seconds("whole_1m", "faiss") / seconds("whole_1m", "match_and_keep")),
+        ("faiss flat / a whole run, real", "at least 15", ("whole_1m",),
+         lambda: seconds("whole_1m", "faiss") / seconds("whole_1m", "whole")),
         ("faiss flat / ours, uniform", "", ("uniform_1m", "faiss_flat_uniform"),
          lambda: seconds("faiss_flat_uniform", "seconds") / seconds("uniform_1m")),
         ("faiss MultiHash / ours, real", "at least 6", ("real_1m_256", "faiss_multihash_real"),
@@ -359,6 +392,13 @@ def render(results: dict[str, Any]) -> str:
             said = f"{r['checked_dropped']:,} are near one; {r['checked_wrong']} of the decisions are others."
             whose = f"Of {r['checked']:,} hashes of {name}, each compared with all that are kept and come before it,"
             lines += ["", f"{whose} {said}"]
+    if "whole_1m" in results:
+        r = results["whole_1m"]
+        lines += [
+            "",
+            f"A whole run of a million ready hashes, start included: {r['whole']} s, of them {r['match_and_keep']} for match "
+            f"and keep; faiss, search alone: {r['faiss']} s. Medians of {r['rounds']} rounds in turn.",
+        ]
     lines += ["", "| peer | queries: seconds | seconds for a million | growth, 1 is linear |", "|---|---|---|---|"]
     for name, r in results.items():
         if "searches" in r:
