@@ -396,8 +396,8 @@ def render(results: dict[str, Any]) -> str:
         r = results["whole_1m"]
         lines += [
             "",
-            f"A whole run of a million ready hashes, start included: {r['whole']} s, of them {r['match_and_keep']} for match "
-            f"and keep; faiss, search alone: {r['faiss']} s. Medians of {r['rounds']} rounds in turn.",
+            f"A whole run of a million ready hashes, start included: {r['whole']} s, of them {r['match_and_keep']} for "
+            f"match and keep; faiss, search alone: {r['faiss']} s. Medians of {r['rounds']} rounds in turn.",
         ]
     lines += ["", "| peer | queries: seconds | seconds for a million | growth, 1 is linear |", "|---|---|---|---|"]
     for name, r in results.items():
