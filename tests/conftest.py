@@ -45,9 +45,8 @@ if os.environ.get("CI"):
 
 #: ``classic`` or ``connect``: the same tests run on both (make test, make test-connect).
 MODE = os.environ.get("IMGDEDUP_TEST_SPARK", "classic")
-# Spark's engine is the same in each mode, and has two ways: the plans of the session that most tests share are not
-# adapted (which costs it a fifteenth more), the server's and others' are; and code is compiled for what starts its own
-# Spark alone, for it costs a session of small queries a sixth more.
+# Spark's engine is the same in each mode, and has two ways: the server's plans are not adapted, and code is compiled
+# for what starts its own Spark alone, for it costs a session of small queries a sixth more.
 _NOT_ADAPTED = {"spark.sql.adaptive.enabled": "false"}
 _NOT_COMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
@@ -104,7 +103,6 @@ def classic_session(options: dict[str, str]) -> Any:
 
     from imgdedup_spark.spark.session import look_up_once
 
-    options = options | _NOT_ADAPTED
     session = SparkSession.builder.appName("tests").master("local[2]").config(map=options).getOrCreate()
     look_up_once()
     return session
@@ -119,7 +117,9 @@ def connect_session(options: dict[str, str]) -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    SparkSession._start_connect_server("local[2]", {**options, "spark.connect.grpc.binding.port": str(port)})
+    SparkSession._start_connect_server(
+        "local[2]", {**options, **_NOT_ADAPTED, "spark.connect.grpc.binding.port": str(port)}
+    )
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # makes pyspark.sql.functions those of Connect
     return SparkSession.builder.appName("tests").remote(f"sc://localhost:{port}").config(map=options).getOrCreate()
 
