@@ -230,17 +230,19 @@ class _Search:
             if open_count == 0:
                 return self.stage("near_decisions", decisions_of(items, gone)), rounds
             rest = items.select(*self.matcher.columns).join(gone.select("rank"), "rank", "left_anti")
-            if self.fits_broadcast(open_count):
-                break
             is_open = still_open.withColumn("role", F.lit(BOTH))
             rows = rest.join(is_open, "rank", "left").withColumn("role", F.coalesce("role", F.lit(TARGET)))
-        last = self._decide_rest(rest, still_open, open_count, count)
+            # Read several times: its buckets are counted before they are filled, and the last walk has two sides.
+            rows = self.stage(f"near_rest_{rounds}", rows)
+            if self.fits_broadcast(open_count):
+                break
+        last = self._decide_rest(rows, open_count, count)
         return self.stage("near_decisions", decisions_of(items, gone.unionAll(last))), rounds + 1
 
-    def _decide_rest(self, rest: DataFrame, still_open: DataFrame, open_count: int, count: int) -> DataFrame:
-        """Who of the open items is dropped and by whom: rank, neighbour, distance."""
-        queries = rest.join(still_open, "rank", "left_semi")
-        kept = rest.join(still_open, "rank", "left_anti")
+    def _decide_rest(self, rest: DataFrame, open_count: int, count: int) -> DataFrame:
+        """Who of the open items (of role ``BOTH``) is dropped and by whom: rank, neighbour, distance."""
+        queries = rest.where(F.col("role") == BOTH).drop("role")
+        kept = rest.where(F.col("role") != BOTH).drop("role")
         outside = earliest(self.lookup("near_open_table", queries, open_count, kept, count - open_count, False))
         joined = queries.join(outside.select("rank", "neighbour", "distance"), "rank", "left")
         schema = "rank bigint, neighbour bigint, distance int"
