@@ -64,12 +64,12 @@ def find_in_stages(
         for step in steps:
             step.check(source)
     spark = source.frame.sparkSession
-    steps = [with_background(step, spark, work.stage, clock, past.input_format) for step in steps]
+    later = [with_background(step, spark, work.stage, clock, past.input_format) for step in steps[1:]]
     found = find_duplicates(source, steps[0].config, work, clock, past, store)
     dropped = found.dropped.withColumn("stage", F.lit(1)).withColumn("via_order", F.lit(None).cast("bigint"))
     found = replace(found, config=config, dropped=dropped, plan={names[0]: found.plan}, at_once=None)
     never = NeverMatched.of(config, NOTHING)
-    for number, step in enumerate(steps[1:], 2):
+    for number, step in enumerate(later, 2):
         found = _next(found, step, number, work, clock, store, never)
     return found
 

@@ -72,13 +72,12 @@ def _read(prints: Vectors, source: Source, stage: Stage) -> Floats:
             "--background-set %s: %s rows with unreadable images are left out", config.background_set, f"{bad:,}"
         )
     usable = hashed.frame.where(~has_errors() & (F.col("images") > 0)).select("vector")
-    # Whatever the partitions, the same ones.
-    chosen = to_driver(usable.orderBy(F.xxhash64("vector"), "vector").limit(MOST)).column("vector").to_pylist()
+    # Whatever the partitions, the same ones; and one more tells that there are more.
+    chosen = to_driver(usable.orderBy(F.xxhash64("vector"), "vector").limit(MOST + 1)).column("vector").to_pylist()
     if not chosen:
         raise UserError("holds no picture that others can be compared with")
     dims = hashed.prints.size or 1
-    vectors = np.frombuffer(b"".join(chosen), "<f4").reshape(-1, dims)[: min(MOST, MOST_BYTES // (4 * dims))]
-    images = sum(one.images for one in hashed.tallies.values())
-    if images - bad > len(vectors):
-        log.warning("--background-set %s: %s of its embeddings are used", config.background_set, f"{len(vectors):,}")
-    return vectors
+    vectors, most = np.frombuffer(b"".join(chosen), "<f4").reshape(-1, dims), min(MOST, MOST_BYTES // (4 * dims))
+    if len(vectors) > most:
+        log.warning("--background-set %s: %s of its embeddings are used", config.background_set, f"{most:,}")
+    return vectors[:most]

@@ -3,8 +3,8 @@
 Some pictures (a logo, a page of text) are rather near to very many; a cosine that means a copy elsewhere means nothing
 of them. So what a picture's cosines with a *background set* come to is taken off its cosines with the others: the mean
 of the three highest, as published with the descriptor.
-(Pizzi, Roy, Ravindra, Goyal and Douze, "A Self-Supervised Descriptor for Image Copy Detection", CVPR 2022, 3.4, with
-the weight and the neighbours of its evaluation on DISC.)
+(Pizzi, Roy, Ravindra, Goyal and Douze, "A Self-Supervised Descriptor for Image Copy Detection", CVPR 2022, with the
+weight and the neighbours of its published evaluation on DISC.)
 """
 
 from __future__ import annotations
