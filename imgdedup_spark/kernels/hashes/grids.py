@@ -20,7 +20,7 @@ from PIL import Image
 
 from imgdedup_spark.kernels.pictures.frames import Frame
 
-__all__ = ["LEVEL", "fast_side", "grid"]
+__all__ = ["FEW_CELLS", "FINE", "LEVEL", "coarse", "fast_side", "grid"]
 #: Cells are whole numbers of 1/LEVEL of a grey level, and fit 16 bits.
 LEVEL = 128
 # Fast decoding may scale a picture down to this many times the grid, but never below ...
@@ -34,11 +34,13 @@ _SMALLEST_SIDE = 512
 _WEIGHT_BITS = 15
 _LOBES = 3  # of the Lanczos window, as in Pillow
 # Cells that share one product. A cell needs only some of the pixels, so one product for all cells would be
-# mostly zeros; one for each cell would be mostly calls.
+# mostly zeros (which does not matter where pixels are few); one for each cell would be mostly calls.
 _CELLS_A_BLOCK = 8
 # Multiplications in one product. More, and OpenBLAS shares them out among threads, which takes ten times as long as
 # doing them: cores are busy with other pictures. A step's float32 pixels also fit a core's cache.
 _PRODUCTS_A_STEP = 1 << 18
+#: Cells a side of a grid that others of so few can be made of.
+FINE, FEW_CELLS = 64, 9
 # Longer sides are shortened by whole numbers first; only pictures hundreds of times as long as wide get here.
 _LONGEST_SIDE = 1 << 14
 _Kind = Literal["float32", "float64"]
@@ -70,7 +72,24 @@ def grid(picture: Frame, width: int, height: int, side: int | None = None) -> np
     """Upright luminance of a picture, resized to (height, width) cells in 1/``LEVEL``.
 
     ``side`` is the shortest side that fast decoding may leave, where :func:`fast_side` of the grid says too much.
+    A picture keeps its grids: hashes have some in common.
     """
+    key = width, height, side
+    if key not in picture.grids:
+        picture.grids[key] = _made(picture, width, height, side)
+    return picture.grids[key]
+
+
+def coarse(fine: npt.NDArray[np.uint16], width: int, height: int) -> npt.NDArray[np.uint16]:
+    """(n, FINE, FINE) cells of n pictures → (n, height, width), of at most ``FEW_CELLS`` a side: so few are made of as
+    many with hardly a difference, for all of a batch at once."""
+    rows = _shortened(fine.reshape(-1, FINE), width, "float64", 255 * LEVEL).reshape(-1, FINE, width)
+    lines = np.ascontiguousarray(rows.transpose(0, 2, 1)).reshape(-1, FINE)
+    cells = _shortened(lines, height, "float64", 255 * LEVEL).reshape(-1, width, height)
+    return np.rint(cells.transpose(0, 2, 1)).astype(np.uint16)
+
+
+def _made(picture: Frame, width: int, height: int, side: int | None) -> npt.NDArray[np.uint16]:
     if not picture.fast:
         cells = picture.grey().resize((width, height), Image.Resampling.LANCZOS)
         return np.asarray(cells).astype(np.uint16) * LEVEL
@@ -84,28 +103,27 @@ def grid(picture: Frame, width: int, height: int, side: int | None = None) -> np
 def _resized(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint16]:
     """(rows, columns) → (height, width), in 1/``LEVEL``: along the rows first, and no value out of range in between,
     as Pillow does it."""
-    rows = _shortened(pixels, width, "float32")
+    rows = _shortened(pixels, width, "float32", 255)
     # What comes out of the first pass has 24 bits, and so the second one takes more.
-    cells = _shortened(np.ascontiguousarray(rows.T), height, "float64").T
+    cells = _shortened(np.ascontiguousarray(rows.T), height, "float64", 255).T
     return np.rint(cells * LEVEL).astype(np.uint16)
 
 
-def _shortened(lines: npt.NDArray, cells: int, kind: _Kind) -> npt.NDArray:
-    """(n, pixels) → (n, cells), from 0 to 255 before and after."""
-    blocks = _blocks(lines.shape[1], cells, kind)
+def _shortened(lines: npt.NDArray, cells: int, kind: _Kind, most: int) -> npt.NDArray:
+    """(n, pixels) → (n, cells), from 0 to ``most`` before and after."""
+    step, blocks = _filter(lines.shape[1], cells, kind)
     result = np.empty((len(lines), cells), kind)
-    step = max(1, _PRODUCTS_A_STEP // max(block.weights.size for block in blocks))
     for start in range(0, len(lines), step):
         part = lines[start : start + step].astype(kind, copy=False)
         for block in blocks:
             np.matmul(part[:, block.pixels], block.weights, out=result[start : start + step, block.cells])
     result *= 1 / (1 << _WEIGHT_BITS)
-    return np.clip(result, 0, 255, out=result)
+    return np.clip(result, 0, most, out=result)
 
 
 @lru_cache(maxsize=512)  # at 22 kB for 500 pixels and 94 kB for 2,000; data sets of many sizes ask for hundreds
-def _blocks(pixels: int, cells: int, kind: _Kind) -> tuple[_Block, ...]:
-    """The Lanczos filter that takes ``pixels`` to ``cells``."""
+def _filter(pixels: int, cells: int, kind: _Kind) -> tuple[int, tuple[_Block, ...]]:
+    """The Lanczos filter that takes ``pixels`` to ``cells``, and how many lines it takes in one step."""
     scale = pixels / cells  # pixels a cell
     stretch = max(1.0, scale)  # enlarging does not narrow the filter
     centers = (np.arange(cells) + 0.5) * scale
@@ -124,15 +142,17 @@ def _blocks(pixels: int, cells: int, kind: _Kind) -> tuple[_Block, ...]:
     totals[:, 1:] -= totals[:, :-1].copy()
 
     result = []
-    for start in range(0, cells, _CELLS_A_BLOCK):
-        block = slice(start, min(start + _CELLS_A_BLOCK, cells))
+    size = cells if pixels <= FINE else _CELLS_A_BLOCK
+    for start in range(0, cells, size):
+        block = slice(start, min(start + size, cells))
         low, high = first[block.start], last[block.stop - 1]
         matrix = np.zeros((high - low, block.stop - block.start), kind)
         for column, cell in enumerate(range(block.start, block.stop)):
             taps = last[cell] - first[cell]
             matrix[first[cell] - low : last[cell] - low, column] = totals[cell, :taps]
         result.append(_Block(block, slice(low, high), matrix))
-    return tuple(result)
+    step = max(1, _PRODUCTS_A_STEP // max(block.weights.size for block in result))
+    return step, tuple(result)
 
 
 def _lanczos(away: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

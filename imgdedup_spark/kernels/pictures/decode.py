@@ -96,6 +96,7 @@ class Picture(Frame):
         self._several: bool | None = None
         self._count = 1  # of frames, once they were counted
         self._looked = False
+        self.grids = {}
         self._decoded = {}
 
     @property

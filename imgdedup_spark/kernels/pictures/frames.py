@@ -39,6 +39,9 @@ class Frame:
         image: its pixels, in whatever mode.
         data: the bytes of its file.
         fast: whether what is made of it may be less exact.
+
+    Attributes:
+        grids: what ``kernels.hashes.grids`` has made of it, by what was asked for.
     """
 
     _levels: tuple[Image.Image, npt.NDArray[np.uint8]] | None = None
@@ -47,6 +50,7 @@ class Frame:
         self.data = data
         self.fast = fast
         self.background = background
+        self.grids: dict[tuple[int, int, int | None], npt.NDArray[np.uint16]] = {}
         self._decoded: dict[tuple[str, int], Image.Image] = {("", 1): image}
 
     def original(self) -> Image.Image:

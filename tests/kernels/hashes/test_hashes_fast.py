@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
-from imgdedup_spark.kernels.hashes.grids import LEVEL, grid
+from imgdedup_spark.kernels.hashes.grids import FINE, LEVEL, coarse, grid
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
@@ -71,6 +71,19 @@ def test_grid_of_real_pictures_is_pillows() -> None:
     for picture in photographs()[:3]:
         data = encoded(picture, "PNG")
         assert np.mean(np.rint(levels(Picture(data))) == levels(Picture(data, fast=False))) > 0.85
+
+
+def test_coarse_grids_are_made_of_finer_ones() -> None:
+    """By Pillow's filter in floating point, whatever else is in the batch."""
+    # No value goes out of range on the way.
+    pictures = [picture.point(lambda level: 64 + level // 2) for picture in photographs()[:3]]
+    fine = np.stack([grid(Picture(encoded(picture, "PNG")), FINE, FINE) for picture in pictures])
+    for width, height in ((9, 8), (8, 9), (5, 4)):
+        found = coarse(fine, width, height)
+        for cells, one in zip(fine, found, strict=True):
+            whole = Image.fromarray(cells.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
+            assert np.abs(one - np.asarray(whole)).max() <= 2
+            assert (coarse(cells[None], width, height)[0] == one).all()
 
 
 @pytest.mark.parametrize("level", [0, 1, 127, 255])

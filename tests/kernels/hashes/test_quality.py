@@ -115,6 +115,13 @@ def test_quality_is_the_mean_difference_between_neighbours() -> None:
         assert found == int(min(100, 10 * np.mean(pairs)))
 
 
+def test_a_finer_grid_has_the_quality_of_its_means() -> None:
+    random = np.random.default_rng(4).integers(0, 255 * 128, (5, 2 * SIDE, 2 * SIDE)).astype(np.uint16) // 9
+    means = np.floor(random.reshape(5, SIDE, 2, SIDE, 2).mean(axis=(2, 4)) + 0.5).astype(np.uint16)
+    assert qualities(list(random)).tolist() == qualities(list(means)).tolist()
+    assert len(set(qualities(list(random)).tolist())) > 1
+
+
 def test_quality_hardly_depends_on_the_method() -> None:
     files = [encoded(picture.point(lambda level: 120 + level // 9), "PNG") for picture in photographs()]
     found = [Hasher([HashSpec(method)]).hash_batch(files).facts.quality for method in HASHES]
