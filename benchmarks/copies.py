@@ -5,15 +5,16 @@
     python benchmarks/copies.py --photographs FOLDER    # as presets.py has them, with its edits
 
 The edits are those of ``photographs.py``, crops of a third, borders and small turns. Pairs of originals that show
-windows of the same photograph are left out. With a folder, last come the quantiles (0, 0.1%, 1%, 50%, 99%, 99.9%,
-100%) of scores (``--background-set``) and of cosines, of edits with their originals and of other pairs.
+windows of the same photograph are left out. With a folder, last come the shares of edits found and the files of
+different pictures that match, by cosine and by score (``--background-set``); every second picture's background set are
+all others, and it is compared with those of its own half.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from imgdedup_spark.kernels.encoders import sscd
 from imgdedup_spark.kernels.encoders.embedder import Encoder
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec
 
-SEED, SIZE, COSINES = 7, (469, 393), (0.75, 0.65, 0.5)
+SEED, SIZE, COSINES, SCORES = 7, (469, 393), (0.75, 0.65, 0.55, 0.5, 0.45), (0.5, 0.4, 0.35, 0.3)
 
 
 def _middle(picture: Image.Image, part: float) -> Image.Image:
@@ -59,18 +60,18 @@ def main() -> None:
         others = np.array([[not one & other for other in shown] for one in shown])
         files = [encoded(one) for one in originals]
         edits = {name: [edit(one) for one in originals] for name, edit in {**EDITS, **HARDER}.items()}
-    print("| | " + " | ".join(f"≥ {one}" for one in COSINES) + " | least |\n|---|---|---|---|---|")
+    print("| | " + " | ".join(f"≥ {one}" for one in COSINES) + " | least |\n" + "|---" * (2 + len(COSINES)) + "|")
     for name in sscd.NAMED:
         encoder = Encoder(EncoderSpec(name, of_copies=True))
         encoder.encode(files[:1])
         begun = time.process_time()
         whole = encoder.encode(files).vectors
         each = (time.process_time() - begun) / len(files) * 1000
-        found, common = {}, {}
+        found, vectors_of = {}, {}
         for kind, some in edits.items():
             vectors = encoder.encode(some).vectors
             near = np.sum(whole * vectors, axis=1)
-            found[kind], common[kind] = near, _in_common(vectors, whole)
+            found[kind], vectors_of[kind] = near, vectors
             shares = " | ".join(f"{(near >= one).mean():.3f}" for one in COSINES)
             print(f"| {name}: {kind} | {shares} | {near.min():.2f} |", flush=True)
         for kind, names in (("everyday", set(edits) - set(FURTHER)), ("all", set(edits))):
@@ -80,25 +81,39 @@ def main() -> None:
         print(
             f"{name}: {each:.0f} ms a picture; highest cosine of {others.sum() // 2:,} other pairs: {among.max():.2f}"
         )
-        if not options.photographs:
-            continue  # windows of one photograph are no background to each other
-        scores = np.concatenate([found[one] - common[one] for one in edits])
-        strangers = (whole @ whole.T - _in_common(whole, whole)[:, None])[others]
-        print(
-            f"{name}, less the three nearest of a background set (the other half): edits {_spread(scores)}, "
-            f"other pairs {_spread(strangers)}; cosines: edits {_spread(np.concatenate(list(found.values())))}, "
-            f"other pairs {_spread(among)}"
-        )
+        if options.photographs:  # windows of one photograph are no background to each other
+            every = np.stack([whole, *vectors_of.values()])
+            everyday = np.array([kind not in FURTHER for kind in edits])
+            _table(f"{name}, cosine", every, everyday, COSINES, normalised=False)
+            _table(f"{name}, score", every, everyday, SCORES, normalised=True)
 
 
-def _in_common(vectors: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """What each has in common with the originals of the half that it is not of, every second one being of the other."""
-    halves = [in_common(vectors, whole[number::2]) for number in (1, 0)]
-    return np.where(np.arange(len(vectors)) % 2, halves[1], halves[0])
+def _table(what: str, every: np.ndarray, everyday: np.ndarray, limits: Sequence[float], normalised: bool) -> None:
+    """Shares of edits found by limit, and pairs of files that match and show different pictures.
 
-
-def _spread(values: np.ndarray) -> str:
-    return "/".join(f"{one:.2f}" for one in np.quantile(values, (0, 0.001, 0.01, 0.5, 0.99, 0.999, 1)))
+    Args:
+        every: (kinds, pictures, dimensions) the originals, then each kind of edit.
+        everyday: (kinds - 1,) bool.
+    """
+    found, false = [], {limit: [0.0, set()] for limit in limits}
+    for half in (0, 1):
+        mine, background = every[:, half::2], every[0, 1 - half :: 2]
+        files = mine.reshape(-1, every.shape[2])
+        less = in_common(files, background) if normalised else np.zeros(len(files))
+        found.append(np.einsum("pd,kpd->kp", mine[0], mine[1:]) - less.reshape(mine.shape[:2])[1:])
+        scores = files @ files.T - less[:, None]  # of a file with one that comes before it
+        picture = np.tile(np.arange(half, every.shape[1], 2), len(every))
+        for limit, (_, pairs) in false.items():
+            later, earlier = np.nonzero((scores >= limit) & (picture[:, None] != picture))
+            false[limit][0] += len(later) / 2  # either may come first
+            pairs |= {
+                tuple(sorted(pair)) for pair in zip(picture[later].tolist(), picture[earlier].tolist(), strict=True)
+            }
+    kinds = np.concatenate(found, axis=1)
+    print(f"\n| {what} | everyday | all | files that match falsely | of pictures |\n|---|---|---|---|---|")
+    for limit, (files, pairs) in false.items():
+        shares = f"{(kinds[everyday] >= limit).mean():.4f} | {(kinds >= limit).mean():.4f}"
+        print(f"| ≥ {limit} | {shares} | {files:.0f} | {len(pairs)} |", flush=True)
 
 
 if __name__ == "__main__":

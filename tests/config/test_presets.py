@@ -53,14 +53,18 @@ def test_what_is_given_wins(tmp_path):
 
 def test_a_method_has_defaults_of_its_own():
     copies = DedupConfig(method="sscd")
-    assert (copies.similarity, copies.model) == (0.65, "sscd") and copies.is_embedding
-    assert DedupConfig(preset="descriptor").similarity == 0.65
+    assert (copies.similarity, copies.model) == (0.5, "sscd") and copies.is_embedding
+    assert DedupConfig(preset="descriptor").similarity == 0.5
     assert DedupConfig(method="sscd", similarity=0.9).similarity == 0.9
+    # Scores are lower than cosines.
+    for own in ({"method": "sscd"}, {"preset": "descriptor"}):
+        assert DedupConfig(**own, background_set="others").similarity == 0.35
+        assert DedupConfig(**own, background_set="others", similarity=0.5).similarity == 0.5
     assert read_options([*PATHS, "--method", "sscd", "--model", "a.onnx"]).dedup.model == "a.onnx"
     ready = DedupConfig(method="sscd", embedding_col="v")
     ready.check()
-    assert ready.similarity == 0.65
-    assert DedupConfig(stages=[{"method": "phash"}, {"method": "sscd"}]).steps[1].similarity == 0.65
+    assert ready.similarity == 0.5
+    assert DedupConfig(stages=[{"method": "phash"}, {"method": "sscd"}]).steps[1].similarity == 0.5
     assert DedupConfig(method="clip").similarity == 0.9
 
 

@@ -409,7 +409,7 @@ def test_copies_by_their_descriptor(run, tmp_path):
     done = run(tmp_path / "in.parquet", *options)
     assert done.dropped == {3: 0, 4: 1, 5: 2}
     assert {row["reason"] for row in done.table("duplicates")} == {"near_embedding"}
-    assert (done.summary["config"]["method"], done.summary["config"]["similarity"]) == ("sscd", 0.65)
+    assert (done.summary["config"]["method"], done.summary["config"]["similarity"]) == ("sscd", 0.5)
     # Another network's numbers are of another kind.
     with pytest.raises(UserError, match="--index"):
         run(tmp_path / "in.parquet", *options[:5], "sscd", *options[6:])
