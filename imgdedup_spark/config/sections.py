@@ -206,7 +206,7 @@ class OutputOptions(Section):
 class EmbeddingOptions(Section):
     """What embeddings have in the place of hashes and their threshold."""
 
-    similarity: float = option(0.9, "for embeddings: cosine >= S (0.5 for sscd, 0.35 with a background set)", metavar="S")
+    similarity: float = option(0.9, "for embeddings: cosine >= S (sscd: 0.5; with a background set 0.35)", metavar="S")
     #: The CLIP model that sees a picture in the fewest pieces, which makes it the quickest.
     model: str = option(
         "openai/clip-vit-base-patch32",
