@@ -27,6 +27,8 @@ $(@D)/bin/pip install --quiet --upgrade pip
 endef
 
 .DEFAULT_GOAL := help
+# A target whose recipe fails half-way is not there.
+.DELETE_ON_ERROR:
 .PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-lake-kills test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-browser test-matrix test-alive docs lint types audit format check package bench clean
 
 help:  ## what there is

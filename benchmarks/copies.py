@@ -6,8 +6,8 @@
 
 The edits are those of ``photographs.py``, crops of a third, borders and small turns. Pairs of originals that show
 windows of the same photograph are left out. With a folder, last come the shares of edits found and the files of
-different pictures that match, by cosine and by score (``--background-set``); every second picture's background set are
-all others, and it is compared with those of its own half.
+different pictures that match, by cosine and by score (``--background-set``): for that one half of the pictures is the
+other's background set, and each is compared within.
 """
 
 from __future__ import annotations
@@ -96,13 +96,16 @@ def _table(what: str, every: np.ndarray, everyday: np.ndarray, limits: Sequence[
         everyday: (kinds - 1,) bool.
     """
     found, false = [], {limit: [0.0, set()] for limit in limits}
-    for half in (0, 1):
-        mine, background = every[:, half::2], every[0, 1 - half :: 2]
+    count = every.shape[1]
+    # By score in two halves, of which each is the other's background.
+    halves = [slice(0, None, 2), slice(1, None, 2)] if normalised else [slice(None)]
+    for part, background in zip(halves, reversed(halves), strict=True):
+        mine = every[:, part]
         files = mine.reshape(-1, every.shape[2])
-        less = in_common(files, background) if normalised else np.zeros(len(files))
+        less = in_common(files, every[0, background]) if normalised else np.zeros(len(files), np.float32)
         found.append(np.einsum("pd,kpd->kp", mine[0], mine[1:]) - less.reshape(mine.shape[:2])[1:])
         scores = files @ files.T - less[:, None]  # of a file with one that comes before it
-        picture = np.tile(np.arange(half, every.shape[1], 2), len(every))
+        picture = np.tile(np.arange(count)[part], len(every))
         for limit, (_, pairs) in false.items():
             later, earlier = np.nonzero((scores >= limit) & (picture[:, None] != picture))
             false[limit][0] += len(later) / 2  # either may come first

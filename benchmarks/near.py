@@ -7,7 +7,7 @@
 Every case runs in a process and a Spark session of its own (``local[2]``). Seconds are those of ``first_come``
 from stored
 distinct hashes to stored decisions: the first call of the session (cold: Python workers start and load the compiled
-kernels) and a second one (warm). Memory is the largest sum over all processes, sampled four times a second: the
+kernels) and a second one (warm). Memory is the largest sum over all processes, sampled once a second: the
 proportional set size, in which pages that processes share count once.
 """
 
@@ -141,7 +141,7 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(0.25):
+        while not self._done.wait(1):
             self.peak_bytes = max(self.peak_bytes, sum(map(_pss_bytes, _family(os.getpid()))))
 
 

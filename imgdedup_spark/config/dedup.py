@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imgdedup_spark.config.options import flag
-from imgdedup_spark.config.presets import PRESETS, with_preset
+from imgdedup_spark.config.presets import PRESETS, of_method, with_preset
 from imgdedup_spark.config.sections import (
     EMBEDDINGS,
     EmbeddingOptions,
@@ -48,6 +48,9 @@ class DedupConfig(
     #: Ways to find duplicates one after another, each among what the one before has kept: mappings of
     #: ``STAGE_OPTIONS``. For YAML files and Python; a command line has no room for it.
     stages: tuple[Mapping[str, Any], ...] = ()
+
+    def default_of(self, item: dataclasses.Field[Any]) -> Any:
+        return of_method(vars(self)).get(item.name, item.default)
 
     @property
     def is_embedding(self) -> bool:

@@ -51,8 +51,12 @@ class Section:
         return [
             flag(item.name)
             for item in dataclasses.fields(self)
-            if item.name in names and getattr(self, item.name) != item.default
+            if item.name in names and getattr(self, item.name) != self.default_of(item)
         ]
+
+    def default_of(self, item: dataclasses.Field[Any]) -> Any:
+        """What an option is that nobody gives."""
+        return item.default
 
     def check_least(self, least: int, *names: str) -> None:
         """Raises:

@@ -25,24 +25,29 @@ PRESETS: dict[str, dict[str, Any]] = {
         "verify": ("phash:16:80",),
         "views": ("trimmed", "center", "turned"),
     },
-    "descriptor": {"method": "sscd", "similarity": 0.5},
+    "descriptor": {"method": "sscd"},
 }
-#: Method → what it has in the place of the options' defaults. At 0.5 nearly all edits are found, and no more pictures
-#: of other photographs match than at 0.65 (docs/embeddings.md).
-OF_METHODS: dict[str, dict[str, Any]] = {"sscd": {"similarity": 0.5, "model": "sscd"}}
-# What finds as much once what is in common with a background set is taken off.
+# Method → what it has in the place of the options' defaults. At 0.5 nearly all edits are found, and few more pictures
+# of other photographs match than at 0.65 (docs/embeddings.md).
+_OF_METHODS: dict[str, dict[str, Any]] = {"sscd": {"similarity": 0.5, "model": "sscd"}}
+# What finds nearly as much once what is in common with a background set is taken off.
 _NORMALISED = 0.35
 
 
 def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, and of the preset and the method that they name what they do not say themselves."""
     options = {**PRESETS.get(given.get("preset") or "", {}), **given}
-    own = dict(OF_METHODS.get(options.get("method") or "", {}))
-    if options.get("method") == "sscd" and options.get("background_set") and "similarity" not in given:
-        options["similarity"] = _NORMALISED
+    return {**of_method(options), **options}
+
+
+def of_method(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the method of these options has in the place of defaults."""
+    own = dict(_OF_METHODS.get(options.get("method") or "", {}))
     if options.get("embedding_col"):
         own.pop("model", None)
-    return {**own, **options}
+    if own and options.get("background_set"):
+        own["similarity"] = _NORMALISED
+    return own
 
 
 def spelled_out(name: str, options: Any) -> str:
@@ -52,7 +57,7 @@ def spelled_out(name: str, options: Any) -> str:
         options: has them as attributes.
     """
     words = []
-    for option in PRESETS[name]:
+    for option in [*PRESETS[name], *of_method(PRESETS[name])]:
         value = getattr(options, option)
         if value or not isinstance(value, tuple):
             values = value if isinstance(value, tuple) else (value,)

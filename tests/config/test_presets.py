@@ -51,15 +51,27 @@ def test_what_is_given_wins(tmp_path):
     assert flag_over_file.threshold == 9
 
 
+@pytest.mark.parametrize("options", [("--method", "sscd"), ("--preset", "descriptor"), ("--method", "clip")])
+def test_defaults_of_a_method_are_not_given(options):
+    """An index is made without a threshold."""
+    index = ("--input", "in", "--index", "index", *options)
+    assert read_options(index, fingerprint=True).dedup.is_embedding
+    with pytest.raises(UserError, match="--similarity is an option of imgdedup"):
+        read_options([*index, "--similarity", "0.7"], fingerprint=True)
+
+
 def test_a_method_has_defaults_of_its_own():
     copies = DedupConfig(method="sscd")
     assert (copies.similarity, copies.model) == (0.5, "sscd") and copies.is_embedding
     assert DedupConfig(preset="descriptor").similarity == 0.5
     assert DedupConfig(method="sscd", similarity=0.9).similarity == 0.9
+    assert DedupConfig(preset="descriptor", method="clip").similarity == DedupConfig(method="clip").similarity == 0.9
     # Scores are lower than cosines.
     for own in ({"method": "sscd"}, {"preset": "descriptor"}):
         assert DedupConfig(**own, background_set="others").similarity == 0.35
         assert DedupConfig(**own, background_set="others", similarity=0.5).similarity == 0.5
+        (step,) = DedupConfig(stages=[{**own, "background_set": "others"}]).steps
+        assert step.similarity == 0.35
     assert read_options([*PATHS, "--method", "sscd", "--model", "a.onnx"]).dedup.model == "a.onnx"
     ready = DedupConfig(method="sscd", embedding_col="v")
     ready.check()

@@ -18,7 +18,7 @@ from imgdedup_spark.errors import ImageError, UserError
 from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.hashes.flat import flat_key
 from imgdedup_spark.kernels.hashes.methods import METHODS, HashSpec, validate
-from imgdedup_spark.kernels.hashes.quality import FLOOR, Grid, grid_at_hand, qualities
+from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, Grid, qualities, sample
 from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
 from imgdedup_spark.kernels.pictures.facts import Facts, twins_of
 from imgdedup_spark.kernels.pictures.frames import Frame
@@ -174,7 +174,14 @@ class Hasher:
         measures = [kernel.measure(frame) for kernel in self._kernels]
         if all(spec.method == "md5" for spec in self.specs):
             return measures, None, []
-        return measures, grid_at_hand(frame), [] if self._views is None else [self._views.measure(frame, measures)]
+        grid = self._grid(measures, frame)
+        return measures, grid, [] if self._views is None else [self._views.measure(frame, measures, self._grid)]
+
+    def _grid(self, measures: Sequence[Any], frame: Frame) -> Grid:
+        for measure, spec in zip(measures, self.specs, strict=True):
+            if spec.about.family == "dct" and measure.shape == (SIDE, SIDE):
+                return measure
+        return sample(frame)
 
     def _judge(self, pictures: Sequence[Bytes], rows: Sequence[int], grids: Sequence[Grid], facts: Facts) -> None:
         """Adds the qualities, and the keys of flat pictures: those are few, or soon decoded, and are opened anew."""

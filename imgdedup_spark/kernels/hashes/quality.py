@@ -18,11 +18,10 @@ from imgdedup_spark.kernels.hashes.family import steps
 from imgdedup_spark.kernels.hashes.grids import LEVEL
 from imgdedup_spark.kernels.pictures.frames import Frame
 
-__all__ = ["FLOOR", "SIDE", "Grid", "grid_at_hand", "qualities", "sample"]
+__all__ = ["FLOOR", "SIDE", "Grid", "qualities", "sample"]
 #: Cells a side of the grid that quality is measured in.
 SIDE = 32
-#: (SIDE, SIDE) cells in 1/LEVEL of a grey level, as ``grids`` makes them, or twice as many a side, or what ``sample``
-#: makes.
+#: (SIDE, SIDE) cells in 1/LEVEL of a grey level, as ``grids`` makes them, or what ``sample`` makes.
 Grid: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
 #: The lowest quality of a picture whose hash means something: a mean difference of five grey levels between
 #: neighbouring cells. Of 100 solid, graded and nearly blank pictures all but three gradients are below it; of 300
@@ -31,14 +30,6 @@ FLOOR = 50
 _QUALITY_A_LEVEL = 10  # so that the floor is PDQ's
 # Of a cell, across and down: all pixels would take five times as long, 4% of the time of decoding a small JPEG.
 _POINTS = 4
-
-
-def grid_at_hand(frame: Frame) -> Grid:
-    """What quality can be measured in: a grid that a hash has asked for, else points of the luminance."""
-    for side in (SIDE, 2 * SIDE):
-        if (side, side, None) in frame.grids:
-            return frame.grids[side, side, None]
-    return sample(frame)
 
 
 def sample(frame: Frame) -> Grid:
@@ -68,19 +59,16 @@ def qualities(grids: Sequence[Grid]) -> npt.NDArray[np.int32]:
 
 
 def _qualities(grids: npt.NDArray[np.uint8 | np.uint16]) -> npt.NDArray[np.int32]:
-    levels = 1 if grids.shape[1] == SIDE * _POINTS else LEVEL
-    cells = _means(grids, grids.shape[1] // SIDE).astype(np.int32)
+    cells, levels = (grids, LEVEL) if grids.shape[1] == SIDE else (_means(grids), 1)
+    cells = cells.astype(np.int32)
     along = np.abs(cells[:, :, 1:] - cells[:, :, :-1]).sum(axis=(1, 2))
     down = np.abs(cells[:, 1:] - cells[:, :-1]).sum(axis=(1, 2))
     pairs = 2 * SIDE * (SIDE - 1)
     return np.minimum(100, (along + down) * _QUALITY_A_LEVEL // (pairs * levels)).astype(np.int32)
 
 
-def _means(grids: npt.NDArray[np.uint8 | np.uint16], times: int) -> npt.NDArray[np.uint8 | np.uint16 | np.uint32]:
-    """(n, SIDE * times, SIDE * times) → (n, SIDE, SIDE)."""
-    if times == 1:
-        return grids
-    wide = np.uint16 if grids.dtype == np.uint8 else np.uint32
-    rows = grids.reshape(-1, SIDE, times, SIDE * times).astype(wide).sum(axis=2, dtype=wide)
-    cells = functools.reduce(np.add, (rows[:, :, first::times] for first in range(times)))
-    return (cells + times * times // 2) // (times * times)
+def _means(points: npt.NDArray[np.uint8 | np.uint16]) -> npt.NDArray[np.uint16]:
+    """(n, SIDE * _POINTS, SIDE * _POINTS) → (n, SIDE, SIDE)."""
+    rows = points.reshape(-1, SIDE, _POINTS, SIDE * _POINTS).astype(np.uint16).sum(axis=2, dtype=np.uint16)
+    cells = functools.reduce(np.add, (rows[:, :, first::_POINTS] for first in range(_POINTS)))
+    return (cells + _POINTS * _POINTS // 2) // (_POINTS * _POINTS)

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from imgdedup_spark.kernels.hashes.family import Kernel
-from imgdedup_spark.kernels.hashes.quality import FLOOR, Grid, grid_at_hand, qualities
+from imgdedup_spark.kernels.hashes.quality import FLOOR, Grid, qualities
 from imgdedup_spark.kernels.hashes.turns import TURNS
 from imgdedup_spark.kernels.hashes.view_codes import CROPS, Hashes, Texts, joined
 from imgdedup_spark.kernels.pictures.borders import inner_box
@@ -84,17 +84,18 @@ class ViewHashes:
         self._turns = [name for name in TURNS if name in names]
         self._kernels = kernels
 
-    def measure(self, frame: Frame, whole: Sequence[Any]) -> Seen:
+    def measure(self, frame: Frame, whole: Sequence[Any], grid_of: Any) -> Seen:
         """Measures a frame's views.
 
         Args:
             whole: the kernels' measures of it.
+            grid_of: measures and frame → the grid that quality is in.
         """
         cropped = {}
         for name, view in (crops(frame, self._crops) if self._crops else {}).items():
             pairs = zip(self._kernels, whole, strict=True)
             measures = [one if kernel.of_whole else kernel.measure(view) for kernel, one in pairs]
-            cropped[name] = measures, grid_at_hand(view)
+            cropped[name] = measures, grid_of(measures, view)
         if not self._turns:
             return Seen(cropped)
         pairs = zip(self._kernels, whole, strict=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -220,24 +221,23 @@ class _Search:
             rounds += 1
             found = self.stage(f"near_found_{rounds}", earliest(self._search(rows, count)))
             # Whoever has an earlier neighbour is not kept yet, so whoever depends on it stays open.
-            waiting = found.select(F.col("rank").alias("neighbour"))
-            dropped.append(found.join(waiting, "neighbour", "left_anti").select("rank", "neighbour", "distance"))
-            still_open = self.stage(f"near_open_{rounds}", found.join(waiting, "neighbour", "left_semi").select("rank"))
-            open_count = still_open.count()
-            gone = dropped[0]
-            for more in dropped[1:]:
-                gone = gone.unionAll(more)
+            waiting = found.select(F.col("rank").alias("neighbour"), F.lit(True).alias("waits"))
+            settled = found.join(waiting, "neighbour", "left").withColumn("waits", F.col("waits").isNotNull())
+            # Stored, as is the rest: all of it is read again by each round that follows.
+            settled = self.stage(f"near_settled_{rounds}", settled.select("rank", "neighbour", "distance", "waits"))
+            dropped.append(settled.where(~F.col("waits")).drop("waits"))
+            open_count = settled.where("waits").count()
             if open_count == 0:
-                return self.stage("near_decisions", decisions_of(items, gone)), rounds
-            rest = items.select(*self.matcher.columns).join(gone.select("rank"), "rank", "left_anti")
-            is_open = still_open.withColumn("role", F.lit(BOTH))
-            rows = rest.join(is_open, "rank", "left").withColumn("role", F.coalesce("role", F.lit(TARGET)))
-            # Read several times: its buckets are counted before they are filled, and the last walk has two sides.
+                return self.stage("near_decisions", decisions_of(items, reduce(DataFrame.unionAll, dropped))), rounds
+            rows = rows.drop("role").join(settled.select("rank", "waits"), "rank", "left")
+            role = F.when(F.col("waits"), F.lit(BOTH)).otherwise(F.lit(TARGET))
+            rows = rows.where(F.coalesce("waits", F.lit(True))).withColumn("role", role).drop("waits")
             rows = self.stage(f"near_rest_{rounds}", rows)
             if self.fits_broadcast(open_count):
                 break
         last = self._decide_rest(rows, open_count, count)
-        return self.stage("near_decisions", decisions_of(items, gone.unionAll(last))), rounds + 1
+        dropped.append(last)
+        return self.stage("near_decisions", decisions_of(items, reduce(DataFrame.unionAll, dropped))), rounds + 1
 
     def _decide_rest(self, rest: DataFrame, open_count: int, count: int) -> DataFrame:
         """Who of the open items (of role ``BOTH``) is dropped and by whom: rank, neighbour, distance."""

@@ -87,16 +87,25 @@ def search_by_shuffle(matcher: Matcher, rows: DataFrame, routes: Routes) -> Data
 
 
 def earliest(found: DataFrame) -> DataFrame:
-    """One row a query: its earliest neighbour, references first."""
-    least = F.min(F.struct((~F.col("is_reference")).alias("later"), "neighbour", "distance")).alias("least")
+    """One row a query: its earliest neighbour, references first.
+
+    In aggregates of plain numbers: Spark hashes those, and sorts all rows for one of structs.
+    """
+    of_references = F.when(F.col("is_reference"), F.col("neighbour"))
+    of_others = F.when(~F.col("is_reference"), F.col("neighbour"))
     return (
         found.groupBy("rank")
-        .agg(least)
+        .agg(
+            F.min(of_references).alias("reference"),
+            F.min(of_others).alias("other"),
+            F.min_by("distance", of_references).alias("reference_distance"),
+            F.min_by("distance", of_others).alias("other_distance"),
+        )
         .select(
             "rank",
-            (~F.col("least.later")).alias("is_reference"),
-            F.col("least.neighbour").alias("neighbour"),
-            F.col("least.distance").alias("distance"),
+            F.col("reference").isNotNull().alias("is_reference"),
+            F.coalesce("reference", "other").alias("neighbour"),
+            F.coalesce("reference_distance", "other_distance").alias("distance"),
         )
     )
 
