@@ -6,7 +6,8 @@
 
 Pictures are those of ``make_data.py`` at 0.2 megapixels (54 kB), in Parquet and as files of a folder; beyond 10,000
 files the same ones come again, each time with other bytes behind their end. Every run is a process of its own, start
-included. A round runs all cases of a count once, in turn; the table has medians. immaculate needs Python 3.12 or newer.
+included. A round runs all cases of a count once, in turn; the table has medians. Counts that are not measured keep what
+``results/growth.json`` has of them. immaculate needs Python 3.12 or newer.
 """
 
 from __future__ import annotations
@@ -163,32 +164,40 @@ def title_of(name: str) -> str:
     return CASES[name].title if name in CASES else "the hash stage of this job, equal hashes"
 
 
-def table(medians: dict[int, dict[str, float]], spreads: dict[int, dict[str, str]], rounds: int) -> str:
-    names = list(dict.fromkeys(name for row in medians.values() for name in row))
-    counts = sorted(medians)
+def table(found: dict[int, dict[str, list[float]]]) -> str:
+    """Args:
+    found: count → case → seconds of each round.
+    """
+    names = list(dict.fromkeys(name for row in found.values() for name in row))
+    counts = sorted(found)
+    rounds = [str(max(map(len, found[count].values()))) for count in counts]
     lines = [
         "# Time against the number of pictures",
         "",
-        f"Seconds, whole processes, medians of {rounds} rounds in turn on two cores (least to most), by "
+        "Seconds, whole processes, medians of some rounds in turn on two cores (least to most), by "
         "`benchmarks/growth.py`.",
         "",
         "| | " + " | ".join(f"{count:,}" for count in counts) + " |",
         "|---" * (len(counts) + 1) + "|",
+        "| rounds | " + " | ".join(rounds) + " |",
     ]
     for name in names:
-        cells = [
-            f"{medians[c][name]:.1f} ({spreads[c][name]})" if name in medians[c] else "" for c in counts
-        ]  # fmt: skip
+        cells = [_cell(found[count].get(name, [])) for count in counts]
         lines.append(f"| {title_of(name)} | " + " | ".join(cells) + " |")
     lines += ["", "| | ratio | bar |", "|---|---|---|"]
     for title, one, other, count, bar in BARS:
-        found = medians.get(count, {})
-        if one in found and other in found:
-            lines.append(f"| {title} | {found[one] / found[other]:.2f} | {bar} |")
+        row = found.get(count, {})
+        if one in row and other in row:
+            ratio = statistics.median(row[one]) / statistics.median(row[other])
+            lines.append(f"| {title} | {ratio:.2f} | {bar} |")
     return "\n".join(lines) + "\n\n![time against pictures](growth.svg)\n"
 
 
-def chart(medians: dict[int, dict[str, float]], path: Path) -> None:
+def _cell(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):.1f} ({min(seconds):.1f}-{max(seconds):.1f})" if seconds else ""
+
+
+def chart(found: dict[int, dict[str, list[float]]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
@@ -198,7 +207,7 @@ def chart(medians: dict[int, dict[str, float]], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for name, case in CASES.items():
-        points = [(count, row[name]) for count, row in sorted(medians.items()) if name in row]
+        points = [(count, statistics.median(row[name])) for count, row in sorted(found.items()) if name in row]
         if case.color and points:
             style = "--" if case.dashed else "-"
             axes.loglog(*zip(*points, strict=True), style, color=case.color, marker="o", label=case.title)
@@ -222,19 +231,19 @@ def main() -> None:
             if count in case.counts:
                 python_of(name, case)
                 folder_of(count) if case.folder else parquet_of(count)
-    medians: dict[int, dict[str, float]] = {}
-    spreads: dict[int, dict[str, str]] = {}
+    kept = RESULTS / "growth.json"
+    found = {int(count): row for count, row in json.loads(kept.read_text()).items()} if kept.exists() else {}
     for count in options.counts:
         seconds: dict[str, list[float]] = {}
         for number in range(options.rounds):
             for name in (name for name, case in CASES.items() if count in case.counts):
                 for which, value in run(name, count).items():
-                    seconds.setdefault(which, []).append(value)
+                    seconds.setdefault(which, []).append(round(value, 2))
                     print(f"{count:,}, round {number + 1}, {title_of(which)}: {value:.1f} s", flush=True)
-        medians[count] = {name: statistics.median(values) for name, values in seconds.items()}
-        spreads[count] = {name: f"{min(values):.1f}-{max(values):.1f}" for name, values in seconds.items()}
-    (RESULTS / "growth.md").write_text(table(medians, spreads, options.rounds))
-    chart(medians, RESULTS / "growth.svg")
+        found[count] = seconds
+        kept.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    (RESULTS / "growth.md").write_text(table(found))
+    chart(found, RESULTS / "growth.svg")
     print((RESULTS / "growth.md").read_text())
 
 

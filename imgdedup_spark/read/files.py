@@ -5,6 +5,7 @@ the input order. The list of parts is found after hashing, on the small table: s
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -43,6 +44,8 @@ log = logging.getLogger("imgdedup")
 S = TypeVar("S", bound="FileSource")
 #: Scans in one plan. Each costs the driver some milliseconds, and a plan of thousands costs minutes.
 MAX_SCANS = 200
+# Absolute paths that Spark writes as they are, behind `file:`.
+_SPELLED_ALIKE = re.compile(r"(?:/[A-Za-z0-9_=-][A-Za-z0-9_.=-]*)+")
 # Names that no column of a user's has.
 _PART_SCHEMA = "__p_input int, __p_file string, __p_start bigint, __p_ordinal bigint, __p_base bigint, __p_name string"
 
@@ -57,6 +60,7 @@ class FileSource(Source):
         absolute: whether ``row`` is the row's number in its file; else it ascends within the part.
         scanner: Spark's name of what reads single files again; None where a table format alone knows how.
         paths: the files of each input, as Spark takes them; none where Spark alone lists them.
+        listed: states of the files, with URIs as we spell them; none where Spark alone lists them.
         options: of Spark's reader.
     """
 
@@ -64,6 +68,7 @@ class FileSource(Source):
     absolute: bool = False
     scanner: str | None = None
     paths: tuple[tuple[str, ...], ...] = ()
+    listed: tuple[FileState, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
     count_by: ClassVar[tuple[str, ...]] = ("input", "file", "start", "length")
@@ -118,6 +123,9 @@ class FileSource(Source):
     def file_states(self) -> list[FileState]:
         if self.scanner is None:
             return []
+        # A job less. Spark's spelling of a store's files, and of names with other characters, Spark alone knows.
+        if self.listed and all(_SPELLED_ALIKE.fullmatch(one.uri) for one in self.listed):
+            return [replace(one, uri=f"file:{one.uri}") for one in self.listed]
         listed = self.paths or [[path] for path in self.inputs]
         return [one for index, paths in enumerate(listed) for one in spark_states(self._spark, index, paths)]
 

@@ -28,6 +28,7 @@ def of_listing(listing: Listing, keys: Sequence[str]) -> dict[str, Any]:
         "roots": listing.roots,
         "partitioned": bool(keys),
         "paths": tuple(tuple(escaped(one.uri) for one in files) for files in listing.files),
+        "listed": tuple(listing.states()),
     }
 
 

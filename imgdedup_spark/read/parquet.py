@@ -121,11 +121,9 @@ class ReadParquet(ParquetFiles):
 
     Attributes:
         units: what one task reads.
-        listed: states of the files.
     """
 
     units: tuple[_Unit, ...] = ()
-    listed: tuple[FileState, ...] = ()
 
     def column_reader(self, column: str) -> None:
         return None

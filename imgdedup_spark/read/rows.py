@@ -75,13 +75,11 @@ class RowFiles(FileSource):
         rows: reads a part, in the workers.
         made: the columns that are made of the rows' fields.
         units: the parts that one task reads.
-        listed: states of the files.
     """
 
     rows: Rows = no_rows
     made: Columns = Columns({}, {})  # noqa: RUF009 - nothing changes it
     units: Units = ()
-    listed: tuple[FileState, ...] = ()
 
     def is_any(self, name: str) -> bool:
         """Whether a column's values have no type in common, and those that are not strings are JSON."""
@@ -169,7 +167,6 @@ def open_rows(
         "made": made,
         "rows": rows,
         "units": numbered,
-        "listed": tuple(listing.states()),
         "keys": keys,
         "partial": partial,
         "known_rows": sum(counts.values()),

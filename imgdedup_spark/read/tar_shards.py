@@ -60,12 +60,10 @@ class TarShards(FileSource):
     Attributes:
         units: shards that one task reads.
         fields: of all objects in ``json``.
-        listed: states of the shards.
     """
 
     units: tuple[tuple[Shard, ...], ...] = ()
     fields: tuple[str, ...] = ()
-    listed: tuple[FileState, ...] = ()
 
     native: ClassVar[str] = "webdataset"
     copied: ClassVar[bool] = True
@@ -115,7 +113,6 @@ def open_shards(spark: SparkSession, listing: Listing) -> TarShards:
         absolute=True,
         units=units,
         fields=tuple(fields),
-        listed=tuple(listing.states()),
     )
 
 

@@ -81,8 +81,8 @@ def grid(picture: Frame, width: int, height: int, side: int | None = None) -> np
 
 
 def coarse(fine: npt.NDArray[np.uint16], width: int, height: int) -> npt.NDArray[np.uint16]:
-    """(n, FINE, FINE) cells of n pictures → (n, height, width), of at most ``FEW_CELLS`` a side: so few are made of as
-    many with hardly a difference, for all of a batch at once."""
+    """(n, FINE, FINE) cells of n pictures → (n, height, width), of at most ``FEW_CELLS`` a side: a whole batch at once,
+    and for pictures of some 24 pixels a side and more with hardly a difference to their own."""
     rows = _shortened(fine.reshape(-1, FINE), width, "float64", 255 * LEVEL).reshape(-1, FINE, width)
     lines = np.ascontiguousarray(rows.transpose(0, 2, 1)).reshape(-1, FINE)
     cells = _shortened(lines, height, "float64", 255 * LEVEL).reshape(-1, width, height)
@@ -105,8 +105,9 @@ def _resized(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDAr
     as Pillow does it."""
     rows = _shortened(pixels, width, "float32", 255)
     # What comes out of the first pass has 24 bits, and so the second one takes more.
-    cells = _shortened(np.ascontiguousarray(rows.T), height, "float64", 255).T
-    return np.rint(cells * LEVEL).astype(np.uint16)
+    cells = _lowered(rows.astype(np.float64), height)
+    cells *= LEVEL
+    return np.rint(cells, out=cells).astype(np.uint16)
 
 
 def _shortened(lines: npt.NDArray, cells: int, kind: _Kind, most: int) -> npt.NDArray:
@@ -119,6 +120,18 @@ def _shortened(lines: npt.NDArray, cells: int, kind: _Kind, most: int) -> npt.ND
             np.matmul(part[:, block.pixels], block.weights, out=result[start : start + step, block.cells])
     result *= 1 / (1 << _WEIGHT_BITS)
     return np.clip(result, 0, most, out=result)
+
+
+def _lowered(rows: npt.NDArray[np.float64], cells: int) -> npt.NDArray[np.float64]:
+    """(pixels, n) → (cells, n), from 0 to 255 before and after: as ``_shortened``, with nothing turned on its side."""
+    step, blocks = _filter(len(rows), cells, "float64")
+    result = np.empty((cells, rows.shape[1]))
+    for start in range(0, rows.shape[1], step):
+        part = rows[:, start : start + step]
+        for block in blocks:
+            np.matmul(block.weights.T, part[block.pixels], out=result[block.cells, start : start + step])
+    result *= 1 / (1 << _WEIGHT_BITS)
+    return np.clip(result, 0, 255, out=result)
 
 
 @lru_cache(maxsize=512)  # at 22 kB for 500 pixels and 94 kB for 2,000; data sets of many sizes ask for hundreds
