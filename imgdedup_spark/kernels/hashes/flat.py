@@ -76,9 +76,10 @@ def _has_words(parts: npt.NDArray[np.int16]) -> bool:
     ground as a whole, as there is on one side of an object's edge."""
     # Every other part of those around: a graded ground has its middle in the middle.
     some = _around(np.pad(parts, _AROUND, mode="reflect", reflect_type="odd"))[:, :, ::2, ::2]
-    ground = np.median(some.reshape(*parts.shape, -1), axis=2)
+    middle = some[0, 0].size // 2
+    ground = np.partition(some.reshape(*parts.shape, -1), middle, axis=2)[:, :, middle]
     off = np.abs(parts - ground)
-    shares = _around(np.pad(off > _OFF, _AROUND, mode="reflect")).mean(axis=(2, 3))
+    shares = _share_around(np.pad(off > _OFF, _AROUND, mode="reflect"))
     down, across = np.nonzero((off > _MARK) & (shares <= 1 - _PLAIN))
     blocks = np.lib.stride_tricks.sliding_window_view(np.pad(parts, _PARTS, mode="edge"), (_PARTS, _PARTS))
     beside = np.zeros(len(down), bool)
@@ -93,6 +94,14 @@ def _has_words(parts: npt.NDArray[np.int16]) -> bool:
 def _around(padded: npt.NDArray[Any]) -> npt.NDArray[Any]:
     wide = 2 * _AROUND + 1
     return np.lib.stride_tricks.sliding_window_view(padded, (wide, wide))
+
+
+def _share_around(padded: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """The mean of each window of ``_around``, by sums of all that is above and to the left."""
+    wide = 2 * _AROUND + 1
+    sums = np.pad(padded.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32), ((1, 0), (1, 0)))
+    inside = sums[wide:, wide:] - sums[:-wide, wide:] - sums[wide:, :-wide] + sums[:-wide, :-wide]
+    return inside / wide**2
 
 
 def _of_cells(parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
