@@ -133,7 +133,8 @@ def _session(config: JobConfig) -> Iterator[Any]:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.spark.session import prepare_next, start_session, warming
 
-            spark, ours = start_session(light=config.dedup.reads_images)
+            reads = config.dedup.reads_images
+            spark, ours = start_session(light=reads, preload=_of_workers(config) if reads else ())
             libraries.result()
             # All that the job will import, before the warming up imports some of it beside the job.
             for name in ("job", *(["match.near"] if near else [])):
@@ -159,6 +160,19 @@ def _session(config: JobConfig) -> Iterator[Any]:
             with contextlib.suppress(Exception):
                 spark.stop()
         prepare_next(master)
+
+
+def _of_workers(config: JobConfig) -> list[str]:
+    """Modules that workers load who look at pictures. Arrow loads pandas where it is there."""
+    families = {spec.about.family for step in config.dedup.steps if not step.is_embedding for spec in step.specs}
+    kernels = sorted(f"imgdedup_spark.kernels.hashes.{name}" for name in families)
+    return [
+        "pandas",
+        "imgdedup_spark.hash.worker",
+        "imgdedup_spark.hash.isolated",
+        "imgdedup_spark.read.folders",
+        *kernels,
+    ]
 
 
 def _load_for_work(near: bool) -> None:

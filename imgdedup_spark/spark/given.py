@@ -31,6 +31,14 @@ def given_settings() -> set[str]:
     return found
 
 
+def given_local() -> bool:
+    """Whether a JVM that PySpark starts works on this machine alone: what it does unless somebody says otherwise."""
+    words = os.environ.get("PYSPARK_SUBMIT_ARGS", "")
+    if "--master" in words or "spark.master" in words:
+        return re.search(r"(?:--master[\s=]+|spark\.master=)[\"']?local", words) is not None
+    return "spark.master" not in given_settings()
+
+
 def gives_log() -> bool:
     """Whether there is a configuration of the log for a JVM that PySpark starts."""
     return "log4j" in given_to_java() or any((_conf_folder() / name).is_file() for name in _LOG_FILES)

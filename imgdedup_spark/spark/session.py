@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
+from imgdedup_spark.spark import worker_daemon
 from imgdedup_spark.spark.class_archive import MAKING, archive_flags, make_later
-from imgdedup_spark.spark.given import given_settings, given_to_java, gives_log, quiet_submitted
+from imgdedup_spark.spark.given import given_local, given_settings, given_to_java, gives_log, quiet_submitted
 from imgdedup_spark.spark.settings import parallelism
 
 #: For a JVM that leaves the work to Python: its own code is compiled quickly (C1) and never again (C2). The second
@@ -24,11 +25,12 @@ _LOG = Path(__file__).with_name("log4j2.properties")
 _NAME = "imgdedup"
 
 
-def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
+def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[SparkSession, bool]:
     """The session to use, and whether this call started it (only then is it ours to stop).
 
     Args:
         light: a JVM that is started here will have little to compute.
+        preload: modules that the workers of a local session will need.
     """
     active = SparkSession.getActiveSession()
     if active is not None:
@@ -53,6 +55,10 @@ def start_session(*, light: bool = False) -> tuple[SparkSession, bool]:
         if "SPARK_REMOTE" not in os.environ:
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
             settings["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY", "4g")
+            # Workers find modules in files, not in an archive that only the driver has been given.
+            if preload and given_local() and Path(worker_daemon.__file__).is_file():
+                os.environ[worker_daemon.PRELOAD] = ",".join(preload)
+                settings["spark.python.daemon.module"] = worker_daemon.MODULE
         settings = {name: value for name, value in settings.items() if name not in given_settings()}
     builder = SparkSession.builder
     for name, value in settings.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imgdedup_spark.spark.given import given_settings, gives_log
+from imgdedup_spark.spark.given import given_local, given_settings, gives_log
 
 
 @pytest.fixture
@@ -35,3 +35,22 @@ def test_a_log_of_the_users_own(conf, monkeypatch):
     monkeypatch.delenv("SPARK_SUBMIT_OPTS")
     (conf / "log4j2.xml").write_text("")
     assert gives_log()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "defaults", "local"),
+    [
+        ("", "", True),
+        ("--master local[2] pyspark-shell", "", True),
+        ("--master=local pyspark-shell", "", True),
+        ("--conf spark.master=local[*] pyspark-shell", "spark.master yarn", True),
+        ("--master yarn pyspark-shell", "", False),
+        ("--conf spark.master=spark://host:7077 pyspark-shell", "", False),
+        ("--conf spark.a=1 pyspark-shell", "spark.master yarn", False),
+    ],
+)
+def test_whether_a_session_is_local(monkeypatch, tmp_path, arguments, defaults, local):
+    (tmp_path / "spark-defaults.conf").write_text(defaults)
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", arguments)
+    assert given_local() is local

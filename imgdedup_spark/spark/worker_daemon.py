@@ -1,0 +1,41 @@
+"""PySpark's daemon, which has loaded what its workers will need: they are forked from it.
+
+A folder of pictures has four workers and two processes that decode at work on two cores, and each of them would load
+the same modules anew: seconds of a small run. Of a cluster's executors nobody knows what they can import so early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import sys
+
+#: The variable that names the modules, with commas between them.
+PRELOAD = "IMGDEDUP_PRELOAD"
+MODULE = "imgdedup_spark.spark.worker_daemon"
+
+
+def main() -> None:
+    """Loads, and becomes PySpark's daemon."""
+    # Spark reads the daemon's port from stdout: nobody else may say anything there.
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        for name in filter(None, os.environ.get(PRELOAD, "").split(",")):
+            with contextlib.suppress(Exception):  # a worker that needs it will say what is wrong
+                importlib.import_module(name)
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
+    gc.collect()
+    gc.freeze()  # what a worker's collector does not look at, it does not copy
+    from pyspark.daemon import manager
+
+    manager()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The daemon that workers of a local session are forked from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from imgdedup_spark.spark.session import start_session
+
+NAMES = ("imgdedup_spark.hash.worker", "no.such.module", "this")
+
+def loaded(batches):
+    import pyarrow
+    for batch in batches:
+        yield pyarrow.RecordBatch.from_pydict({"name": [name for name in NAMES if name in sys.modules]})
+
+loaded.__module__ = "__main__"
+spark, ours = start_session(preload=NAMES)
+print(sorted(row.name for row in spark.range(1).mapInArrow(loaded, "name string").collect()))
+"""
+
+
+@pytest.mark.spark
+def test_workers_find_modules_loaded(tmp_path):
+    """Also where one cannot be loaded, or says something on the way."""
+    variables = {"PYSPARK_SUBMIT_ARGS": "--master local[1] --conf spark.ui.enabled=false pyspark-shell"}
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, str(program)], env=os.environ | variables, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "['imgdedup_spark.hash.worker', 'this']"
