@@ -109,6 +109,10 @@ class DedupConfig(
         alien = self.changed(ONLY_EMBEDDINGS)
         if alien:
             raise UserError(f"{alien[0]} is for embeddings: add --method {' or '.join(EMBEDDINGS)}, or leave it out")
+        if PRESETS.get(self.preset or "", {}).get("method") in EMBEDDINGS:
+            raise UserError(
+                f"--preset {self.preset} compares embeddings, and --method {self.method} makes hashes: leave one out"
+            )
         if self.method == "color" and not self.hash_col:
             raise UserError(
                 "--method color: of grey pictures it says nothing; use it as --verify color, beside another"

@@ -57,7 +57,7 @@ def spelled_out(name: str, options: Any) -> str:
         options: has them as attributes.
     """
     words = []
-    for option in [*PRESETS[name], *of_method(PRESETS[name])]:
+    for option in [*PRESETS[name], *of_method(vars(options))]:
         value = getattr(options, option)
         if value or not isinstance(value, tuple):
             values = value if isinstance(value, tuple) else (value,)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.errors import JobError, UserError, first_line
 from imgdedup_spark.files.shares import Share
@@ -123,8 +124,8 @@ class FileSource(Source):
     def file_states(self) -> list[FileState]:
         if self.scanner is None:
             return []
-        # A job less. Spark's spelling of a store's files, and of names with other characters, Spark alone knows.
-        if self.listed and all(_SPELLED_ALIKE.fullmatch(one.uri) for one in self.listed):
+        # A job less. How Spark spells a store's files, a server's, and names with other characters, it alone knows.
+        if self.listed and not is_remote() and all(_SPELLED_ALIKE.fullmatch(one.uri) for one in self.listed):
             return [replace(one, uri=f"file:{one.uri}") for one in self.listed]
         listed = self.paths or [[path] for path in self.inputs]
         return [one for index, paths in enumerate(listed) for one in spark_states(self._spark, index, paths)]

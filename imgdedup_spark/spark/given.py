@@ -34,9 +34,11 @@ def given_settings() -> set[str]:
 def given_local() -> bool:
     """Whether a JVM that PySpark starts works on this machine alone: what it does unless somebody says otherwise."""
     words = os.environ.get("PYSPARK_SUBMIT_ARGS", "")
-    if "--master" in words or "spark.master" in words:
-        return re.search(r"(?:--master[\s=]+|spark\.master=)[\"']?local", words) is not None
-    return "spark.master" not in given_settings()
+    # In the order in which Spark takes them; of several of a kind, the last one.
+    for pattern in (r"--master[\s=]+[\"']?(\S+)", r"spark\.master=[\"']?(\S+)"):
+        if found := re.findall(pattern, words):
+            return str(found[-1]).startswith("local")
+    return "spark.master" not in given_settings() and os.environ.get("MASTER", "local").startswith("local")
 
 
 def gives_log() -> bool:

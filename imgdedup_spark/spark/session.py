@@ -12,6 +12,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
+import imgdedup_spark
 from imgdedup_spark.spark import worker_daemon
 from imgdedup_spark.spark.class_archive import MAKING, archive_flags, make_later
 from imgdedup_spark.spark.given import given_local, given_settings, given_to_java, gives_log, quiet_submitted
@@ -55,8 +56,7 @@ def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[
         if "SPARK_REMOTE" not in os.environ:
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
             settings["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY", "4g")
-            # Workers find modules in files, not in an archive that only the driver has been given.
-            if preload and given_local() and Path(worker_daemon.__file__).is_file():
+            if preload and given_local() and _workers_find_this():
                 os.environ[worker_daemon.PRELOAD] = ",".join(preload)
                 settings["spark.python.daemon.module"] = worker_daemon.MODULE
         settings = {name: value for name, value in settings.items() if name not in given_settings()}
@@ -67,6 +67,13 @@ def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[
     if not is_remote():
         look_up_once()
     return spark, True
+
+
+def _workers_find_this() -> bool:
+    """Whether workers will be of this Python, and find this package as it does: not in an archive that they are sent
+    once they are there. Elsewhere than on Linux a process that has loaded much is not safely forked."""
+    own = os.environ["PYSPARK_PYTHON"] == sys.executable and "spark.pyspark.python" not in given_settings()
+    return own and sys.platform == "linux" and not hasattr(imgdedup_spark.__loader__, "archive")
 
 
 def look_up_once() -> None:

@@ -19,17 +19,21 @@ MODULE = "imgdedup_spark.spark.worker_daemon"
 
 def main() -> None:
     """Loads, and becomes PySpark's daemon."""
-    # Spark reads the daemon's port from stdout: nobody else may say anything there.
-    stdout = os.dup(1)
-    os.dup2(2, 1)
+    # Spark reads the daemon's port from stdout, and nothing of stderr before it: nobody else may say anything there.
+    streams, nowhere = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
     try:
         for name in filter(None, os.environ.get(PRELOAD, "").split(",")):
             with contextlib.suppress(Exception):  # a worker that needs it will say what is wrong
                 importlib.import_module(name)
     finally:
         sys.stdout.flush()
-        os.dup2(stdout, 1)
-        os.close(stdout)
+        sys.stderr.flush()
+        for number, stream in enumerate(streams, 1):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.close(nowhere)
     gc.collect()
     gc.freeze()  # what a worker's collector does not look at, it does not copy
     from pyspark.daemon import manager

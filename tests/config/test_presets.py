@@ -66,6 +66,8 @@ def test_a_method_has_defaults_of_its_own():
     assert DedupConfig(preset="descriptor").similarity == 0.5
     assert DedupConfig(method="sscd", similarity=0.9).similarity == 0.9
     assert DedupConfig(preset="descriptor", method="clip").similarity == DedupConfig(method="clip").similarity == 0.9
+    with pytest.raises(UserError, match="--preset descriptor compares embeddings, and --method phash makes hashes"):
+        DedupConfig(preset="descriptor", method="phash").check()
     # Scores are lower than cosines.
     for own in ({"method": "sscd"}, {"preset": "descriptor"}):
         assert DedupConfig(**own, background_set="others").similarity == 0.35

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from operator import attrgetter
 
 import conftest
 import pyarrow as pa
@@ -13,6 +15,8 @@ from test_inputs import PIXELS, png
 
 from imgdedup_spark import DedupConfig, deduplicate
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.read.open import read_source
+from imgdedup_spark.read.source import PLACE
 
 pytestmark = pytest.mark.spark
 
@@ -80,3 +84,20 @@ def test_any_name_of_input_output_index_and_reference(run, tmp_path):
     assert run(odd / "b.parquet", *PIXELS, *index, "2", output=odd / "2").dropped == {"b.parquet#0": "a.parquet#0"}
     late = run(odd / "b.parquet", *PIXELS, "--against", odd / "in{d,e}x", output=odd / "3")
     assert len(late.dropped) == 2 and late.kept == []
+
+
+def test_states_of_files_are_spelled_as_spark_does(spark, tmp_path):
+    """Where they come from the listing: what is read again is found by them."""
+    (tmp_path / "in" / "day=1").mkdir(parents=True)
+    (tmp_path / "in" / "day=2").mkdir()
+    table = pa.table({"image": [png(1)]})
+    for name in ("in/day=1/a.parquet", "in/day=2/b_0-1.parquet", "c.parquet"):
+        pq.write_table(table, tmp_path / name)
+    (tmp_path / "link").symlink_to(tmp_path / "c.parquet")
+    inputs = [str(tmp_path / "in"), f"{tmp_path}/in/../c.parquet", f"file://{tmp_path}/link"]
+    for paths in ([inputs[0]], inputs[1:], [inputs[1], inputs[1]]):
+        source = read_source(spark, paths, "parquet")
+        key = attrgetter("input", "uri")
+        assert sorted(source.file_states(), key=key) == sorted(replace(source, listed=()).file_states(), key=key)
+        spelled = {row.file for row in source.frame.select(f"{PLACE}.file").collect()}
+        assert {one.uri for one in source.file_states()} == spelled

@@ -47,10 +47,19 @@ def test_a_log_of_the_users_own(conf, monkeypatch):
         ("--master yarn pyspark-shell", "", False),
         ("--conf spark.master=spark://host:7077 pyspark-shell", "", False),
         ("--conf spark.a=1 pyspark-shell", "spark.master yarn", False),
+        ("--master yarn --conf spark.master=local pyspark-shell", "", False),
     ],
 )
 def test_whether_a_session_is_local(monkeypatch, tmp_path, arguments, defaults, local):
     (tmp_path / "spark-defaults.conf").write_text(defaults)
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
     monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", arguments)
+    monkeypatch.delenv("MASTER", raising=False)
     assert given_local() is local
+
+
+def test_a_master_by_its_variable(conf, monkeypatch):
+    monkeypatch.setenv("MASTER", "spark://host:7077")
+    assert not given_local()
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--master local[2] pyspark-shell")
+    assert given_local()

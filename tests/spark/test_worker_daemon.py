@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 
 import pytest
+
+from imgdedup_spark.cli import _of_workers
+from imgdedup_spark.config.dedup import DedupConfig
+from imgdedup_spark.config.job import JobConfig
+from imgdedup_spark.kernels.hashes import METHODS
 
 PROGRAM = """
 import sys
@@ -23,6 +29,15 @@ loaded.__module__ = "__main__"
 spark, ours = start_session(preload=NAMES)
 print(sorted(row.name for row in spark.range(1).mapInArrow(loaded, "name string").collect()))
 """
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_loaded_is_there(method):
+    names = _of_workers(JobConfig(dedup=DedupConfig(method=method, verify=("phash:16:80",))))
+    assert len(names) > len(set(names) & {"pandas"})
+    for name in names:
+        if name != "pandas":
+            importlib.import_module(name)
 
 
 @pytest.mark.spark

@@ -14,7 +14,7 @@ from PIL import Image, ImageColor
 
 __all__ = ["RULE", "as_seen", "grey_levels", "ground_color", "is_deep", "values"]
 #: Raised whenever the same file may get another hash: hashes made by different rules are never compared.
-RULE = 4
+RULE = 5
 _Color = tuple[int, int, int]
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
 _ALPHA_MODES = ("RGBA", "LA", "PA", *_PREMULTIPLIED)

@@ -128,6 +128,12 @@ def test_a_page_of_text_is_not_flat_for_presets() -> None:
     assert result.facts.quality.min() >= FLOOR
 
 
+def test_quality_hardly_depends_on_the_method() -> None:
+    files = [encoded(picture.point(lambda level: 120 + level // 9), "PNG") for picture in photographs()]
+    found = [Hasher([HashSpec(method)]).hash_batch(files).facts.quality for method in HASHES]
+    assert np.ptp(found, axis=0).max() <= 12
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize("size", [(1, 1), (127, 129), (128, 128), (683, 512), (40, 2500)])
 def test_a_sample_is_what_nearest_neighbours_and_their_means_give(mode: str, size: tuple[int, int]) -> None:
