@@ -9,36 +9,39 @@ from itertools import pairwise
 from pathlib import Path
 
 _LOG_FILES = tuple(f"log4j2.{ending}" for ending in ("properties", "xml", "yaml", "yml", "json", "jsn"))
-_FLAGS = {"--driver-memory": "spark.driver.memory", "--name": "spark.app.name"}
+_FLAGS = {"--driver-memory": "spark.driver.memory", "--name": "spark.app.name", "--master": "spark.master"}
 
 
 def given_settings() -> set[str]:
     """Names of the settings in ``PYSPARK_SUBMIT_ARGS`` and ``spark-defaults.conf``, for a JVM that PySpark starts."""
-    words = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    file = _conf_folder() / "spark-defaults.conf"
-    found = set()
-    for flag, value in pairwise(words):
-        if flag in ("--conf", "-c"):
-            found.add(value.partition("=")[0])
-        elif flag == "--properties-file":
-            file = Path(value)
-        elif flag in _FLAGS:
-            found.add(_FLAGS[flag])
-    if file.is_file():
-        lines = (line.strip() for line in file.read_text("utf-8", "replace").splitlines())
-        found |= {re.split(r"[\s=:]", line, maxsplit=1)[0] for line in lines if line and line[0] not in "#!"}
-    return found
+    return set(_given())
 
 
 def given_local() -> bool:
     """Whether a JVM that PySpark starts works on this machine alone: what it does unless somebody says otherwise."""
-    words = os.environ.get("PYSPARK_SUBMIT_ARGS", "")
-    # In the order in which Spark takes them; of several of a kind, the last one.
-    for pattern in (r"--master[\s=]+[\"']?(\S+)", r"spark\.master=[\"']?(\S+)"):
-        if found := re.findall(pattern, words):
-            return str(found[-1]).startswith("local")
-    return "spark.master" not in given_settings() and os.environ.get("MASTER", "local").startswith("local")
+    return _given().get("spark.master", os.environ.get("MASTER", "local")).startswith("local")
+
+
+def _given() -> dict[str, str]:
+    """Settings with their values: flags of their own before ``--conf``, and that before the file, as Spark has it."""
+    words = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    file = _conf_folder() / "spark-defaults.conf"
+    flags, settings, defaults = {}, {}, {}
+    for flag, value in pairwise(words):
+        if flag in ("--conf", "-c"):
+            name, _, what = value.partition("=")
+            settings[name] = what
+        elif flag == "--properties-file":
+            file = Path(value)
+        elif flag in _FLAGS:
+            flags[_FLAGS[flag]] = value
+    if file.is_file():
+        for line in map(str.strip, file.read_text("utf-8", "replace").splitlines()):
+            if line and line[0] not in "#!":
+                name, *rest = re.split(r"[\s=:]", line, maxsplit=1)
+                defaults[name] = "".join(rest).lstrip(" \t=:")
+    return {**defaults, **settings, **flags}
 
 
 def gives_log() -> bool:

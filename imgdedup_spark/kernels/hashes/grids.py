@@ -83,10 +83,10 @@ def grid(picture: Frame, width: int, height: int, side: int | None = None) -> np
 def coarse(fine: npt.NDArray[np.uint16], width: int, height: int) -> npt.NDArray[np.uint16]:
     """(n, FINE, FINE) cells of n pictures → (n, height, width), of at most ``FEW_CELLS`` a side: a whole batch at once,
     and for pictures of some 24 pixels a side and more with hardly a difference to their own."""
-    rows = _shortened(fine.reshape(-1, FINE), width, "float64", 255 * LEVEL).reshape(-1, FINE, width)
+    rows = _shortened(fine.reshape(-1, FINE) / LEVEL, width, "float64").reshape(-1, FINE, width)
     lines = np.ascontiguousarray(rows.transpose(0, 2, 1)).reshape(-1, FINE)
-    cells = _shortened(lines, height, "float64", 255 * LEVEL).reshape(-1, width, height)
-    return np.rint(cells.transpose(0, 2, 1)).astype(np.uint16)
+    cells = _shortened(lines, height, "float64").reshape(-1, width, height)
+    return np.rint(cells.transpose(0, 2, 1) * LEVEL).astype(np.uint16)
 
 
 def _made(picture: Frame, width: int, height: int, side: int | None) -> npt.NDArray[np.uint16]:
@@ -103,15 +103,15 @@ def _made(picture: Frame, width: int, height: int, side: int | None) -> npt.NDAr
 def _resized(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint16]:
     """(rows, columns) → (height, width), in 1/``LEVEL``: along the rows first, and no value out of range in between,
     as Pillow does it."""
-    rows = _shortened(pixels, width, "float32", 255)
+    rows = _shortened(pixels, width, "float32")
     # What comes out of the first pass has 24 bits, and so the second one takes more.
     cells = _lowered(rows.astype(np.float64), height)
     cells *= LEVEL
     return np.rint(cells, out=cells).astype(np.uint16)
 
 
-def _shortened(lines: npt.NDArray, cells: int, kind: _Kind, most: int) -> npt.NDArray:
-    """(n, pixels) → (n, cells), from 0 to ``most`` before and after."""
+def _shortened(lines: npt.NDArray, cells: int, kind: _Kind) -> npt.NDArray:
+    """(n, pixels) → (n, cells), from 0 to 255 before and after."""
     step, blocks = _filter(lines.shape[1], cells, kind)
     result = np.empty((len(lines), cells), kind)
     for start in range(0, len(lines), step):
@@ -119,7 +119,7 @@ def _shortened(lines: npt.NDArray, cells: int, kind: _Kind, most: int) -> npt.ND
         for block in blocks:
             np.matmul(part[:, block.pixels], block.weights, out=result[start : start + step, block.cells])
     result *= 1 / (1 << _WEIGHT_BITS)
-    return np.clip(result, 0, most, out=result)
+    return np.clip(result, 0, 255, out=result)
 
 
 def _lowered(rows: npt.NDArray[np.float64], cells: int) -> npt.NDArray[np.float64]:

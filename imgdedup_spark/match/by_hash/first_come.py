@@ -235,8 +235,7 @@ class _Search:
             rows = self.stage(f"near_rest_{rounds}", rows)
             if self.fits_broadcast(open_count):
                 break
-        last = self._decide_rest(rows, open_count, count)
-        dropped.append(last)
+        dropped.append(self._decide_rest(rows, open_count, count))
         return self.stage("near_decisions", decisions_of(items, reduce(DataFrame.unionAll, dropped))), rounds + 1
 
     def _decide_rest(self, rest: DataFrame, open_count: int, count: int) -> DataFrame:
