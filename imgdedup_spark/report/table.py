@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from html import escape
-from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql.types import StringType, StructField, StructType
 
+from imgdedup_spark.files.access import Carried
 from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, Thumbnails
@@ -19,6 +22,7 @@ from imgdedup_spark.report.gallery import gallery, id_text, is_cheap
 from imgdedup_spark.report.outcome import OUTSIDE
 from imgdedup_spark.report.thumbnails import read_thumbnails
 from imgdedup_spark.spark.local import to_driver
+from imgdedup_spark.spark.settings import picture_settings
 
 #: Rows, and characters of a value, that are shown.
 ROWS, LONGEST = 20, 200
@@ -50,28 +54,58 @@ def _shown_by(frame: DataFrame, found: Found, made: Callable[[], str]) -> DataFr
 
 
 def _table(frame: DataFrame, found: Found, ids: tuple[str, ...]) -> str:
-    rows = to_driver(frame.limit(ROWS + 1)).to_pylist()
-    shown = rows[:ROWS]
-    wanted = dict.fromkeys(id_text(row[name]) for row in shown for name in ids if _is_here(row, name))
-    of_rows = read_thumbnails(found, list(wanted))
-    files = [data for row in shown for name, value in row.items() if name not in ids and (data := _file(value))]
+    names = frame.columns
+    # By the workers, so that no picture comes here but a small one; and a process that speaks with Spark Connect is
+    # not one to fork decoders from: gRPC's threads are gone in the fork, and some of them die of it.
     maker = Isolated(Thumbnails(found.config.max_pixels, found.config.reading), found.config.image_timeout)
-    made = iter(maker.hash_batch(files) if files else [])
+    schema = StructType([StructField(name, StringType()) for name in names])
+    with picture_settings(frame.sparkSession):
+        values = frame.limit(ROWS + 1).mapInArrow(Carried(ShowValues(maker, ids)), schema)
+        rows = to_driver(values).to_pylist()
+    shown = rows[:ROWS]
+    wanted = dict.fromkeys(row[name] for row in shown for name in ids if _is_here(row, name))
+    of_rows = read_thumbnails(found, list(wanted))
 
-    def cell(row: dict[str, Any], name: str) -> str:
-        value = row[name]
+    def cell(row: dict[str, str | None], name: str) -> str:
         if name in ids:
-            return _picture(of_rows.get(id_text(value)) if _is_here(row, name) else None) + _text(value)
-        if not (data := _file(value)):
-            return _text(value)
-        return _picture(next(made)) + (
-            _text(value["path"]) if isinstance(value, dict) and value.get("path") else ""
-        ) or (f"{len(data):,} bytes")
+            return _picture(of_rows.get(row[name] or "") if _is_here(row, name) else None) + _text(row[name])
+        return row[name] or ""
 
-    head = "".join(f"<th>{escape(printable(name))}</th>" for name in frame.columns)
+    head = "".join(f"<th>{escape(printable(name))}</th>" for name in names)
     body = "".join(f"<tr>{''.join(f'<td>{cell(row, name)}</td>' for name in row)}</tr>" for row in shown)
     more = f"<p>The first {ROWS} rows.</p>" if len(rows) > ROWS else ""
     return f"<table><tr>{head}</tr>{body}</table>{more}"
+
+
+@dataclass
+class ShowValues:
+    """The worker's side: rows → what is shown of their values, as HTML; of ids that name rows their text.
+
+    Args:
+        maker: makes thumbnails.
+        ids: the columns that name rows.
+    """
+
+    maker: Isolated
+    ids: tuple[str, ...]
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            shown = [self._column(name, batch.column(place)) for place, name in enumerate(batch.schema.names)]
+            yield pa.RecordBatch.from_arrays([pa.array(one, pa.string()) for one in shown], batch.schema.names)
+
+    def _column(self, name: str, column: pa.Array) -> list[str | None]:
+        values = column.to_pylist()
+        if name in self.ids:
+            return [None if value is None else id_text(value) for value in values]
+        files = [data for value in values if (data := _file(value))]
+        made = iter(self.maker.hash_batch(files) if files else [])
+        return [_picture_of(next(made), data, value) if (data := _file(value)) else _text(value) for value in values]
+
+
+def _picture_of(made: Thumbnail | None, data: bytes, value: object) -> str:
+    named = _text(value["path"]) if isinstance(value, dict) and value.get("path") else ""
+    return _picture(made) + named or f"{len(data):,} bytes"
 
 
 def _file(value: object) -> bytes | None:
@@ -87,7 +121,7 @@ def _text(value: object) -> str:
     return escape(printable(text[:LONGEST]) + ("…" if len(text) > LONGEST else ""))
 
 
-def _is_here(row: dict[str, Any], name: str) -> bool:
+def _is_here(row: dict[str, str | None], name: str) -> bool:
     """Whether a column's id is that of one of this run's rows."""
     return row[name] is not None and not (name == "kept_id" and row.get("reason") in OUTSIDE)
 
