@@ -22,6 +22,9 @@ from imgdedup_spark.spark.settings import parallelism
 #: compiler takes half the JVM's processor time in a run of minutes, from the cores that decode pictures. Without it
 #: compiled code gets 48 MB, a fifth of what it has otherwise, and a long session throws it out again and again.
 _LIGHT_JVM = ("-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m")
+#: Without proving of each class that its code is sound: it is Spark's own, and a tenth of a short run's time. One whose
+#: classes are archived has them proved, once.
+_UNPROVED = ("-XX:+IgnoreUnrecognizedVMOptions", "-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote")
 _LOG = Path(__file__).with_name("log4j2.properties")
 _NAME = "imgdedup"
 
@@ -45,13 +48,10 @@ def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[
     if _launched_by_spark_submit():
         settings = _for_submitted()
     else:
-        flags = [*_LIGHT_JVM] if light else []
-        if not gives_log() and _LOG.is_file():
-            flags.append(f"-Dlog4j2.configurationFile={_LOG.as_uri()}")
-        if "SPARK_REMOTE" not in os.environ:
-            flags += archive_flags(given_to_java())
         # What the user has set comes after it, and wins.
-        os.environ["SPARK_SUBMIT_OPTS"] = " ".join([*flags, os.environ.get("SPARK_SUBMIT_OPTS", "")]).strip()
+        os.environ["SPARK_SUBMIT_OPTS"] = " ".join(
+            [*java_flags(light), os.environ.get("SPARK_SUBMIT_OPTS", "")]
+        ).strip()
         settings = {"spark.app.name": _NAME, "spark.ui.showConsoleProgress": "false"}
         if "SPARK_REMOTE" not in os.environ:
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
@@ -67,6 +67,18 @@ def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[
     if not is_remote():
         look_up_once()
     return spark, True
+
+
+def java_flags(light: bool) -> list[str]:
+    """What a JVM that is started here is told, before what the user tells it."""
+    flags = [*_LIGHT_JVM] if light else []
+    if not gives_log() and _LOG.is_file():
+        flags.append(f"-Dlog4j2.configurationFile={_LOG.as_uri()}")
+    if "SPARK_REMOTE" not in os.environ:
+        flags += archive_flags(given_to_java())
+        if MAKING not in " ".join([*flags, given_to_java()]):
+            flags += _UNPROVED
+    return flags
 
 
 def _workers_find_this() -> bool:

@@ -142,6 +142,19 @@ def test_only_after_a_local_run_from_a_terminal(cache, started, monkeypatch, ter
     assert len(started) == times
 
 
+def test_classes_are_proved_where_they_are_archived(cache, monkeypatch, tmp_path):
+    monkeypatch.delenv("SPARK_SUBMIT_OPTS", raising=False)
+    monkeypatch.delenv("SPARK_REMOTE", raising=False)
+    unproved = "-XX:-BytecodeVerificationRemote"
+    assert unproved in session.java_flags(light=False)
+    monkeypatch.setenv("IMGDEDUP_CLASS_ARCHIVE", str(tmp_path / "own.jsa"))
+    flags = session.java_flags(light=False)
+    assert any(one.startswith(session.MAKING) for one in flags) and unproved not in flags
+    monkeypatch.setenv("IMGDEDUP_CLASS_ARCHIVE", "off")
+    monkeypatch.setenv("SPARK_SUBMIT_OPTS", f"{session.MAKING}/x")
+    assert unproved not in session.java_flags(light=False)
+
+
 @pytest.mark.spark
 @pytest.mark.skipif(
     MODE != "classic" or str(ARCHIVE) not in os.environ["SPARK_SUBMIT_OPTS"],
