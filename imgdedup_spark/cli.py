@@ -147,7 +147,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
             yield spark
             return
         load = partial(_load_for_work, near)
-        warm = [pool.submit(warming(spark, load)), pool.submit(load)]
+        warm = [pool.submit(warming(spark, load, all_cores=reads)), pool.submit(load)]
         # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -133,7 +133,7 @@ def _for_submitted() -> dict[str, str]:
     return {} if named else {"spark.app.name": _NAME}
 
 
-def warming(spark: SparkSession, load: Callable[[], None]) -> Callable[[], None]:
+def warming(spark: SparkSession, load: Callable[[], None], *, all_cores: bool) -> Callable[[], None]:
     """What starts the Python workers of a local session, and has them ``load`` what they will need: a second or two,
     which are to be had while the driver looks at the input.
 
@@ -142,7 +142,7 @@ def warming(spark: SparkSession, load: Callable[[], None]) -> Callable[[], None]
     """
     if is_remote() or not str(spark.conf.get("spark.master", "")).startswith("local"):
         return lambda: None
-    cores = parallelism(spark)
+    cores = parallelism(spark) if all_cores else 1
 
     def work(batches: Iterator[Any]) -> Iterator[Any]:
         load()

@@ -96,14 +96,14 @@ def test_what_hashing_takes_is_not_loaded_after_each_death(photos, tmp_path):
 
 def test_a_known_killer_is_not_tried_again(photos):
     killer = killers.killer(photos["A"], "spin")
-    work = Isolated(hasher(), 0.5)
+    work = Isolated(hasher(), 2)
     first = work.hash_batch([killer, photos["B"]])
     alive = isolated._mine._process.pid
     second = work.hash_batch([photos["C"], killer, killer])
     assert isolated._mine._process.pid == alive
     assert first.errors[0].message == second.errors[1].message == second.errors[2].message
     # Work that never decodes can do with it.
-    assert Isolated(hasher(HashSpec("md5")), 0.5).hash_batch([killer]).errors == {}
+    assert Isolated(hasher(HashSpec("md5")), 2).hash_batch([killer]).errors == {}
 
 
 def test_a_killer_of_models(photos, monkeypatch):
@@ -118,7 +118,7 @@ def test_a_killer_of_models(photos, monkeypatch):
 
 def test_thumbnails_of_killers_are_left_out(photos, tmp_path):
     batch = [killers.killer(photos["A"], kind) for kind in ("abort", "spin", "sysexit", "mute")]
-    made = Isolated(Thumbnails(), 0.5).hash_batch([*batch, photos["B"]])
+    made = Isolated(Thumbnails(), 2).hash_batch([*batch, photos["B"]])
     assert made[:4] == [None] * 4 and made[4] == thumbnail(photos["B"])
     (tmp_path / "bad.jpg").write_bytes(batch[0])
     (tmp_path / "good.jpg").write_bytes(photos["B"])
