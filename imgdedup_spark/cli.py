@@ -146,8 +146,9 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        load = partial(_load_for_work, near)
-        warm = [pool.submit(warming(spark, load, all_cores=reads)), pool.submit(load)]
+        # In workers only runs of millions of rows search, which can wait for a second.
+        loads = warming(spark, partial(_load_for_work, False), all_cores=reads)
+        warm = [pool.submit(loads), pool.submit(_load_for_work, near)]
         # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, signal.default_int_handler)
