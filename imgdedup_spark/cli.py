@@ -146,9 +146,11 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        # In workers only runs of millions of rows search, which can wait for a second.
-        loads = warming(spark, partial(_load_for_work, False), all_cores=reads)
-        warm = [pool.submit(loads), pool.submit(_load_for_work, near)]
+        # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes the JVM makes
+        # prints, and has the other cores.
+        by_workers = any(not step.hash_col for step in config.dedup.steps)
+        loads = warming(spark, partial(_load_for_work, near=False), all_cores=by_workers)
+        warm = [pool.submit(loads), pool.submit(_load_for_work, near=near)]
         # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, signal.default_int_handler)

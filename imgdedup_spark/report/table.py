@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import BinaryType, DataType, StringType, StructField, StructType
 
 from imgdedup_spark.files.access import Carried
 from imgdedup_spark.hash.isolated import Isolated
@@ -55,20 +57,14 @@ def _shown_by(frame: DataFrame, found: Found, made: Callable[[], str]) -> DataFr
 
 def _table(frame: DataFrame, found: Found, ids: tuple[str, ...]) -> str:
     names = frame.columns
-    # By the workers, so that no picture comes here but a small one; and a process that speaks with Spark Connect is
-    # not one to fork decoders from: gRPC's threads are gone in the fork, and some of them die of it.
-    maker = Isolated(Thumbnails(found.config.max_pixels, found.config.reading), found.config.image_timeout)
-    schema = StructType([StructField(name, StringType()) for name in names])
-    with picture_settings(frame.sparkSession):
-        values = frame.limit(ROWS + 1).mapInArrow(Carried(ShowValues(maker, ids)), schema)
-        rows = to_driver(values).to_pylist()
+    rows = _values(frame, found, ids)
     shown = rows[:ROWS]
-    wanted = dict.fromkeys(row[name] for row in shown for name in ids if _is_here(row, name))
+    wanted = dict.fromkeys(str(row[name]) for row in shown for name in ids if _is_here(row, name))
     of_rows = read_thumbnails(found, list(wanted))
 
     def cell(row: dict[str, str | None], name: str) -> str:
         if name in ids:
-            return _picture(of_rows.get(row[name] or "") if _is_here(row, name) else None) + _text(row[name])
+            return _picture(of_rows.get(str(row[name])) if _is_here(row, name) else None) + _text(row[name])
         return row[name] or ""
 
     head = "".join(f"<th>{escape(printable(name))}</th>" for name in names)
@@ -77,9 +73,30 @@ def _table(frame: DataFrame, found: Found, ids: tuple[str, ...]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>{more}"
 
 
+def _values(frame: DataFrame, found: Found, ids: tuple[str, ...]) -> list[dict[str, str | None]]:
+    """What is shown of the first rows, and of one more: that there is one."""
+    maker = Isolated(Thumbnails(found.config.max_pixels, found.config.reading), found.config.image_timeout)
+    few, show = frame.limit(ROWS + 1), ShowValues(maker, ids)
+    schema = StructType([StructField(name, StringType()) for name in frame.columns])
+    if not any(one.name not in ids and _may_hold_file(one.dataType) for one in frame.schema):
+        shown = show(to_driver(few).to_batches())
+        return pa.Table.from_batches(shown, to_arrow_schema(schema)).to_pylist()
+    # By the workers, so that no picture comes here but a small one; and a process that speaks with Spark Connect is
+    # not one to fork decoders from: gRPC's threads are gone in the fork, and some of them die of it.
+    with picture_settings(frame.sparkSession):
+        return to_driver(few.mapInArrow(Carried(show), schema)).to_pylist()
+
+
+def _may_hold_file(kind: DataType) -> bool:
+    """Whether ``_file`` finds one in values of this type."""
+    if isinstance(kind, StructType):
+        return "bytes" in kind.names and isinstance(kind["bytes"].dataType, BinaryType)
+    return isinstance(kind, BinaryType)
+
+
 @dataclass
 class ShowValues:
-    """The worker's side: rows → what is shown of their values, as HTML; of ids that name rows their text.
+    """Rows → what is shown of their values, as HTML; of ids that name rows their text.
 
     Args:
         maker: makes thumbnails.
@@ -89,23 +106,26 @@ class ShowValues:
     maker: Isolated
     ids: tuple[str, ...]
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            shown = [self._column(name, batch.column(place)) for place, name in enumerate(batch.schema.names)]
-            yield pa.RecordBatch.from_arrays([pa.array(one, pa.string()) for one in shown], batch.schema.names)
+            names = batch.schema.names
+            shown = [self._column(name, batch.column(place).to_pylist()) for place, name in enumerate(names)]
+            yield pa.RecordBatch.from_arrays([pa.array(one, pa.string()) for one in shown], names)
 
-    def _column(self, name: str, column: pa.Array) -> list[str | None]:
-        values = column.to_pylist()
+    def _column(self, name: str, values: list[Any]) -> list[str | None]:
         if name in self.ids:
             return [None if value is None else id_text(value) for value in values]
-        files = [data for value in values if (data := _file(value))]
-        made = iter(self.maker.hash_batch(files) if files else [])
-        return [_picture_of(next(made), data, value) if (data := _file(value)) else _text(value) for value in values]
+        files = {place: data for place, value in enumerate(values) if (data := _file(value))}
+        made = dict(zip(files, self.maker.hash_batch(list(files.values())) if files else [], strict=True))
+        return [
+            _of_file(made[place], files[place], value) if place in files else _text(value)
+            for place, value in enumerate(values)
+        ]
 
 
-def _picture_of(made: Thumbnail | None, data: bytes, value: object) -> str:
+def _of_file(made: Thumbnail | None, data: bytes, value: object) -> str:
     named = _text(value["path"]) if isinstance(value, dict) and value.get("path") else ""
-    return _picture(made) + named or f"{len(data):,} bytes"
+    return (_picture(made) + named) or f"{len(data):,} bytes"
 
 
 def _file(value: object) -> bytes | None:
@@ -122,7 +142,7 @@ def _text(value: object) -> str:
 
 
 def _is_here(row: dict[str, str | None], name: str) -> bool:
-    """Whether a column's id is that of one of this run's rows."""
+    """Whether a column's id is that of one of this run's rows. (Reasons are the same as HTML.)"""
     return row[name] is not None and not (name == "kept_id" and row.get("reason") in OUTSIDE)
 
 

@@ -29,6 +29,10 @@ MAKING = "-XX:ArchiveClassesAtExit="
 _PICTURE = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
 # Java's first that Spark 4 runs on; archives of an application's own classes are there since 13.
 _LEAST_JAVA = 17
+#: The last one that is known to have the option below: one that has not would not start.
+_LAST_UNPROVED = 25
+# Java compiled them, and proofs are for code of strangers: a tenth of a short run's time.
+_UNPROVED = ["-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote"]
 #: Java writes this last. A file that it was kept from finishing has nothing there.
 _MAGIC, _UNFINISHED = (0xF00BABA8).to_bytes(4, sys.byteorder), (b"", bytes(4))
 #: Within which whoever has begun is done, or was kept from it.
@@ -58,6 +62,12 @@ def archive_flags(java_options: str) -> list[str]:
         return [f"-XX:SharedArchiveFile={path}", *_QUIET]
     # Another file of the user's is left alone.
     return [f"{MAKING}{path}", *_QUIET] if os.environ.get(_PATH) and begins in _UNFINISHED else []
+
+
+def unproved_flags() -> list[str]:
+    """What a JVM is told that loads classes one by one: that it need not prove of each that its code is sound."""
+    java = _java()
+    return _UNPROVED if java and _LEAST_JAVA <= java[1] <= _LAST_UNPROVED else []
 
 
 def make_later(java_options: str) -> None:
@@ -120,6 +130,14 @@ def _begins(path: Path) -> bytes:
 
 def _java_home() -> Path | None:
     """Of the Java that Spark will start, if it can have archives."""
+    java = _java()
+    # Beside it lies Java's own archive, which those of applications build upon.
+    fits = java and java[1] >= _LEAST_JAVA and (java[0] / "lib" / "server" / "classes.jsa").is_file()
+    return java[0] if java and fits else None
+
+
+def _java() -> tuple[Path, int] | None:
+    """Where the Java that Spark will start is, and its version, as far as it can be told."""
     given = os.environ.get("JAVA_HOME")
     java = str(Path(given) / "bin" / "java") if given else shutil.which("java")
     if java is None:
@@ -129,11 +147,7 @@ def _java_home() -> Path | None:
         version = re.search(r'JAVA_VERSION="(\d+)', (home / "release").read_text("utf-8", "replace"))
     except OSError:
         return None
-    # Beside it lies Java's own archive, which those of applications build upon.
-    fits = (
-        version is not None and int(version[1]) >= _LEAST_JAVA and (home / "lib" / "server" / "classes.jsa").is_file()
-    )
-    return home if fits else None
+    return (home, int(version[1])) if version else None
 
 
 def _cached(home: Path) -> Path | None:

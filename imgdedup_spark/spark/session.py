@@ -14,7 +14,7 @@ from pyspark.sql.utils import is_remote
 
 import imgdedup_spark
 from imgdedup_spark.spark import worker_daemon
-from imgdedup_spark.spark.class_archive import MAKING, archive_flags, make_later
+from imgdedup_spark.spark.class_archive import MAKING, archive_flags, make_later, unproved_flags
 from imgdedup_spark.spark.given import given_local, given_settings, given_to_java, gives_log, quiet_submitted
 from imgdedup_spark.spark.settings import parallelism
 
@@ -22,9 +22,6 @@ from imgdedup_spark.spark.settings import parallelism
 #: compiler takes half the JVM's processor time in a run of minutes, from the cores that decode pictures. Without it
 #: compiled code gets 48 MB, a fifth of what it has otherwise, and a long session throws it out again and again.
 _LIGHT_JVM = ("-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m")
-#: Without proving of each class that its code is sound: it is Spark's own, and a tenth of a short run's time. One whose
-#: classes are archived has them proved, once.
-_UNPROVED = ("-XX:+IgnoreUnrecognizedVMOptions", "-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote")
 _LOG = Path(__file__).with_name("log4j2.properties")
 _NAME = "imgdedup"
 
@@ -75,9 +72,7 @@ def java_flags(light: bool) -> list[str]:
     if not gives_log() and _LOG.is_file():
         flags.append(f"-Dlog4j2.configurationFile={_LOG.as_uri()}")
     if "SPARK_REMOTE" not in os.environ:
-        flags += archive_flags(given_to_java())
-        if MAKING not in " ".join([*flags, given_to_java()]):
-            flags += _UNPROVED
+        flags += archive_flags(given_to_java()) or unproved_flags()
     return flags
 
 
@@ -136,6 +131,9 @@ def _for_submitted() -> dict[str, str]:
 def warming(spark: SparkSession, load: Callable[[], None], *, all_cores: bool) -> Callable[[], None]:
     """What starts the Python workers of a local session, and has them ``load`` what they will need: a second or two,
     which are to be had while the driver looks at the input.
+
+    Args:
+        all_cores: a worker for each core; else one.
 
     The query is made here, and only run by what is returned: PySpark imports modules while a query is made, which two
     threads should not do at once.

@@ -129,12 +129,17 @@ def test_ready_hashes_of_an_earlier_run(run, seven, tmp_path):
 
 
 def test_ready_hashes_binary_and_bad(run, tmp_path):
-    path = write(tmp_path / "in.parquet", [b"\x01\x02", b"\x01\x02", None, b"\x03\x04", None], "h")
+    path = write(tmp_path / "in.parquet", [b"\xab\xcd", b"\xab\xcd", None, b"\x03\x04", None], "h")
     assert run(path, "--hash-col", "h").ids() == [1, 2 + 1, 4, 5]
     path = write(tmp_path / "in2.parquet", ["ABCD", "abcd", "xyz", "xyz", ""], "h")
     result = run(path, "--hash-col", "h")
     assert result.ids() == [1, 3, 4, 5]
     assert [row["error"] for row in result.table("errors")] == ["bad_hash", "bad_hash"]
+    path = write(tmp_path / "in3.parquet", ["abcd\n", " ABCD\r\n", "abcd", "\n", "abcd\nabcd"], "h")
+    for more in ((), ("--threshold", "1")):
+        result = run(path, "--hash-col", "h", *more)
+        assert result.ids() == [1, 4, 5]
+        assert [row["error"] for row in result.table("errors")] == ["bad_hash"]
 
 
 def test_emit_hashes(run, seven):

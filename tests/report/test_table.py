@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imgdedup_spark import DedupConfig, deduplicate
+from imgdedup_spark.hash.isolated import Helper
 from imgdedup_spark.report import table
 
 pytestmark = pytest.mark.spark
@@ -23,6 +24,8 @@ def result(spark, photos):
 
 
 def test_every_table_shows_its_rows(result, monkeypatch):
+    # What speaks with Spark Connect must not be forked: decoders die of it now and then.
+    monkeypatch.setattr(Helper, "_start", lambda self: pytest.fail("forked from the driver"))
     kept = result.kept._repr_html_()
     assert "<th>name</th><th>image</th><th>word</th>" in kept and "&lt;0&gt;</td>" in kept
     assert kept.count(PICTURE) == 6 and "<td>10 bytes</td>" in kept and "<td></td>" in kept  # of rows, and of values
