@@ -64,7 +64,7 @@ class DedupResult:
         """Exactly the input's columns, of the rows that stay; with ``emit_hashes`` ``imagehash``, ``texthash`` and, for
         embeddings, ``max_similarity`` too."""
         id_col = self._found.placed.id_col
-        return self._shown(tables.kept(self._found), *([id_col] if id_col else []))
+        return self._shown(tables.kept(self._found), *([id_col] if id_col else []), pictures=True)
 
     @property
     def duplicates(self) -> DataFrame:
@@ -102,10 +102,10 @@ class DedupResult:
 
         return gallery(self._found, count)
 
-    def _shown(self, frame: DataFrame, *ids: str) -> DataFrame:
+    def _shown(self, frame: DataFrame, *ids: str, pictures: bool = False) -> DataFrame:
         from imgdedup_spark.report.table import shows_rows
 
-        return shows_rows(frame, self._found, ids)
+        return shows_rows(frame, self._found, ids, pictures=pictures)
 
     def _repr_html_(self) -> str:
         """The counts, and a few pairs where they can be had cheaply, for a notebook; made once."""

@@ -18,7 +18,7 @@ from imgdedup_spark.hash.tallies import size_range
 from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes import Hasher, HashSpec
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
-from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.columns import col, ready_hash
 from imgdedup_spark.read.source import Source
 
 
@@ -114,12 +114,10 @@ class ReadyHashes(Hashes):
         name = self.config.hash_col
         assert name is not None
         frame = source.frame.select(*other_columns(source, self.config), col(name).alias("ready"))
-        is_binary = source.schema[name].dataType.simpleString() == "binary"
-        given = F.lower(F.hex("ready")) if is_binary else F.col("ready").cast("string")
+        # Nearly all are as they should be as given; to cut and lower a million of them would take over a second.
+        given, cut = ready_hash(F.col("ready"), source.schema[name].dataType)
         # Lists of hashes, as `crop_resistant` has them, can be equal; there is no distance between them.
         is_hash = r"\A[0-9a-f]+\z" if self.is_near() else r"\A[0-9a-f,]+\z"
-        # Nearly all are as they should be; to cut and lower a million of them would take over a second.
-        cut = F.lower(F.regexp_replace(F.coalesce(given, F.lit("")), r"\A\s+|\s+\z", ""))
         ready = F.when(given.rlike(is_hash), given).when(cut == "", cut).when(cut.rlike(is_hash), cut)
         shown = F.substring(F.col("ready").cast("string"), 1, 80)
         message = F.concat(F.lit("not a hex string: "), shown)

@@ -180,3 +180,10 @@ def check_unique(prints: DataFrame, id_col: str | None) -> None:
         value, rows = bad[0]["id"], bad[0]["count"]
         what = "is null in some rows" if value is None else f"has the value {value!r} in {rows} rows"
         raise UserError(f"--id-col {id_col}: an id must name one row, and it {what}")
+
+
+def ready_hash(column: Column, kind: DataType) -> tuple[Column, Column]:
+    """A ready hash of a column of this type as text, and that in lower case without white space around it; where there
+    is none, null and empty."""
+    text = F.lower(F.hex(column)) if isinstance(kind, BinaryType) else column.cast("string")
+    return text, F.lower(F.regexp_replace(F.coalesce(text, F.lit("")), r"\A\s+|\s+\z", ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import functions as F
 
-from imgdedup_spark.read.columns import col
+from imgdedup_spark.read.columns import col, ready_hash
 from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.source import PLACE, FileState, Source
 
@@ -82,8 +82,7 @@ def sample_bands(source: Source, hash_col: str, most: int) -> Sample:
     if count <= most:
         return Sample(source, count, "All rows were looked at.")
     share = 1 - (1 - most / count) ** (1 / BANDS)
-    is_binary = source.schema[hash_col].dataType.simpleString() == "binary"
-    text = F.lower(F.hex(col(hash_col)) if is_binary else F.trim(col(hash_col).cast("string")))
+    _, text = ready_hash(col(hash_col), source.schema[hash_col].dataType)
     chosen = F.lit(False)
     for number in range(BANDS):
         band = F.substring(text, 1 + number * _DIGITS, _DIGITS)

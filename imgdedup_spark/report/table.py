@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import BinaryType, DataType, StringType, StructField, StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
 from imgdedup_spark.files.access import Carried
 from imgdedup_spark.hash.isolated import Isolated
@@ -30,13 +30,14 @@ from imgdedup_spark.spark.settings import picture_settings
 ROWS, LONGEST = 20, 200
 
 
-def shows_rows(frame: DataFrame, found: Found, ids: tuple[str, ...] = ()) -> DataFrame:
+def shows_rows(frame: DataFrame, found: Found, ids: tuple[str, ...], *, pictures: bool) -> DataFrame:
     """The same frame, which a notebook shows as a table of its first rows where these can be had cheaply.
 
     Args:
         ids: its columns that name rows, whose pictures are shown.
+        pictures: whether other columns may hold some.
     """
-    return _shown_by(frame, found, partial(_table, frame, found, ids))
+    return _shown_by(frame, found, partial(_table, frame, found, ids, pictures))
 
 
 def shows_pairs(frame: DataFrame, found: Found, count: int) -> DataFrame:
@@ -55,9 +56,9 @@ def _shown_by(frame: DataFrame, found: Found, made: Callable[[], str]) -> DataFr
     return frame
 
 
-def _table(frame: DataFrame, found: Found, ids: tuple[str, ...]) -> str:
+def _table(frame: DataFrame, found: Found, ids: tuple[str, ...], pictures: bool) -> str:
     names = frame.columns
-    rows = _values(frame, found, ids)
+    rows = _values(frame, found, ids, pictures)
     shown = rows[:ROWS]
     wanted = dict.fromkeys(str(row[name]) for row in shown for name in ids if _is_here(row, name))
     of_rows = read_thumbnails(found, list(wanted))
@@ -73,25 +74,17 @@ def _table(frame: DataFrame, found: Found, ids: tuple[str, ...]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>{more}"
 
 
-def _values(frame: DataFrame, found: Found, ids: tuple[str, ...]) -> list[dict[str, str | None]]:
+def _values(frame: DataFrame, found: Found, ids: tuple[str, ...], pictures: bool) -> list[dict[str, str | None]]:
     """What is shown of the first rows, and of one more: that there is one."""
-    maker = Isolated(Thumbnails(found.config.max_pixels, found.config.reading), found.config.image_timeout)
-    few, show = frame.limit(ROWS + 1), ShowValues(maker, ids)
-    schema = StructType([StructField(name, StringType()) for name in frame.columns])
-    if not any(one.name not in ids and _may_hold_file(one.dataType) for one in frame.schema):
-        shown = show(to_driver(few).to_batches())
+    few, schema = frame.limit(ROWS + 1), StructType([StructField(name, StringType()) for name in frame.columns])
+    if not pictures:
+        shown = ShowValues(ids)(to_driver(few).to_batches())
         return pa.Table.from_batches(shown, to_arrow_schema(schema)).to_pylist()
     # By the workers, so that no picture comes here but a small one; and a process that speaks with Spark Connect is
     # not one to fork decoders from: gRPC's threads are gone in the fork, and some of them die of it.
+    maker = Isolated(Thumbnails(found.config.max_pixels, found.config.reading), found.config.image_timeout)
     with picture_settings(frame.sparkSession):
-        return to_driver(few.mapInArrow(Carried(show), schema)).to_pylist()
-
-
-def _may_hold_file(kind: DataType) -> bool:
-    """Whether ``_file`` finds one in values of this type."""
-    if isinstance(kind, StructType):
-        return "bytes" in kind.names and isinstance(kind["bytes"].dataType, BinaryType)
-    return isinstance(kind, BinaryType)
+        return to_driver(few.mapInArrow(Carried(ShowValues(ids, maker)), schema)).to_pylist()
 
 
 @dataclass
@@ -99,12 +92,12 @@ class ShowValues:
     """Rows → what is shown of their values, as HTML; of ids that name rows their text.
 
     Args:
-        maker: makes thumbnails.
         ids: the columns that name rows.
+        maker: makes thumbnails; None to show no pictures.
     """
 
-    maker: Isolated
     ids: tuple[str, ...]
+    maker: Isolated | None = None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -115,12 +108,12 @@ class ShowValues:
     def _column(self, name: str, values: list[Any]) -> list[str | None]:
         if name in self.ids:
             return [None if value is None else id_text(value) for value in values]
-        files = {place: data for place, value in enumerate(values) if (data := _file(value))}
-        made = dict(zip(files, self.maker.hash_batch(list(files.values())) if files else [], strict=True))
-        return [
-            _of_file(made[place], files[place], value) if place in files else _text(value)
-            for place, value in enumerate(values)
-        ]
+        files = {place: data for place, value in enumerate(values) if self.maker and (data := _file(value))}
+        shown: list[str | None] = ["" if place in files else _text(value) for place, value in enumerate(values)]
+        made = self.maker.hash_batch(list(files.values())) if self.maker and files else []
+        for (place, data), one in zip(files.items(), made, strict=True):
+            shown[place] = _of_file(one, data, values[place])
+        return shown
 
 
 def _of_file(made: Thumbnail | None, data: bytes, value: object) -> str:

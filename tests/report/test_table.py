@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imgdedup_spark import DedupConfig, deduplicate
-from imgdedup_spark.hash.isolated import Helper
+from imgdedup_spark.hash import isolated
 from imgdedup_spark.report import table
 
 pytestmark = pytest.mark.spark
@@ -25,7 +25,8 @@ def result(spark, photos):
 
 def test_every_table_shows_its_rows(result, monkeypatch):
     # What speaks with Spark Connect must not be forked: decoders die of it now and then.
-    monkeypatch.setattr(Helper, "_start", lambda self: pytest.fail("forked from the driver"))
+    monkeypatch.setattr(isolated, "_mine", None)
+    monkeypatch.setattr(isolated.Helper, "_start", lambda self: pytest.fail("forked from the driver"))
     kept = result.kept._repr_html_()
     assert "<th>name</th><th>image</th><th>word</th>" in kept and "&lt;0&gt;</td>" in kept
     assert kept.count(PICTURE) == 6 and "<td>10 bytes</td>" in kept and "<td></td>" in kept  # of rows, and of values
@@ -50,6 +51,16 @@ def test_pictures_in_structs_and_binary_ids(spark, photos):
     kept = found.kept._repr_html_()
     assert kept.count(f"{PICTURE}") == 4 and "<br>A.jpg</td>" in kept and "<td>[1, 2]</td>" in kept
     assert "\\x00</td>" in kept and " bytes" not in kept
+    found.close()
+
+
+def test_binary_ids_of_errors_and_lists_of_pictures(spark, photos, monkeypatch):
+    monkeypatch.setattr(isolated, "_mine", None)
+    monkeypatch.setattr(isolated.Helper, "_start", lambda self: pytest.fail("forked from the driver"))
+    rows = [(b"\x01", [photos["A"], b"no picture"]), (b"\x02", [photos["B"]])]
+    found = deduplicate(spark.createDataFrame(rows, "key binary, images array<binary>"), DedupConfig(), id_col="key")
+    assert "\\x01</td>" in found.errors._repr_html_() and "unknown_format" in found.errors._repr_html_()
+    assert found.kept._repr_html_().count(PICTURE) == 2
     found.close()
 
 

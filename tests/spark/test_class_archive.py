@@ -144,7 +144,7 @@ def test_only_after_a_local_run_from_a_terminal(cache, started, monkeypatch, ter
 
 @pytest.mark.parametrize(("version", "unproved"), [("17.0.1", True), ("25", True), ("26", False), ("11.0.2", False)])
 def test_classes_that_are_in_no_archive_need_no_proof(cache, monkeypatch, tmp_path, version, unproved):
-    for name in ("SPARK_SUBMIT_OPTS", "SPARK_REMOTE"):
+    for name in ("SPARK_SUBMIT_OPTS", "SPARK_REMOTE", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "PYSPARK_SUBMIT_ARGS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JAVA_HOME", str(java(tmp_path / "other", version)))
     monkeypatch.setenv("IMGDEDUP_CLASS_ARCHIVE", "off")
