@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgdedup_spark.errors import JobError, UserError
@@ -149,8 +148,8 @@ def _session(config: JobConfig) -> Iterator[Any]:
         # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes the JVM makes
         # prints, and has the other cores.
         by_workers = any(not step.hash_col for step in config.dedup.steps)
-        loads = warming(spark, partial(_load_for_work, near=False), all_cores=by_workers)
-        warm = [pool.submit(loads), pool.submit(_load_for_work, near=near)]
+        loads = warming(spark, _load_for_workers, all_cores=by_workers)
+        warm = [pool.submit(loads), pool.submit(_load_for_driver, near)]
         # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -178,9 +177,14 @@ def _of_workers(config: JobConfig) -> list[str]:
     ]
 
 
-def _load_for_work(near: bool) -> None:
-    """Loads what the driver and the Python workers will need, and what takes long to load."""
+def _load_for_workers() -> None:
+    """Loads what takes long to load and any worker needs."""
     importlib.import_module("imgdedup_spark.hash.worker")
+
+
+def _load_for_driver(near: bool) -> None:
+    """Loads what the driver will need, and what takes long to load."""
+    _load_for_workers()
     if near:
         for name in ("imgdedup_spark.match.by_hash.lookup", "imgdedup_spark.match.by_hash.one_task"):
             importlib.import_module(name)

@@ -23,10 +23,14 @@ def result(spark, photos):
     made.close()
 
 
-def test_every_table_shows_its_rows(result, monkeypatch):
-    # What speaks with Spark Connect must not be forked: decoders die of it now and then.
+@pytest.fixture
+def unforked(monkeypatch):
+    """What speaks with Spark Connect must not be forked: decoders die of it now and then."""
     monkeypatch.setattr(isolated, "_mine", None)
     monkeypatch.setattr(isolated.Helper, "_start", lambda self: pytest.fail("forked from the driver"))
+
+
+def test_every_table_shows_its_rows(result, unforked, monkeypatch):
     kept = result.kept._repr_html_()
     assert "<th>name</th><th>image</th><th>word</th>" in kept and "&lt;0&gt;</td>" in kept
     assert kept.count(PICTURE) == 6 and "<td>10 bytes</td>" in kept and "<td></td>" in kept  # of rows, and of values
@@ -54,9 +58,7 @@ def test_pictures_in_structs_and_binary_ids(spark, photos):
     found.close()
 
 
-def test_binary_ids_of_errors_and_lists_of_pictures(spark, photos, monkeypatch):
-    monkeypatch.setattr(isolated, "_mine", None)
-    monkeypatch.setattr(isolated.Helper, "_start", lambda self: pytest.fail("forked from the driver"))
+def test_binary_ids_of_errors_and_lists_of_pictures(spark, photos, unforked):
     rows = [(b"\x01", [photos["A"], b"no picture"]), (b"\x02", [photos["B"]])]
     found = deduplicate(spark.createDataFrame(rows, "key binary, images array<binary>"), DedupConfig(), id_col="key")
     assert "\\x01</td>" in found.errors._repr_html_() and "unknown_format" in found.errors._repr_html_()
