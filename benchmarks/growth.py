@@ -6,7 +6,8 @@
 
 Pictures are those of ``make_data.py`` at 0.2 megapixels (54 kB), in Parquet and as files of a folder; beyond 10,000
 files the same ones come again, each time with other bytes behind their end. Every run is a process of its own, start
-included. A round runs all cases of a count once, in turn; the table has medians. Counts that are not measured keep what
+included. A round runs all cases of a count once, in turn; the table has medians. "Again" are runs with the archive of
+classes that a first run from a terminal leaves behind; no other run has one. Counts that are not measured keep what
 ``results/growth.json`` has of them. immaculate needs Python 3.12 or newer.
 """
 
@@ -29,6 +30,7 @@ from run import DATA, HERE, RESULTS, environment
 #: Pictures that are made; a folder of more has them again.
 PARQUET, FOLDER = 50_000, 10_000
 ENDINGS = {b"\x89P": "png", b"RI": "webp"}
+ARCHIVE = DATA / "classes.jsa"
 SPARK = "--master local[2] --driver-memory 4g --conf spark.ui.enabled=false pyspark-shell"
 ENOUGH = (400, 2_000, 6_000, 10_000)
 
@@ -41,6 +43,7 @@ class Case:
         command: ``{python}``, ``{input}`` and ``{output}`` are filled in.
         counts: of pictures that it is measured on.
         requirements: packages of its own environment; none: this one.
+        again: whether a run before has left its archive of classes.
         color: of its line; none: not in the chart.
     """
 
@@ -50,6 +53,7 @@ class Case:
     folder: bool = False
     requirements: tuple[str, ...] = ()
     newest: bool = False
+    again: bool = False
     color: str = ""
     dashed: bool = False
 
@@ -71,6 +75,9 @@ CASES = {
         requirements=("daft>=0.7,<0.8",), color="#be123c",
     ),
     "near_parquet": Case("this job, ≤ 8 bits, Parquet", JOB + " --threshold 8", (400, 10_000)),
+    "near_again": Case("this job again, ≤ 8 bits, a folder", JOB + " --threshold 8", (10_000,), True, again=True),
+    "equal_again": Case("this job again, equal hashes, Parquet", JOB, (6_000, 50_000), again=True),
+    "near_parquet_again": Case("this job again, ≤ 8 bits, Parquet", JOB + " --threshold 8", (400,), again=True),
     "minimal": Case("the least that Spark can do, Parquet", PEER % "minimal_spark.py", (400,)),
     "bare": Case("bare loop in two processes, Parquet", "{python} HERE/hashing.py loop {input}", (50_000,)),
 }  # fmt: skip
@@ -79,11 +86,15 @@ STAGE = "hash_stage"
 #: Title, how many times as long the second may take (or, if at least, the first has to) as the other, and the two.
 BARS = (
     ("400 rows, against the least that Spark can do", "near_parquet", "minimal", 400, "at most 1.2"),
+    ("the same, again", "near_parquet_again", "minimal", 400, "at most 1.2"),
     ("6,000 rows, written by hand against it", "by_hand", "equal", 6_000, "at least 1.4"),
+    ("the same, again", "by_hand", "equal_again", 6_000, "at least 1.4"),
     ("10,000 files against the same in Parquet", "near", "near_parquet", 10_000, "at most 1.1"),
     ("10,000 files, against immaculate", "near", "immaculate", 10_000, "at most 1.6"),
+    ("the same, again", "near_again", "immaculate", 10_000, "at most 1.6"),
     ("100,000 files, against immaculate", "near", "immaculate", 100_000, "below 1"),
     ("50,000 rows, Daft against it", "daft", "equal", 50_000, "at least 1.25"),
+    ("the same, again", "daft", "equal_again", 50_000, "at least 1.25"),
     ("50,000 rows, the bare loop against the hash stage", "bare", STAGE, 50_000, "at least 0.93"),
 )
 
@@ -148,6 +159,7 @@ def run(name: str, count: int) -> dict[str, float]:
     for key, value in fill.items():
         command = command.replace(key, value)
     variables = {"PYTHONPATH": str(HERE.parent), "PYSPARK_PYTHON": sys.executable, "PYSPARK_SUBMIT_ARGS": SPARK}
+    variables["IMGDEDUP_CLASS_ARCHIVE"] = str(ARCHIVE) if case.again else "off"
     if case.newest:
         del variables["PYTHONPATH"]
     start = time.perf_counter()
@@ -231,6 +243,11 @@ def main() -> None:
             if count in case.counts:
                 python_of(name, case)
                 folder_of(count) if case.folder else parquet_of(count)
+    ARCHIVE.unlink(missing_ok=True)  # as a first run has it made
+    make = {"IMGDEDUP_CLASS_ARCHIVE": str(ARCHIVE), "PYSPARK_SUBMIT_ARGS": SPARK, "PYTHONPATH": str(HERE.parent)}
+    command = [sys.executable, "-m", "imgdedup_spark.spark.class_archive"]
+    if options.counts:
+        subprocess.run(command, env=os.environ | make, check=True, capture_output=True)
     kept = RESULTS / "growth.json"
     found = {int(count): row for count, row in json.loads(kept.read_text()).items()} if kept.exists() else {}
     for count in options.counts:

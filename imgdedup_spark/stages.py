@@ -33,11 +33,11 @@ from imgdedup_spark.keep.at_once import decide_at_once
 from imgdedup_spark.keep.drop import dropped_rows
 from imgdedup_spark.keep.found import Found
 from imgdedup_spark.keep.never import NeverMatched
-from imgdedup_spark.keep.rank import ranked
+from imgdedup_spark.keep.rank import ranked, where_columns
 from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.pipeline import find_duplicates, highest_of, look
-from imgdedup_spark.read.source import ORDER, Source, where_columns
+from imgdedup_spark.read.source import ORDER, Source
 from imgdedup_spark.spark.joins import join_few
 from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.spark.settings import small_shuffles

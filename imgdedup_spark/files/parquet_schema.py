@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from imgdedup_spark.errors import CopyMismatch, UserError
 
-_SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
+#: Under which Spark keeps its own words for a schema.
+SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 _SPARK_VERSION = b"org.apache.spark.version"
 _HUGGING_FACE = b"huggingface"
 #: How Spark and Hugging Face call the types of columns that are added.
@@ -103,13 +104,13 @@ def with_extra(schema: pa.Schema, extra: pa.Schema) -> pa.Schema:
             raise UserError(f"the input has a column {one.name} already: leave out --emit-hashes or rename the column")
         schema = schema.append(one)
     metadata = dict(schema.metadata or {})
-    if _SPARK_SCHEMA in metadata:
+    if SPARK_SCHEMA in metadata:
         # Spark believes this rather than the file's own schema.
-        spark = json.loads(metadata[_SPARK_SCHEMA])
+        spark = json.loads(metadata[SPARK_SCHEMA])
         for one in extra:
             kind = _TYPE_NAMES[one.type][0]
             spark["fields"].append({"name": one.name, "type": kind, "nullable": True, "metadata": {}})
-        metadata[_SPARK_SCHEMA] = json.dumps(spark, separators=(",", ":")).encode()
+        metadata[SPARK_SCHEMA] = json.dumps(spark, separators=(",", ":")).encode()
     if _HUGGING_FACE in metadata:
         told = json.loads(metadata[_HUGGING_FACE])
         features = told.get("info", {}).get("features")

@@ -26,10 +26,17 @@ _PLAIN = {
 
 
 class Footer(NamedTuple):
-    """What the end of a Parquet file tells: its schema, and the (rows, bytes) of its row groups."""
+    """What the end of a Parquet file tells.
+
+    Attributes:
+        schema: Arrow's, with all that writers have noted.
+        groups: the (rows, bytes) of its row groups.
+        has_enums: whether it has names of a fixed set, which are bytes to Arrow and text to Spark.
+    """
 
     schema: pa.Schema
     groups: tuple[tuple[int, int], ...]
+    has_enums: bool
 
 
 def read_footers(uris: list[str]) -> dict[str, Footer]:
@@ -45,7 +52,11 @@ def read_footers(uris: list[str]) -> dict[str, Footer]:
             with opened.open_input_file(path) as stream:
                 metadata = pq.read_metadata(stream)
                 groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-                return Footer(metadata.schema.to_arrow_schema(), tuple((g.num_rows, g.total_byte_size) for g in groups))
+                enums = any(
+                    metadata.schema.column(at).logical_type.type == "ENUM" for at in range(metadata.num_columns)
+                )
+                sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
+                return Footer(metadata.schema.to_arrow_schema(), sizes, enums)
         except BROKEN as error:
             raise UserError(f"--input {uri}: is not a Parquet file: {first_line(error)}") from None
 

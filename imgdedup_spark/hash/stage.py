@@ -21,7 +21,7 @@ from imgdedup_spark.hash.tallies import Tally, tally
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.progress import portion
-from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings
+from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings, settings
 from imgdedup_spark.spark.workspace import Stage
 
 #: A group of stored prints is about so many splits for each core: seldom enough that cores wait for the last split of
@@ -184,7 +184,7 @@ def _stored(
     rows = source.known_rows if rest is None and len(missing) == len(files) else 0
     for number, some in enumerate(portions):
         part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
-        with portion(sum(sizes[:number]) / total, sizes[number] / total, rows):
+        with portion(sum(sizes[:number]) / total, sizes[number] / total, rows), settings(spark, part.splits):
             groups.append(store.add(prints.of(left(part)), some, lasting))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})

@@ -7,9 +7,9 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.index.references import References
-from imgdedup_spark.keep.rank import RANK, by_input_order
+from imgdedup_spark.keep.rank import RANK, by_input_order, where_columns
 from imgdedup_spark.match.decided import Decided, short
-from imgdedup_spark.read.source import ORDER, where_columns
+from imgdedup_spark.read.source import ORDER
 from imgdedup_spark.spark.joins import join_few, keepers
 
 

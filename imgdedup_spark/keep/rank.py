@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.read.columns import row_terms
-from imgdedup_spark.read.source import ORDER, where_columns
+from imgdedup_spark.read.source import INPUT, ORDER
 from imgdedup_spark.spark.workspace import Stage
 
 RANK = "rank"
@@ -50,3 +50,8 @@ def sort_terms(config: DedupConfig) -> dict[str, bool]:
 def _terms(config: DedupConfig) -> dict[str, Column]:
     terms = sort_terms(config).items()
     return {name: F.col(name).desc_nulls_last() if down else F.col(name).asc_nulls_last() for name, down in terms}
+
+
+def where_columns(rows: DataFrame) -> list[str]:
+    """The columns that say where a row stands, as far as they are there."""
+    return [name for name in (ORDER, INPUT) if name in rows.columns]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
-from operator import itemgetter
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -30,29 +30,20 @@ from imgdedup_spark.files.unite import Footer, check_names, plain_batches, plain
 from imgdedup_spark.files.uris import folder_values
 from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, workers_open
 from imgdedup_spark.read.files import FileSource
+from imgdedup_spark.read.known_schema import known_schema
 from imgdedup_spark.read.listing import Listing, plain_path
 from imgdedup_spark.read.load import load_files, of_listing
+from imgdedup_spark.read.row_groups import TASKS_A_PART, Groups, is_large, part_rows, pieces, target_bytes
 from imgdedup_spark.read.source import PLACE, FileState
 from imgdedup_spark.spark.hadoop import spark_opens
 from imgdedup_spark.spark.settings import (
     PICTURE_BATCH_ROWS,
-    TASKS_A_CORE,
     case_matters,
-    partition_bytes,
     settings,
-    task_bytes,
 )
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
-#: Bytes of row groups that are worth a task of their own.
-LEAST_BYTES = 16 << 20
-#: Parts of row groups go to tasks by chance: so many tasks for each part's worth of bytes, so that few have several.
-TASKS_A_PART = 2
-#: Parts of one row group: where nothing tells a reader how to pass over what is before its own, it reads that, too.
-MOST_PARTS = 16
-#: (rows, bytes) of row groups.
-_Groups: TypeAlias = Sequence[tuple[int, int]]
 # Names that Spark hides, or that Hadoop takes apart.
 _ODD = re.compile(r"(?:^|/)_[^/]*$|[][{}*?\\:]")
 
@@ -64,17 +55,28 @@ class ParquetFiles(FileSource):
     Attributes:
         united: the schema of all files, if they differ.
         groups: (rows, bytes) of the row groups of each file, by plain URI; none where the workers read everything.
-        target: bytes of a task.
     """
 
     united: pa.Schema | None = None  # type: ignore[misc]
-    groups: Mapping[str, _Groups] = field(default_factory=dict)
-    target: int = 0
+    groups: Mapping[str, Groups] = field(default_factory=dict)
 
     copied: ClassVar[bool] = True
 
     def column_reader(self, column: str) -> ColumnReader | None:
         return ColumnReader(column) if workers_open(self.roots[0].read) else None
+
+    @cached_property
+    def target(self) -> int:
+        """Bytes of a task."""
+        return target_bytes(self._spark, self.groups.values())
+
+    @property
+    def splits(self) -> Mapping[str, str]:
+        # Spark makes as few tasks as it may, and two cores then wait for the last of three. Large row groups `spread`
+        # divides.
+        if not self.groups or any(is_large(one, self.target) for one in self.groups.values()):
+            return {}
+        return {"spark.sql.files.maxPartitionBytes": str(self.target)}
 
     def only(self, files: Sequence[FileState]) -> FileSource:
         part = super().only(files)
@@ -85,7 +87,7 @@ class ParquetFiles(FileSource):
 
     def spread(self, rows: DataFrame) -> DataFrame:
         # Spark gives a row group to one task, and pyarrow writes a million rows into one.
-        large = [(uri, _part_rows(one, self.target)) for uri, one in self.groups.items() if _is_large(one, self.target)]
+        large = [(uri, part_rows(one, self.target)) for uri, one in self.groups.items() if is_large(one, self.target)]
         if not large or not self.known_rows:  # or some rows of them alone
             return rows
         place, most = F.col(PLACE), rows.sparkSession.createDataFrame(large, "__p_uri string, __p_rows bigint")
@@ -173,31 +175,12 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     rows = sum(count for footer in footers.values() for count, _ in footer.groups)
     if schemas and not _is_for_spark(listing, list(schemas.values()), keys):
         return replace(_read_by_workers(spark, listing, footers, keys), known_rows=rows)
-    known = {**of_listing(listing, keys), "known_rows": rows, "target": _target(spark, footers)}
+    known = {**of_listing(listing, keys), "known_rows": rows}
     known["groups"] = {storage.absolute(uri): footer.groups for uri, footer in footers.items()}
+    schema = known_schema(footers.values()) if footers and not keys else None
     with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
-        frames = load_files(spark, "parquet", listing, base=known["partitioned"])
+        frames = load_files(spark, "parquet", listing, schema, base=known["partitioned"])
         return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
-
-
-def _target(spark: SparkSession, footers: Mapping[str, Footer]) -> int:
-    """Bytes of row groups in one task."""
-    total = sum(size for footer in footers.values() for _, size in footer.groups)
-    if total <= TASKS_A_CORE * LEAST_BYTES:  # however many cores there are, which may be long to find out
-        return LEAST_BYTES
-    return task_bytes(spark, total, LEAST_BYTES, partition_bytes(spark))
-
-
-def _is_large(groups: _Groups, target: int) -> bool:
-    """Whether one of the row groups should be several tasks'."""
-    return max((size for _, size in groups), default=0) > 2 * target
-
-
-def _part_rows(groups: _Groups, target: int) -> int:
-    """Rows of about so many bytes."""
-    rows, size = map(sum, zip(*groups, strict=True))
-    largest, _ = max(groups, key=itemgetter(1))
-    return max(1, rows * target // max(1, size), -(-largest // MOST_PARTS))
 
 
 def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence[str]) -> bool:
@@ -229,7 +212,7 @@ def _read_by_workers(
 ) -> ReadParquet:
     united = unite({uri: footer.schema for uri, footer in footers.items()})
     united = pa.schema([*united, *[pa.field(key, pa.string()) for key in keys]], united.metadata)
-    target = _target(spark, footers)
+    target = target_bytes(spark, [footer.groups for footer in footers.values()])
     units = []
     for index, files in enumerate(listing.files):
         for file in files:
@@ -237,7 +220,7 @@ def _read_by_workers(
             row = 0
             for part in grouped(groups, lambda one: one[1][1], target):
                 rows = sum(count for _, (count, _) in part)
-                units += [_Unit(index, file.uri, row, rows, pieces) for pieces in _pieces(part, target)]
+                units += [_Unit(index, file.uri, row, rows, pieces) for pieces in pieces(part, target)]
                 row += rows
     columns = tuple(field.name for field in united if plain_type(field.type) is not None)
     return ReadParquet(
@@ -254,17 +237,6 @@ def _read_by_workers(
         units=tuple(units),
         listed=tuple(listing.states()),
     )
-
-
-def _pieces(groups: Sequence[tuple[int, tuple[int, int]]], target: int) -> Iterator[tuple[tuple[int, int, int], ...]]:
-    """Row groups as they are, or one that is too large for a task in pieces of about the size of one."""
-    if len(groups) > 1:
-        yield tuple((number, 0, rows) for number, (rows, _) in groups)
-        return
-    [(number, group)] = groups
-    most = _part_rows([group], target) if _is_large([group], target) else max(1, group[0])
-    for first in range(0, max(1, group[0]), most):
-        yield ((number, first, min(most, group[0] - first)),)
 
 
 def _partial(schemas: Sequence[pa.Schema]) -> frozenset[str]:

@@ -6,7 +6,7 @@ input order do not depend on partitions. A row's id that is known while reading,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -120,6 +120,11 @@ class Source:
     def spread(self, rows: DataFrame) -> DataFrame:
         """The rows, without pictures, over as many tasks as reading their pictures is worth."""
         return rows
+
+    @property
+    def splits(self) -> Mapping[str, str]:
+        """Settings with which Spark cuts the files into tasks that are worth hashing's while."""
+        return {}
 
     def file_states(self) -> list[FileState]:
         """What prints can be stored for, in input order; none where a table format alone knows its files."""
@@ -284,11 +289,6 @@ class PlacedTable:
 def few(numbers: DataFrame, count: int) -> DataFrame:
     """Broadcast if they are few. What they are joined to may hold pictures, which no shuffle should carry."""
     return F.broadcast(numbers) if count <= BROADCAST_KEYS * 20 else numbers
-
-
-def where_columns(rows: DataFrame) -> list[str]:
-    """The columns that say where a row stands, as far as they are there."""
-    return [name for name in (ORDER, INPUT) if name in rows.columns]
 
 
 def or_nulls(source: Source, names: Sequence[str]) -> Source:

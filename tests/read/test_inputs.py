@@ -13,10 +13,11 @@ import pytest
 from pyspark.sql import functions as F
 
 from imgdedup_spark import DedupConfig, deduplicate
-from imgdedup_spark.read import parquet
+from imgdedup_spark.read import row_groups
 from imgdedup_spark.read.listing import root_of
 from imgdedup_spark.read.open import read_source
 from imgdedup_spark.read.source import PLACE, Root
+from imgdedup_spark.spark.settings import settings
 
 pytestmark = pytest.mark.spark
 
@@ -290,7 +291,7 @@ def test_a_row_group_that_one_task_would_take_is_many(shards, run, spark, tmp_pa
         table = pa.table({"id": range(len(part)), "image": part, **more})
         pq.write_table(table, tmp_path / "in" / f"{name}.parquet")
     whole = run(tmp_path / "in", "--method", "md5")
-    monkeypatch.setattr(parquet, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(row_groups, "LEAST_BYTES", 1000)
     source = read_source(spark, [str(tmp_path / "in")], None)
     places = source.spread(source.frame.select(PLACE)).select(F.spark_partition_id().alias("task"), f"{PLACE}.*")
     tasks = {}
@@ -304,8 +305,29 @@ def test_a_row_group_that_one_task_would_take_is_many(shards, run, spark, tmp_pa
     assert names[0] == names[1]
 
 
+def test_files_that_spark_would_pack_into_few_tasks_are_many(spark, tmp_path, monkeypatch):
+    """Three tasks on two cores take as long as four."""
+    monkeypatch.setattr(row_groups, "LEAST_BYTES", 1000)
+    for number in range(6):
+        table = pa.table({"image": [png(number * 40 + row) for row in range(40)]})
+        pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=10)
+    source = read_source(spark, [str(tmp_path)], None)
+
+    def tasks():
+        return source.frame.select(F.spark_partition_id()).distinct().count()
+
+    with settings(spark, {"spark.sql.files.openCostInBytes": "0"}):
+        assert tasks() <= 4
+        with settings(spark, source.splits):
+            assert tasks() >= 6
+    assert source.only(source.states[:1]).target < source.target
+    pq.write_table(pa.table({"image": [png(row) for row in range(300)]}), tmp_path / "large.parquet")
+    # Its row group is many tasks' already.
+    assert read_source(spark, [str(tmp_path)], None).splits == {}
+
+
 def test_some_files_of_many_are_as_many_tasks_as_they_are_worth(spark, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(row_groups, "LEAST_BYTES", 1000)
     for number in range(12):
         images = [png(row) for row in range(60 if number == 5 else 1)]
         pq.write_table(pa.table({"image": images}), tmp_path / f"{number} é.parquet")
