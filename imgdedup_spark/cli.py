@@ -130,7 +130,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
         libraries = pool.submit(_load_libraries)
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
-            from imgdedup_spark.spark.session import prepare_next, start_session, warming
+            from imgdedup_spark.spark.session import prepare_next, start_session, stop_session, warming
 
             reads = config.dedup.reads_images
             spark, ours = start_session(light=reads, preload=_of_workers(config) if reads else ())
@@ -159,8 +159,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
             wait(warm)
             master = str(spark.conf.get("spark.master", ""))
         finally:
-            with contextlib.suppress(Exception):
-                spark.stop()
+            stop_session(spark)
         prepare_next(master)
 
 

@@ -2,7 +2,8 @@
 in the user's cache folder.
 
 Java calls it an application's class-data archive (JEP 350). The JVM that makes one takes some ten seconds longer, so
-that no run of the user's does it, but one of its own that begins after the first run from a terminal.
+that no run of the user's does it, but one of its own that begins after the first run from a terminal, or the second of
+any other kind on this machine.
 """
 
 from __future__ import annotations
@@ -70,14 +71,22 @@ def unproved_flags() -> list[str]:
     return _UNPROVED if java and _LEAST_JAVA <= java[1] <= _LAST_UNPROVED else []
 
 
-def make_later(java_options: str) -> None:
+def make_later(java_options: str, *, first: bool = True) -> None:
     """Starts what makes an archive in the cache folder, if there is none, and leaves it alone: whoever has started this
-    process waits for nothing."""
+    process waits for nothing.
+
+    Args:
+        first: whether after a first run; else one before must have left its note: what runs once in a container or on
+            a borrowed machine leaves no more than that behind.
+    """
     path = _path(java_options)
     if path is None or os.environ.get(_PATH) or _begins(path) == _MAGIC:
         return
-    begun = path.with_suffix(".begun")
+    begun, seen = path.with_suffix(".begun"), path.with_suffix(".seen")
     with suppress(OSError):
+        if not first and not seen.exists():
+            seen.touch()
+            return
         if begun.exists() and time.time() - begun.stat().st_mtime > _LONGEST_SECONDS:
             begun.unlink()
         begun.touch(exist_ok=False)  # by one process

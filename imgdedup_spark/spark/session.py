@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,23 @@ def look_up_once() -> None:
         SparkContext._jvm.PythonUtils = SparkContext._jvm.PythonUtils
 
 
+def stop_session(spark: SparkSession) -> None:
+    """Stops a session that was started here.
+
+    PySpark waits up to a second for its server of accumulators, which has nothing to do any more, to look up. Here that
+    server ends in its own time, or with the process.
+    """
+    with contextlib.suppress(Exception):  # through Connect there is none
+        server = spark.sparkContext._accumulatorServer
+        end = threading.Thread(target=server.shutdown, daemon=True)
+        server.shutdown = end.start
+    with contextlib.suppress(Exception):
+        spark.stop()
+
+
 def prepare_next(master: str) -> None:
-    """Has the next run start in less time, after one that has ended well, on this machine, and that somebody has
-    started at a terminal; or waits for what the JVM makes of this one for that purpose.
+    """Has later runs start in less time, after one that has ended well on this machine; or waits for what the JVM makes
+    of this one for that purpose.
 
     Args:
         master: of the session that has ended.
@@ -110,8 +125,8 @@ def prepare_next(master: str) -> None:
             gateway.shutdown()
             gateway.proc.stdin.close()
             gateway.proc.wait()
-        elif sys.stdout.isatty() and sys.stderr.isatty():
-            make_later(given_to_java())
+        else:
+            make_later(given_to_java(), first=sys.stdout.isatty() and sys.stderr.isatty())
 
 
 def _for_submitted() -> dict[str, str]:

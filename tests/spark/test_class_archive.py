@@ -126,17 +126,23 @@ def test_where_there_can_be_none(cache, started, monkeypatch, tmp_path, what):
     [
         (True, "", "local[*]", 1),
         (False, "", "local[*]", 0),
+        (False, "again", "local[*]", 1),
         (True, "PYSPARK_GATEWAY_PORT", "local[*]", 0),
         (True, "SPARK_REMOTE", "local[*]", 0),
         (True, "", "yarn", 0),
     ],
 )
-def test_only_after_a_local_run_from_a_terminal(cache, started, monkeypatch, terminal, variable, master, times):
+def test_after_a_local_run_from_a_terminal_or_a_second_one(
+    cache, started, monkeypatch, terminal, variable, master, times
+):
     for name in ("SPARK_SUBMIT_OPTS", "SPARK_REMOTE"):
         monkeypatch.delenv(name, raising=False)
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: terminal)
-    if variable:
+    if variable == "again":
+        session.prepare_next(master)
+        assert not started and not archive_flags("")
+    elif variable:
         monkeypatch.setenv(variable, "1")
     session.prepare_next(master)
     assert len(started) == times
