@@ -101,8 +101,9 @@ def spark() -> Iterator[object]:
 def classic_session(options: dict[str, str]) -> Any:
     from pyspark.sql import SparkSession
 
-    from imgdedup_spark.spark.session import look_up_once
+    from imgdedup_spark.spark.session import NO_CALL_SITES, look_up_once
 
+    options = {**options, **NO_CALL_SITES}
     session = SparkSession.builder.appName("tests").master("local[2]").config(map=options).getOrCreate()
     look_up_once()
     return session

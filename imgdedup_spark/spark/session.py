@@ -25,6 +25,9 @@ from imgdedup_spark.spark.settings import parallelism
 _LIGHT_JVM = ("-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m")
 _LOG = Path(__file__).with_name("log4j2.properties")
 _NAME = "imgdedup"
+#: With each call of a function of columns PySpark 4 asks the JVM ten questions, to name the caller's line in an error.
+#: The callers here are this package, whose errors are one line.
+NO_CALL_SITES = {"spark.python.sql.dataFrameDebugging.enabled": "false"}
 
 
 def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[SparkSession, bool]:
@@ -50,7 +53,7 @@ def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[
         os.environ["SPARK_SUBMIT_OPTS"] = " ".join(
             [*java_flags(light), os.environ.get("SPARK_SUBMIT_OPTS", "")]
         ).strip()
-        settings = {"spark.app.name": _NAME, "spark.ui.showConsoleProgress": "false"}
+        settings = {"spark.app.name": _NAME, "spark.ui.showConsoleProgress": "false", **NO_CALL_SITES}
         if "SPARK_REMOTE" not in os.environ:
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
             settings["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY", "4g")
@@ -138,9 +141,11 @@ def _for_submitted() -> dict[str, str]:
     SparkContext._ensure_initialized()
     with contextlib.suppress(Exception):  # a platform may have another logger, or forbid its use
         quiet_submitted(SparkContext._jvm)
+    given = SparkConf()
+    settings = {name: value for name, value in NO_CALL_SITES.items() if not given.contains(name)}
     # Without a name from its user spark-submit gives it the program's.
-    named = SparkConf().get("spark.app.name") not in (None, Path(sys.argv[0]).name)
-    return {} if named else {"spark.app.name": _NAME}
+    named = given.get("spark.app.name") not in (None, Path(sys.argv[0]).name)
+    return settings if named else {"spark.app.name": _NAME, **settings}
 
 
 def warming(spark: SparkSession, load: Callable[[], None], *, all_cores: bool) -> Callable[[], None]:
