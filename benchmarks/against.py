@@ -25,7 +25,8 @@ HERE = Path(__file__).resolve().parent
 PICTURES, SIZE = 40, (683, 512)
 WORK = """
 import pickle, sys, time
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 try:
     from imgdedup_spark.hash.freed import keep_freed_memory
     keep_freed_memory()

@@ -12,7 +12,8 @@ from photographs import encoded, view
 from PIL import Image
 from presets import files_of
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 
 PICTURES, SIZE = 78, (469, 393)
 COLORS = {"red": (220, 30, 30), "blue": (30, 40, 210), "green": (30, 160, 50), "yellow": (230, 210, 30)}

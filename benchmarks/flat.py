@@ -16,7 +16,8 @@ from photographs import encoded, view
 from PIL import Image, ImageDraw
 from presets import EVERYDAY, files_of, is_same
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 
 WIDTH, HEIGHT = 469, 393
 _PAPER, _INK = (250, 250, 248), (20, 20, 20)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec
 from imgdedup_spark.kernels.hashes.dct import phash
 from imgdedup_spark.kernels.hashes.grids import fast_side, grid
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.decode import Picture
 from imgdedup_spark.kernels.pictures.trouble import quiet
 

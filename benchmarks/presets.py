@@ -22,9 +22,11 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.kernels.hamming.pack import codes_of
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS, earliest_same, sketches
-from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS, entries, taken_apart
+from imgdedup_spark.kernels.hashes.view_codes import entries, taken_apart
+from imgdedup_spark.kernels.hashes.view_names import CROPS, VIEWS
 
 #: Named after what they show; the first is what a run finds that says nothing.
 CONFIGS = {

@@ -16,7 +16,9 @@ import numpy as np
 from photographs import EDITS, encoded, view
 from PIL import Image
 
-from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.reading import Decode
 
 THRESHOLDS = (0, 3, 8)  # bits of 64
 METHODS = ("phash", "phash_simple", "dhash", "dhash_vertical", "ahash", "whash", "double_gradient", "pdq")

@@ -32,7 +32,8 @@ from imgdedup_spark.hash.faults import PictureHasher
 from imgdedup_spark.hash.freed import keep_freed_memory
 from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.worker import HashPictures
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
 from imgdedup_spark.read.source import PLACE

@@ -22,8 +22,9 @@ from imgdedup_spark.hash.vectors import check_models
 from imgdedup_spark.index.manifest import Index
 from imgdedup_spark.index.references import Past
 from imgdedup_spark.keep.found import Found
-from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec, validate
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
+from imgdedup_spark.kernels.hashes import HashSpec, validate
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_PIXELS, Decode
 from imgdedup_spark.read.frames import frame_source, places_of_call
 from imgdedup_spark.spark.local import to_driver
 from imgdedup_spark.spark.progress import shown_in_notebook

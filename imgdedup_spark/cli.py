@@ -127,11 +127,11 @@ def _session(config: JobConfig) -> Iterator[Any]:
     """Spark; stopped at the end if it was started here."""
     near = any(step.threshold for step in config.dedup.steps)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        libraries = pool.submit(_load_libraries)
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.spark.session import prepare_next, start_session, stop_session, warming
 
+            libraries = pool.submit(_load_libraries)
             reads = config.dedup.reads_images
             spark, ours = start_session(light=reads, preload=_of_workers(config) if reads else ())
             libraries.result()

@@ -19,10 +19,11 @@ from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.hash.worker import HashPictures
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec, validate
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
+from imgdedup_spark.kernels.hashes import HashSpec, validate
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_PIXELS
 from imgdedup_spark.read.columns import IMAGE_TYPES, col, is_image_type
 
 

@@ -10,7 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec, methods
+from imgdedup_spark.kernels.hashes import HashSpec, methods
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 
 ROOT = Path(__file__).parents[1]
 BRIGHTNESS, IN_METHODS, URIS, IN_KINDS = re.findall(

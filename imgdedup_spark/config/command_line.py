@@ -12,7 +12,6 @@ from imgdedup_spark.config.declared import OPTIONS, Option
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.job import NOT_FOR_FINGERPRINTS, SECTIONS, JobConfig
 from imgdedup_spark.config.options import READERS, flag
-from imgdedup_spark.config.yaml_file import read_yaml
 from imgdedup_spark.errors import UserError
 
 #: What ``imgdedup`` does besides the job, each in a module of ``commands``.
@@ -28,7 +27,7 @@ def read_options(arguments: Sequence[str], *, fingerprint: bool = False) -> JobC
     """
     given = vars(_parser(fingerprint=fingerprint).parse_args(list(arguments)))
     file = given.pop("config", None)
-    config = _build({**(read_yaml(file) if file else {}), **given})
+    config = _build({**_of_file(file), **given})
     config.check(fingerprint=fingerprint)
     return config
 
@@ -52,12 +51,20 @@ def read_command(
     given = vars(parser.parse_args(list(arguments)))
     mine = {one: given.pop(one) for one in own & given.keys()}
     file = given.pop("config", None)
-    config = _build({**(read_yaml(file) if file else {}), **given})
+    config = _build({**_of_file(file), **given})
     alien = [*config.changed(unused), *config.dedup.changed(unused)]
     if alien:
         raise UserError(f"{alien[0]} is an option of the job, and imgdedup {name} has no use for it: leave it out")
     config.dedup.check()
     return config, mine
+
+
+def _of_file(file: str | None) -> dict[str, Any]:
+    if not file:
+        return {}
+    from imgdedup_spark.config.yaml_file import read_yaml  # which takes a while to load
+
+    return read_yaml(file)
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,10 +12,19 @@ from imgdedup_spark.config.presets import PRESETS
 from imgdedup_spark.config.values import KeepTerm, VerifySpec, parse_keep
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels import hashes
-from imgdedup_spark.kernels.hashes import Decode, HashSpec, view_codes
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, FRAMES, Frames, Reading
-from imgdedup_spark.kernels.pictures.reader import DEFAULT_MAX_BYTES
-from imgdedup_spark.kernels.pictures.values import ground_color
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.view_names import CROPS
+from imgdedup_spark.kernels.hashes.view_names import VIEWS as NAMES
+from imgdedup_spark.kernels.pictures.reading import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_MAX_PIXELS,
+    FRAMES,
+    READING,
+    Decode,
+    Frames,
+    Reading,
+    ground_color,
+)
 
 VIEWS = ("trimmed", "center", "turned", "whole")
 TEXT_RULES = ("lowercase", "ignore_non_character")
@@ -101,7 +110,8 @@ class HashOptions(Section):
         if not 0 < self.image_timeout < math.inf:
             raise UserError(f"--image-timeout is a number of seconds above 0, not {self.image_timeout}")
         try:
-            ground_color(self.background)
+            if self.background != READING.background:
+                ground_color(self.background)
         except ValueError:
             raise UserError(
                 f"--background {self.background}: not a color; name one, as `white`, or write it as `#ffffff`"
@@ -144,17 +154,17 @@ class MatchOptions(Section):
 
     @property
     def view_names(self) -> tuple[str, ...]:
-        """The views besides the whole that are hashed (of ``view_codes.VIEWS``)."""
+        """The views besides the whole that are hashed (of ``view_names.VIEWS``)."""
         wanted = {*self.views, *self.invariant}
         turns = {
             "flip": ("flip", "flip_180"),  # left to right, and upside down
             "rotate": ("rotate_90", "rotate_180", "rotate_270"),
         }
         if "turned" in wanted or wanted.issuperset(turns):
-            wanted |= set(view_codes.VIEWS) - set(view_codes.CROPS)
+            wanted |= set(NAMES) - set(CROPS)
         else:
             wanted |= {name for kind in turns if kind in wanted for name in turns[kind]}
-        return tuple(name for name in view_codes.VIEWS[1:] if name in wanted)
+        return tuple(name for name in NAMES[1:] if name in wanted)
 
     def check(self) -> None:
         super().check()

@@ -16,7 +16,8 @@ from imgdedup_spark.hash.prints import Prints, other_columns, reading_spec
 from imgdedup_spark.hash.problems import ERROR_TYPE, problem
 from imgdedup_spark.hash.tallies import size_range
 from imgdedup_spark.kernels.hamming.table import Part
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.read.columns import col, ready_hash
 from imgdedup_spark.read.source import Source

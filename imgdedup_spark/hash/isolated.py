@@ -26,7 +26,7 @@ from typing import Any
 from imgdedup_spark.errors import ImageError, JobError, one_line
 from imgdedup_spark.hash.faults import PictureHasher, whole_picture
 from imgdedup_spark.hash.freed import give_freed_memory_back, keep_freed_memory
-from imgdedup_spark.kernels.hashes import Hasher
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.trouble import Bytes, formats, meant_format
 from imgdedup_spark.kernels.pictures.watch import NOTE_BYTES, place_in_hand, watch
 

@@ -44,8 +44,8 @@ from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import MOMENTARY
 from imgdedup_spark.hash.problems import ERROR_TYPE, errors_only, has_errors, readable, told
 from imgdedup_spark.kernels.hamming.table import Part
-from imgdedup_spark.kernels.pictures.decode import Reading
-from imgdedup_spark.kernels.pictures.values import RULE, ground_color
+from imgdedup_spark.kernels.pictures.reading import Reading, ground_color
+from imgdedup_spark.kernels.pictures.values import RULE
 from imgdedup_spark.read.columns import check_columns, check_image_choice, col, row_terms
 from imgdedup_spark.read.source import BAD, ID, PLACE, Source
 

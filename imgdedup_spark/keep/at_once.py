@@ -21,7 +21,7 @@ from imgdedup_spark.keep.compared import Ints, keys_of, lanes_of, outcome_of, se
 from imgdedup_spark.keep.flats import with_stand_ins
 from imgdedup_spark.keep.rank import RANK, sort_terms
 from imgdedup_spark.kernels.barred import Exclusions, first_come_of_equals
-from imgdedup_spark.kernels.hashes.view_codes import VIEWS
+from imgdedup_spark.kernels.hashes.view_names import VIEWS
 from imgdedup_spark.match.decide import joined_plan
 from imgdedup_spark.read.source import INPUT, ORDER
 

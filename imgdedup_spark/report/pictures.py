@@ -18,9 +18,9 @@ from imgdedup_spark.files.failures import BROKEN
 from imgdedup_spark.files.listing import Listed, Walk, ending_of
 from imgdedup_spark.files.parquet_column import ColumnReader
 from imgdedup_spark.hash.isolated import DEFAULT_SECONDS, Isolated
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_PIXELS
 from imgdedup_spark.kernels.pictures.thumbnail import Thumbnail, Thumbnails
 from imgdedup_spark.read.order import prefixes
 from imgdedup_spark.report.outcome import Outcome, text_of

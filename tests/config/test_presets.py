@@ -12,8 +12,7 @@ from imgdedup_spark.config.command_line import read_options
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.config.presets import PRESETS, spelled_out
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.kernels.hashes.turns import TURNS
-from imgdedup_spark.kernels.hashes.view_codes import VIEWS
+from imgdedup_spark.kernels.hashes.view_names import TURNS, VIEWS
 from imgdedup_spark.stages import tell
 
 PATHS = ("--input", "in", "--output", "out")

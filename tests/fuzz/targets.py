@@ -22,7 +22,8 @@ from imgdedup_spark.files.json_rows import Fields, parse_row
 from imgdedup_spark.files.parquet_batches import BoundedFile
 from imgdedup_spark.files.shares import Share
 from imgdedup_spark.hash.worker import HashPictures
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.forms import check_type
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader

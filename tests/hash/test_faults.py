@@ -13,7 +13,8 @@ from imgdedup_spark.hash.faults import hash_or_stop
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.kernels.encoders import embedder
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec, Network
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
 

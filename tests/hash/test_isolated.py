@@ -23,7 +23,8 @@ from imgdedup_spark.hash.faults import hash_or_stop
 from imgdedup_spark.hash.isolated import Isolated
 from imgdedup_spark.kernels.encoders import embedder
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec, Network
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.facts import Facts
 from imgdedup_spark.kernels.pictures.thumbnail import Thumbnails, thumbnail
 from imgdedup_spark.report.pictures import find_thumbnails

@@ -15,8 +15,9 @@ from imgdedup_spark.hash.hashes import Hashes
 from imgdedup_spark.hash.worker import HashPictures
 from imgdedup_spark.keep.at_once import Earlier, decide_at_once
 from imgdedup_spark.kernels.barred import Exclusions
-from imgdedup_spark.kernels.hashes import Hasher
-from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS, entries
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.hashes.view_codes import entries
+from imgdedup_spark.kernels.hashes.view_names import CROPS, VIEWS
 from imgdedup_spark.kernels.pictures.paths import PathRules
 from imgdedup_spark.kernels.pictures.reader import PictureReader
 from imgdedup_spark.write.small import duplicates

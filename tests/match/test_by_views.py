@@ -11,7 +11,7 @@ from imgdedup_spark.kernels.barred import pack_pairs
 from imgdedup_spark.kernels.hamming import several
 from imgdedup_spark.kernels.hamming.several import Several, first_come_of_several
 from imgdedup_spark.kernels.hamming.table import Part
-from imgdedup_spark.kernels.hashes.view_codes import CROPS, VIEWS
+from imgdedup_spark.kernels.hashes.view_names import CROPS, VIEWS
 from imgdedup_spark.match import by_views
 from imgdedup_spark.match.by_hash.plan import NearOptions, make_matcher
 from imgdedup_spark.match.by_views import Views, first_come_by_views

@@ -13,8 +13,9 @@ from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.encoders.models import load
 from imgdedup_spark.kernels.encoders.spec import EncoderSpec
 from imgdedup_spark.kernels.hashes.quality import qualities, sample
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
+from imgdedup_spark.kernels.pictures.decode import Picture
 from imgdedup_spark.kernels.pictures.facts import Facts
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_PIXELS, READING, Reading
 from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
 from imgdedup_spark.kernels.pictures.watch import at_large, in_hand
 

@@ -15,7 +15,8 @@ import scipy.fftpack
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel, grid_hash
 from imgdedup_spark.kernels.hashes.grids import grid
-from imgdedup_spark.kernels.hashes.turns import TURNS, turned_frequencies
+from imgdedup_spark.kernels.hashes.turns import turned_frequencies
+from imgdedup_spark.kernels.hashes.view_names import TURNS
 
 __all__ = ["phash", "phash_simple"]
 _GRID_PER_BIT = 4  # imagehash's highfreq_factor: the lowest quarter of the grid's frequencies is used

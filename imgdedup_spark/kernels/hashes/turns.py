@@ -6,36 +6,14 @@ sign where an axis is mirrored: eight hashes cost little more than one.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from imgdedup_spark.kernels.hashes.view_names import TURNS, Turn
+
 __all__ = ["TURNS", "Turn", "turned", "turned_frequencies"]
-
-
-class Turn(NamedTuple):
-    """Attributes:
-    transposed: whether rows become columns; that comes first.
-    down: whether the order of the rows is reversed.
-    across: whether that of the columns is.
-    """
-
-    transposed: bool
-    down: bool
-    across: bool
-
-
-#: By name; a flip is from left to right and comes before the turn, which is clockwise, in degrees.
-TURNS: dict[str, Turn] = {
-    "rotate_90": Turn(True, False, True),
-    "rotate_180": Turn(False, True, True),
-    "rotate_270": Turn(True, True, False),
-    "flip": Turn(False, False, True),
-    "flip_90": Turn(True, True, True),
-    "flip_180": Turn(False, True, False),
-    "flip_270": Turn(True, False, False),
-}
 
 
 def turned(grids: npt.NDArray[Any], turn: Turn) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Views by name and number, and as they lie in prints: no pixels here.
+"""Views as they lie in prints: no pixels here.
 
 A row's views are entries of bytes, each the view's number and the hashes as ``pack.codes_of`` has them. Views that are
 equal to the whole or to one before are left out: they would match nothing that those do not.
@@ -15,12 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgdedup_spark.kernels.arrow import fixed_bytes
-from imgdedup_spark.kernels.hashes.turns import TURNS
+from imgdedup_spark.kernels.hashes.view_names import VIEWS
 
-__all__ = ["CROPS", "VIEWS", "Hashes", "Texts", "distinct", "entries", "joined", "taken_apart"]
-CROPS = ("trimmed", "center")
-#: All views; a view's place here is its number in prints.
-VIEWS = ("whole", *CROPS, *TURNS)
+__all__ = ["Hashes", "Texts", "distinct", "entries", "joined", "taken_apart"]
 #: Hexadecimal, one a spec.
 Texts: TypeAlias = tuple[str, ...]
 #: By name of the view, in the order of ``VIEWS``.

@@ -14,8 +14,8 @@ from PIL import Image
 
 from imgdedup_spark.kernels.hashes.family import Kernel
 from imgdedup_spark.kernels.hashes.quality import FLOOR, Grid, qualities
-from imgdedup_spark.kernels.hashes.turns import TURNS
-from imgdedup_spark.kernels.hashes.view_codes import CROPS, Hashes, Texts, joined
+from imgdedup_spark.kernels.hashes.view_codes import Hashes, Texts, joined
+from imgdedup_spark.kernels.hashes.view_names import CROPS, TURNS
 from imgdedup_spark.kernels.pictures.borders import inner_box
 from imgdedup_spark.kernels.pictures.frames import Frame
 from imgdedup_spark.kernels.pictures.values import grey_levels

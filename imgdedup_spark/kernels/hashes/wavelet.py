@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from imgdedup_spark.kernels.hashes.family import Bits, Kernel
 from imgdedup_spark.kernels.hashes.grids import fast_side, grid
-from imgdedup_spark.kernels.hashes.turns import TURNS, turned
+from imgdedup_spark.kernels.hashes.turns import turned
+from imgdedup_spark.kernels.hashes.view_names import TURNS
 from imgdedup_spark.kernels.pictures.frames import Frame
 
 __all__ = ["whash"]

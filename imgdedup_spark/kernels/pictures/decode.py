@@ -6,9 +6,7 @@ Nothing here knows of Spark or of hashes. All trouble leaves as :class:`~imgdedu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal, TypeAlias
 
 from PIL import Image
 
@@ -16,6 +14,7 @@ from imgdedup_spark.errors import ImageError
 from imgdedup_spark.kernels.pictures.bounds import check_decoding, check_frames, check_head, check_header
 from imgdedup_spark.kernels.pictures.frames import MOST_FRAMES, Frame, Plane, frame_numbers, later_frames, shows_several
 from imgdedup_spark.kernels.pictures.mend import mended, odd_end
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_PIXELS, READING, Reading
 from imgdedup_spark.kernels.pictures.sixteen_bits import low_bytes
 from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, formats, meant_format
 from imgdedup_spark.kernels.pictures.upright import (
@@ -26,29 +25,7 @@ from imgdedup_spark.kernels.pictures.upright import (
     upright_size,
 )
 
-__all__ = ["DEFAULT_MAX_PIXELS", "FRAMES", "READING", "Frames", "Picture", "Reading"]
-# Pillow's own limit: twice Image.MAX_IMAGE_PIXELS is where it refuses (a decoded RGB picture of 0.7 GB).
-DEFAULT_MAX_PIXELS = 178_956_970
-Frames: TypeAlias = Literal["first", "all"]
-FRAMES: tuple[Frames, ...] = ("first", "all")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files become pictures (docs/pictures.md).
-
-    Attributes:
-        background: what transparent pictures are laid on, as ``PIL.ImageColor`` names colors.
-        frames: whether animations and documents of several pages are their first frame or all of them.
-        tolerant: whether nearly whole files are read, with a warning.
-    """
-
-    background: str = "white"
-    frames: Frames = "first"
-    tolerant: bool = True
-
-
-READING = Reading()
+__all__ = ["Picture"]
 
 
 class Picture(Frame):

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgdedup_spark.errors import ImageError
+from imgdedup_spark.kernels.pictures.reading import ground_color
 from imgdedup_spark.kernels.pictures.trouble import Bytes
 from imgdedup_spark.kernels.pictures.upright import turned
-from imgdedup_spark.kernels.pictures.values import as_seen, grey_levels, ground_color, is_deep, values
+from imgdedup_spark.kernels.pictures.values import as_seen, grey_levels, is_deep, values
 
 __all__ = ["MOST_FRAMES", "Frame", "Plane", "frame_numbers", "later_frames", "shows_several"]
 #: More are not looked at one by one: at ten milliseconds each that is some seconds a picture.

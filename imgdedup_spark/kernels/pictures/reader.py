@@ -41,11 +41,10 @@ from imgdedup_spark.kernels.pictures.paths import (
     sized,
     storage_error,
 )
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_BYTES
 from imgdedup_spark.kernels.pictures.stores import ask_store
 
-__all__ = ["DEFAULT_MAX_BYTES", "PictureReader", "Pictures"]
-#: The largest picture that is allowed by its pixels, not packed and in 16 bits a color, has less.
-DEFAULT_MAX_BYTES = 1 << 30
+__all__ = ["PictureReader", "Pictures"]
 # A remote file takes tens of milliseconds, nearly all of it waiting.
 _REMOTE_READERS = 16
 In = TypeVar("In")

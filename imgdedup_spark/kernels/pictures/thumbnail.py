@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from imgdedup_spark.errors import ImageError
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, READING, Picture, Reading
+from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_PIXELS, READING, Reading
 from imgdedup_spark.kernels.pictures.signatures import format_of
 from imgdedup_spark.kernels.pictures.trouble import Bytes, explained, quiet
 from imgdedup_spark.kernels.pictures.watch import in_hand

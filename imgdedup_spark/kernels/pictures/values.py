@@ -10,20 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image, ImageColor
+from PIL import Image
 
-__all__ = ["RULE", "as_seen", "grey_levels", "ground_color", "is_deep", "values"]
+__all__ = ["RULE", "as_seen", "grey_levels", "is_deep", "values"]
 #: Raised whenever the same file may get another hash: hashes made by different rules are never compared.
 RULE = 5
 _Color = tuple[int, int, int]
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
 _ALPHA_MODES = ("RGBA", "LA", "PA", *_PREMULTIPLIED)
-
-
-def ground_color(name: str) -> _Color:
-    """``white``, ``#ffffff``, ``hsl(…)``, … → red, green, blue. Raises ValueError for what is no color."""
-    color = ImageColor.getrgb(name)
-    return color[0], color[1], color[2]
 
 
 def is_deep(picture: Image.Image) -> bool:

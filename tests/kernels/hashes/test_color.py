@@ -7,7 +7,9 @@ import pytest
 from hash_pictures import encoded, photographs
 from PIL import Image, ImageEnhance
 
-from imgdedup_spark.kernels.hashes import Decode, Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.reading import Decode
 
 DEFAULT = 20  # of --verify color
 

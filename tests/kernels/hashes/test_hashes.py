@@ -16,7 +16,9 @@ from hash_pictures import awkward, encoded, files, photographs, turned
 from PIL import Image
 
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.kernels.hashes import METHODS, Decode, Hasher, HashSpec, validate
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec, validate
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.reading import Decode
 
 DECODES: tuple[Decode, ...] = ("fast", "exact")
 ALL = [HashSpec(method) for method in METHODS]
@@ -215,7 +217,8 @@ def test_only_what_a_method_needs_is_imported() -> None:
     code = """
 import io, sys
 from PIL import Image
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 stream = io.BytesIO()
 Image.new("RGB", (9, 9)).save(stream, "PNG")
 Hasher([HashSpec("dhash"), HashSpec("ahash"), HashSpec("whash"), HashSpec("md5")]).hash_batch([stream.getvalue()])

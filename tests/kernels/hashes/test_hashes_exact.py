@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 
 LIBRARY: dict[str, Callable[[Image.Image, int], object]] = {
     "phash": imagehash.phash,

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec
 from imgdedup_spark.kernels.hashes.grids import FINE, LEVEL, coarse, grid
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.decode import Picture
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))

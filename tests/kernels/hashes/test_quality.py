@@ -7,10 +7,12 @@ import pytest
 from hash_pictures import encoded, photographs
 from PIL import Image, ImageDraw
 
-from imgdedup_spark.kernels.hashes import METHODS, Decode, Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.hashes.quality import FLOOR, SIDE, qualities, sample
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.kernels.pictures.frames import Frame
+from imgdedup_spark.kernels.pictures.reading import Decode
 
 HASHES = [method for method in METHODS if method not in ("md5", "pixels")]
 COLORS = {

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from imgdedup_spark.kernels.hamming.pack import codes_of
-from imgdedup_spark.kernels.hashes.view_codes import VIEWS, distinct, entries, joined, taken_apart
+from imgdedup_spark.kernels.hashes.view_codes import distinct, entries, joined, taken_apart
+from imgdedup_spark.kernels.hashes.view_names import VIEWS
 
 
 def test_what_belongs_together_is_joined_view_by_view() -> None:

@@ -13,9 +13,10 @@ from hash_pictures import encoded
 from PIL import Image, ImageDraw
 
 from imgdedup_spark.errors import UserError
-from imgdedup_spark.kernels.hashes import Decode, Fingerprints, Hasher, HashSpec
-from imgdedup_spark.kernels.hashes.turns import TURNS
-from imgdedup_spark.kernels.pictures.decode import Reading
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Fingerprints, Hasher
+from imgdedup_spark.kernels.hashes.view_names import TURNS
+from imgdedup_spark.kernels.pictures.reading import Decode, Reading
 
 GRIDS = ("phash", "phash_simple", "dhash", "dhash_vertical", "double_gradient", "ahash", "whash", "pdq")
 #: Slow twins: what each turn does to pixels.

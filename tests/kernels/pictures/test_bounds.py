@@ -16,8 +16,9 @@ from bombs import BOMBS
 from hash_pictures import encoded, photographs
 from PIL import Image
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
-from imgdedup_spark.kernels.pictures.decode import DEFAULT_MAX_PIXELS, Reading
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.reading import DEFAULT_MAX_PIXELS, Reading
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from imgdedup_spark.errors import ImageError
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
 from imgdedup_spark.kernels.hashes.grids import fast_side
-from imgdedup_spark.kernels.pictures.decode import READING, Picture, Reading
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.reading import READING, Reading
 from imgdedup_spark.kernels.pictures.trouble import quiet
 
 SAMPLES = {

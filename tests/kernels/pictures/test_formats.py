@@ -10,7 +10,8 @@ import pytest
 from hash_pictures import encoded, photographs
 from PIL import Image
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures import decode, trouble
 from imgdedup_spark.kernels.pictures.trouble import formats
 from imgdedup_spark.read.folders import ENDINGS

@@ -6,9 +6,10 @@ import pytest
 from hash_pictures import encoded, photographs
 from PIL import Image
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
-from imgdedup_spark.kernels.pictures.decode import Reading
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.pictures.frames import MOST_FRAMES
+from imgdedup_spark.kernels.pictures.reading import Reading
 
 FORMATS = {
     "GIF": {},

@@ -11,8 +11,10 @@ import pytest
 from hash_pictures import encoded, photographs
 from PIL import Image, ImageCms, PngImagePlugin
 
-from imgdedup_spark.kernels.hashes import Hasher, HashSpec
-from imgdedup_spark.kernels.pictures.decode import Picture, Reading
+from imgdedup_spark.kernels.hashes import HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.reading import Reading
 
 SPECS = [HashSpec("phash"), HashSpec("pixels")]
 STRICT = Reading(tolerant=False)

@@ -12,8 +12,10 @@ import pytest
 from hash_pictures import encoded, photographs
 from PIL import Image, ImageDraw
 
-from imgdedup_spark.kernels.hashes import METHODS, Hasher, HashSpec
-from imgdedup_spark.kernels.pictures.decode import Picture, Reading
+from imgdedup_spark.kernels.hashes import METHODS, HashSpec
+from imgdedup_spark.kernels.hashes.hasher import Hasher
+from imgdedup_spark.kernels.pictures.decode import Picture
+from imgdedup_spark.kernels.pictures.reading import Reading
 from imgdedup_spark.kernels.pictures.values import grey_levels
 
 HASHES = [HashSpec(method) for method in METHODS if method not in ("md5", "pixels")]
