@@ -118,7 +118,9 @@ def _load_libraries() -> None:
     Only packages that import neither PySpark nor this one: two threads that import the same circle of modules from two
     ends break each other's imports.
     """
-    for name in ("pyarrow.parquet", "pyarrow.compute", "pyarrow.fs", "numba", "PIL.Image"):
+    with contextlib.suppress(ImportError):  # PySpark asks whether it is there, by loading it
+        importlib.import_module("pandas")
+    for name in ("pyarrow.parquet", "pyarrow.compute", "pyarrow.fs", "PIL.Image", "numba"):
         importlib.import_module(name)
 
 
@@ -164,11 +166,10 @@ def _session(config: JobConfig) -> Iterator[Any]:
 
 
 def _of_workers(config: JobConfig) -> list[str]:
-    """Modules that workers load who look at pictures. Arrow loads pandas where it is there."""
+    """Modules that workers load who look at pictures."""
     families = {spec.about.family for step in config.dedup.steps if not step.is_embedding for spec in step.specs}
     kernels = sorted(f"imgdedup_spark.kernels.hashes.{name}" for name in families)
     return [
-        "pandas",
         "imgdedup_spark.hash.worker",
         "imgdedup_spark.hash.isolated",
         "imgdedup_spark.read.folders",
