@@ -275,10 +275,11 @@ def run_whole(rounds: int = 3) -> dict[str, Any] | None:
         command = [sys.executable, "-m", "imgdedup_spark.cli", "--input", str(given), "--output", str(output)]
         command += ["--hash-col", "hash", "--threshold", "8", "--quiet", "--overwrite"]
         settings = "--master local[2] --driver-memory 4g --conf spark.ui.enabled=false pyspark-shell"
+        variables = {"PYSPARK_SUBMIT_ARGS": settings, "IMGDEDUP_CLASS_ARCHIVE": "off"}
         whole, decided, peer = [], [], []
         for number in range(rounds):
             started = time.perf_counter()
-            subprocess.run(command, check=True, env={**os.environ, "PYSPARK_SUBMIT_ARGS": settings})
+            subprocess.run(command, check=True, env={**os.environ, **variables})
             whole.append(time.perf_counter() - started)
             summary = json.loads((output / "summary.json").read_text())
             decided.append(sum(summary["stages"][name]["seconds"] for name in ("match", "keep")))

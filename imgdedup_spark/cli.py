@@ -133,11 +133,19 @@ def _session(config: JobConfig) -> Iterator[Any]:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.spark.session import prepare_next, start_session, stop_session, warming
 
-            libraries = pool.submit(_load_libraries)
+            libraries, warm = pool.submit(_load_libraries), []
             reads = config.dedup.reads_images
             spark, ours = start_session(light=reads, preload=_of_workers(config) if reads else ())
             libraries.result()
-            # All that the job will import, before the warming up imports some of it beside the job.
+            if ours:
+                # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
+                with contextlib.suppress(ValueError):  # not in the main thread
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes the JVM
+                # makes prints, and has the other cores.
+                by_workers = any(not step.hash_col for step in config.dedup.steps)
+                warm.append(pool.submit(warming(spark, _load_for_workers, all_cores=by_workers)))
+            # All that the job will import, before the other thread imports some of it beside the job.
             for name in ("job", *(["match.near"] if near else [])):
                 importlib.import_module(f"imgdedup_spark.{name}")
         except ModuleNotFoundError as error:
@@ -147,14 +155,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes the JVM makes
-        # prints, and has the other cores.
-        by_workers = any(not step.hash_col for step in config.dedup.steps)
-        loads = warming(spark, _load_for_workers, all_cores=by_workers)
-        warm = [pool.submit(loads), pool.submit(_load_for_driver, near)]
-        # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
-        with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        warm.append(pool.submit(_load_for_driver, near))
         try:
             yield spark
             # Spark would log a job that is still at work when it is stopped as an error.

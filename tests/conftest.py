@@ -28,8 +28,7 @@ os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executa
 # cost it a third less; and with its classes from an archive, if make has made one, it starts in two thirds of the time.
 # C1 alone would give compiled code 48 MB, which thousands of queries outgrow.
 ARCHIVE = Path(sys.prefix) / "classes.jsa"
-if ARCHIVE.exists():
-    os.environ.setdefault("IMGDEDUP_CLASS_ARCHIVE", str(ARCHIVE))
+os.environ.setdefault("IMGDEDUP_CLASS_ARCHIVE", str(ARCHIVE) if ARCHIVE.exists() else "off")
 JAVA_OPTIONS = [
     "-XX:TieredStopAtLevel=1",
     "-XX:ReservedCodeCacheSize=240m",

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.failures import BROKEN
+from imgdedup_spark.files.parquet_schema import SPARK_SCHEMA
 
 _READERS = 16
 _PLAIN = {
@@ -23,6 +24,8 @@ _PLAIN = {
     pa.uint64(): pa.decimal128(20),
     pa.float16(): pa.float32(),
 }
+#: Logical types in Parquet.
+_NO_MORE = frozenset({"NONE", "STRING", "INT"})
 
 
 class Footer(NamedTuple):
@@ -31,12 +34,15 @@ class Footer(NamedTuple):
     Attributes:
         schema: Arrow's, with all that writers have noted.
         groups: the (rows, bytes) of its row groups.
-        has_enums: whether it has names of a fixed set, which are bytes to Arrow and text to Spark.
+        note: what Spark has noted of its own schema, if it wrote the file: Arrow's may hold that of another file.
+        is_plain: whether its values are no more than their Parquet types and text say: others (names of a set, JSON,
+            places) may be one thing to Arrow and another one to Spark.
     """
 
     schema: pa.Schema
     groups: tuple[tuple[int, int], ...]
-    has_enums: bool
+    note: bytes | None
+    is_plain: bool
 
 
 def read_footers(uris: list[str]) -> dict[str, Footer]:
@@ -52,11 +58,10 @@ def read_footers(uris: list[str]) -> dict[str, Footer]:
             with opened.open_input_file(path) as stream:
                 metadata = pq.read_metadata(stream)
                 groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-                enums = any(
-                    metadata.schema.column(at).logical_type.type == "ENUM" for at in range(metadata.num_columns)
-                )
                 sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
-                return Footer(metadata.schema.to_arrow_schema(), sizes, enums)
+                note = (metadata.metadata or {}).get(SPARK_SCHEMA)
+                plain = all(column.logical_type.type in _NO_MORE for column in metadata.schema)
+                return Footer(metadata.schema.to_arrow_schema(), sizes, note, plain)
         except BROKEN as error:
             raise UserError(f"--input {uri}: is not a Parquet file: {first_line(error)}") from None
 

@@ -29,7 +29,7 @@ class Views:
 
     Attributes:
         rows: (m,) whose they are, ascending.
-        numbers: (m,) of ``view_codes.VIEWS``, ascending in each row.
+        numbers: (m,) of ``view_names.VIEWS``, ascending in each row.
         codes: (m, code bytes).
     """
 

@@ -22,7 +22,6 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from imgdedup_spark.files.parquet_schema import SPARK_SCHEMA
 from imgdedup_spark.files.unite import Footer
 
 _TYPES: dict[pa.DataType, DataType] = {
@@ -45,19 +44,19 @@ def known_schema(footers: Collection[Footer]) -> StructType | None:
 
     Spark believes what a Spark has written of its schema, of one of the files.
     """
-    told = {(footer.schema.metadata or {}).get(SPARK_SCHEMA) for footer in footers}
-    if len(told) != 1 or any(footer.has_enums for footer in footers):
+    notes = {footer.note for footer in footers}
+    if len(notes) != 1:
         return None
-    [written] = told
-    if written is None:
-        return _struct(next(iter(footers)).schema)
-    # Types of a user's own are a user's own modules.
-    return None if b'"udt"' in written else _of_json(written)
+    [note] = notes
+    if note is None:
+        return _struct(next(iter(footers)).schema) if all(footer.is_plain for footer in footers) else None
+    # Types of a user's own are a user's own modules; one of a bounded length Spark finds, and may not be told.
+    return None if b'"udt"' in note or b"char(" in note else _of_json(note)
 
 
-def _of_json(written: bytes) -> StructType | None:
+def _of_json(note: bytes) -> StructType | None:
     try:
-        return StructType.fromJson(json.loads(written))
+        return StructType.fromJson(json.loads(note))
     except Exception:  # of another Spark's making, which this one's Java may know better than its Python
         return None
 
@@ -65,7 +64,9 @@ def _of_json(written: bytes) -> StructType | None:
 def _struct(fields: pa.Schema | pa.StructType) -> StructType | None:
     kinds = [(field.name, _type(field.type)) for field in fields]
     known = [StructField(name, kind) for name, kind in kinds if kind is not None]
-    return StructType(known) if len(known) == len(kinds) else None
+    # A value of many types is stored as such a struct, as which Arrow may show it.
+    is_variant = {"metadata", "value"} <= {name for name, _ in kinds}
+    return StructType(known) if len(known) == len(kinds) and not is_variant else None
 
 
 def _type(kind: pa.DataType) -> DataType | None:

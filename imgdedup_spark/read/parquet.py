@@ -36,11 +36,7 @@ from imgdedup_spark.read.load import load_files, of_listing
 from imgdedup_spark.read.row_groups import TASKS_A_PART, Groups, is_large, part_rows, pieces, target_bytes
 from imgdedup_spark.read.source import PLACE, FileState
 from imgdedup_spark.spark.hadoop import spark_opens
-from imgdedup_spark.spark.settings import (
-    PICTURE_BATCH_ROWS,
-    case_matters,
-    settings,
-)
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, partition_bytes, setting, settings
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
@@ -70,11 +66,14 @@ class ParquetFiles(FileSource):
         """Bytes of a task."""
         return target_bytes(self._spark, self.groups.values())
 
+    def _is_large(self, groups: Groups) -> bool:
+        return is_large(groups, self.target)
+
     @property
     def splits(self) -> Mapping[str, str]:
         # Spark makes as few tasks as it may, and two cores then wait for the last of three. Large row groups `spread`
         # divides.
-        if not self.groups or any(is_large(one, self.target) for one in self.groups.values()):
+        if self.target >= partition_bytes(self._spark) or any(map(self._is_large, self.groups.values())):
             return {}
         return {"spark.sql.files.maxPartitionBytes": str(self.target)}
 
@@ -87,7 +86,7 @@ class ParquetFiles(FileSource):
 
     def spread(self, rows: DataFrame) -> DataFrame:
         # Spark gives a row group to one task, and pyarrow writes a million rows into one.
-        large = [(uri, part_rows(one, self.target)) for uri, one in self.groups.items() if is_large(one, self.target)]
+        large = [(uri, part_rows(one, self.target)) for uri, one in self.groups.items() if self._is_large(one)]
         if not large or not self.known_rows:  # or some rows of them alone
             return rows
         place, most = F.col(PLACE), rows.sparkSession.createDataFrame(large, "__p_uri string, __p_rows bigint")
@@ -177,7 +176,9 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
         return replace(_read_by_workers(spark, listing, footers, keys), known_rows=rows)
     known = {**of_listing(listing, keys), "known_rows": rows}
     known["groups"] = {storage.absolute(uri): footer.groups for uri, footer in footers.items()}
-    schema = known_schema(footers.values()) if footers and not keys else None
+    # Impala has written text as bytes, as which it would be told.
+    is_known = footers and not keys and setting(spark, "spark.sql.parquet.binaryAsString", "false") != "true"
+    schema = known_schema(footers.values()) if is_known else None
     with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
         frames = load_files(spark, "parquet", listing, schema, base=known["partitioned"])
         return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
@@ -220,7 +221,7 @@ def _read_by_workers(
             row = 0
             for part in grouped(groups, lambda one: one[1][1], target):
                 rows = sum(count for _, (count, _) in part)
-                units += [_Unit(index, file.uri, row, rows, pieces) for pieces in pieces(part, target)]
+                units += [_Unit(index, file.uri, row, rows, piece) for piece in pieces(part, target)]
                 row += rows
     columns = tuple(field.name for field in united if plain_type(field.type) is not None)
     return ReadParquet(

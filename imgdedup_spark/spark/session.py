@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pyspark.errors import utils
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
@@ -53,8 +54,9 @@ def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[
         os.environ["SPARK_SUBMIT_OPTS"] = " ".join(
             [*java_flags(light), os.environ.get("SPARK_SUBMIT_OPTS", "")]
         ).strip()
-        settings = {"spark.app.name": _NAME, "spark.ui.showConsoleProgress": "false", **NO_CALL_SITES}
+        settings = {"spark.app.name": _NAME, "spark.ui.showConsoleProgress": "false"}
         if "SPARK_REMOTE" not in os.environ:
+            settings |= NO_CALL_SITES
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
             settings["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY", "4g")
             if preload and given_local() and _workers_find_this():
@@ -104,10 +106,14 @@ def stop_session(spark: SparkSession) -> None:
     """
     with contextlib.suppress(Exception):  # through Connect there is none
         server = spark.sparkContext._accumulatorServer
-        end = threading.Thread(target=server.shutdown, daemon=True)
-        server.shutdown = end.start
+        if not isinstance(server.server_address, str):  # a socket's file, which the server has to delete
+            end = threading.Thread(target=server.shutdown, daemon=True)
+            server.shutdown = end.start
     with contextlib.suppress(Exception):
         spark.stop()
+    with contextlib.suppress(Exception):  # PySpark would not ask a later session
+        if utils._enable_debugging_cache is False:
+            utils._enable_debugging_cache = None
 
 
 def prepare_next(master: str) -> None:

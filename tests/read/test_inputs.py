@@ -320,6 +320,8 @@ def test_files_that_spark_would_pack_into_few_tasks_are_many(spark, tmp_path, mo
         assert tasks() <= 4
         with settings(spark, source.splits):
             assert tasks() >= 6
+    with settings(spark, {"spark.sql.files.maxPartitionBytes": "900"}):
+        assert read_source(spark, [str(tmp_path)], None).splits == {}
     assert source.only(source.states[:1]).target < source.target
     pq.write_table(pa.table({"image": [png(row) for row in range(300)]}), tmp_path / "large.parquet")
     # Its row group is many tasks' already.

@@ -11,8 +11,11 @@ import pytest
 
 from imgdedup_spark.files.unite import read_footers
 from imgdedup_spark.read.known_schema import known_schema
+from imgdedup_spark.read.open import read_source
+from imgdedup_spark.spark.settings import settings
 
 pytestmark = pytest.mark.spark
+NOTE = "org.apache.spark.sql.parquet.row.metadata"
 PLAIN = pa.table(
     {
         "größe": pa.array([1.5, None], pa.float32()),
@@ -35,8 +38,14 @@ OTHERS = {
     "stamp": pa.array([1], pa.timestamp("us")),
     "fixed": pa.array([b"ab"], pa.binary(2)),
     "nothing": pa.array([None]),
+    "variant": pa.array([{"metadata": b"", "value": b""}]),
     "in a struct": pa.array([{"fine": 1, "not": [1]}]),
 }
+
+
+def noted(kind):
+    """Spark's note of a column `id`."""
+    return f'{{"type": "struct", "fields": [{{"name": "id", "type": "{kind}", "nullable": true, "metadata": {{}}}}]}}'
 
 
 def told(spark, *paths):
@@ -75,11 +84,35 @@ def test_what_spark_has_written(spark, tmp_path):
     assert told(spark, *paths, tmp_path / "other.parquet") is None
 
 
-@pytest.mark.parametrize("note", ["", "{}", "[]", '{"type": "struct", "fields": [{"name": "id", "type": "tomorrow"}]}'])
+def test_the_note_is_the_file_s_own(spark, tmp_path):
+    """Not what a writer has copied of another file's schema."""
+    old = {NOTE: noted("long")}
+    table = pa.table({"id": [1], "caption": ["a"]})
+    with pq.ParquetWriter(tmp_path / "noted.parquet", table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(old)
+    assert told(spark, tmp_path / "noted.parquet").names == ["id"]
+
+    pq.write_table(table.replace_schema_metadata(old), tmp_path / "all.parquet")
+    stored = pq.read_metadata(tmp_path / "all.parquet").metadata[b"ARROW:schema"]
+    with pq.ParquetWriter(tmp_path / "copied.parquet", table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"ARROW:schema": stored.decode()})
+    assert told(spark, tmp_path / "copied.parquet").names == ["id", "caption"]
+
+
+@pytest.mark.parametrize("note", ["", "{}", "[]", noted("tomorrow"), noted("char(5)")])
 def test_notes_that_are_none(spark, tmp_path, note):
-    table = pa.table({"id": [1]}).replace_schema_metadata({"org.apache.spark.sql.parquet.row.metadata": note})
+    table = pa.table({"id": [1]}).replace_schema_metadata({NOTE: note})
     pq.write_table(table, tmp_path / "a.parquet")
     assert told(spark, tmp_path / "a.parquet") is None
+
+
+def test_bytes_that_spark_takes_for_text(spark, tmp_path):
+    pq.write_table(pa.table({"id": [b"a"]}), tmp_path / "a.parquet")
+    with settings(spark, {"spark.sql.parquet.binaryAsString": "true"}):
+        source = read_source(spark, [str(tmp_path / "a.parquet")], None)
+        assert source.schema["id"].dataType.simpleString() == "string"
 
 
 @pytest.mark.skipif(conftest.MODE == "connect", reason="the file is written by classes of Spark's JVM")

@@ -40,7 +40,7 @@ class Fingerprints:
         hashes: ``[spec][picture]``, lower-case hexadecimal digits, of several frames one after another; None where the
             picture could not be read.
         facts: what else was noticed.
-        views: hashes of views other than the whole by their names (``view_codes.VIEWS``), one a spec; none if none are
+        views: hashes of views other than the whole by their names (``view_names.VIEWS``), one a spec; none if none are
             made.
     """
 
@@ -71,7 +71,7 @@ class Hasher:
             reduced-scale decoding where the format allows it. ``md5`` and ``pixels`` are the same in both.
         max_pixels: larger pictures are refused (``too_large``) before they are decoded.
         reading: how files become pictures.
-        views: names of views to hash as well (``view_codes.VIEWS``, without the whole).
+        views: names of views to hash as well (``view_names.VIEWS``, without the whole).
 
     Raises:
         UserError: a spec that :func:`validate` refuses or that has no views, or an unknown ``decode``.

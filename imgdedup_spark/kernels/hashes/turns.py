@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgdedup_spark.kernels.hashes.view_names import TURNS, Turn
+from imgdedup_spark.kernels.hashes.view_names import Turn
 
-__all__ = ["TURNS", "Turn", "turned", "turned_frequencies"]
+__all__ = ["turned", "turned_frequencies"]
 
 
 def turned(grids: npt.NDArray[Any], turn: Turn) -> npt.NDArray[Any]:
