@@ -244,7 +244,7 @@ def check(case: Case, decisions: Path) -> dict[str, int]:
         before = kept_words[: np.searchsorted(kept, rank)]
         near = np.flatnonzero(np.bitwise_count(before ^ words[rank]).sum(axis=1, dtype=np.int64) <= case.threshold)
         dropped += len(near) > 0
-        wrong += int(keeper[rank]) != (kept[near[0]] if len(near) else rank)
+        wrong += bool(keeper[rank] != (kept[near[0]] if len(near) else rank))
     return {"checked": case.checked, "checked_dropped": dropped, "checked_wrong": wrong}
 
 
