@@ -113,14 +113,14 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
 
 
 def _load_libraries() -> None:
-    """Loads the largest shared libraries of the job, while the JVM starts.
+    """Loads the largest libraries that PySpark and the job share, while the JVM starts.
 
     Only packages that import neither PySpark nor this one: two threads that import the same circle of modules from two
-    ends break each other's imports.
+    ends break each other's imports. Nor does PySpark go on before they are loaded.
     """
     with contextlib.suppress(ImportError):  # PySpark asks whether it is there, by loading it
         importlib.import_module("pandas")
-    for name in ("pyarrow.parquet", "pyarrow.compute", "pyarrow.fs", "PIL.Image", "numba"):
+    for name in ("pyarrow.parquet", "pyarrow.compute", "pyarrow.fs", "PIL.Image"):
         importlib.import_module(name)
 
 
@@ -133,10 +133,11 @@ def _session(config: JobConfig) -> Iterator[Any]:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.spark.session import prepare_next, start_session, stop_session, warming
 
-            libraries, warm = pool.submit(_load_libraries), []
-            reads = config.dedup.reads_images
-            spark, ours = start_session(light=reads, preload=_of_workers(config) if reads else ())
-            libraries.result()
+            libraries, compiler = pool.submit(_load_libraries), pool.submit(importlib.import_module, "numba")
+            reads, warm = config.dedup.reads_images, []
+            preload = _of_workers(config) if reads else ()
+            spark, ours = start_session(light=reads, preload=preload, loaded=libraries.result)
+            compiler.result()
             if ours:
                 # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
                 with contextlib.suppress(ValueError):  # not in the main thread

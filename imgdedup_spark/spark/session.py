@@ -31,17 +31,21 @@ _NAME = "imgdedup"
 NO_CALL_SITES = {"spark.python.sql.dataFrameDebugging.enabled": "false"}
 
 
-def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[SparkSession, bool]:
+def start_session(
+    *, light: bool = False, preload: Sequence[str] = (), loaded: Callable[[], object] = lambda: None
+) -> tuple[SparkSession, bool]:
     """The session to use, and whether this call started it (only then is it ours to stop).
 
     Args:
         light: a JVM that is started here will have little to compute.
         preload: modules that the workers of a local session will need.
+        loaded: waits for what another thread imports; called when Java is there, and before PySpark imports more.
     """
     active = SparkSession.getActiveSession()
     if active is not None:
         return active, False
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        loaded()
         # The platform's own, also where no cell has asked for it yet.
         return SparkSession.builder.getOrCreate(), False
     # Without it PySpark starts workers with `python3` from PATH, which in a virtual environment is another
@@ -63,6 +67,12 @@ def start_session(*, light: bool = False, preload: Sequence[str] = ()) -> tuple[
                 os.environ[worker_daemon.PRELOAD] = ",".join(preload)
                 settings["spark.python.daemon.module"] = worker_daemon.MODULE
         settings = {name: value for name, value in settings.items() if name not in given_settings()}
+        if "SPARK_REMOTE" not in os.environ:
+            with contextlib.suppress(ImportError):  # a client alone has no Java, and says so below
+                from pyspark import SparkConf, SparkContext
+
+                SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    loaded()
     builder = SparkSession.builder
     for name, value in settings.items():
         builder = builder.config(name, value)

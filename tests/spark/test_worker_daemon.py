@@ -27,7 +27,12 @@ def loaded(batches):
         pyarrow.array([1])
         yield pyarrow.RecordBatch.from_pydict({"name": [name for name in LOOKED_FOR if name in sys.modules]})
 
-spark, ours = start_session(preload=NAMES)
+def waits():
+    from pyspark import SparkContext
+
+    print(SparkContext._gateway is not None, SparkContext._active_spark_context, "pandas" in sys.modules)
+
+spark, ours = start_session(preload=NAMES, loaded=waits)
 print(spark.conf.get("spark.python.sql.dataFrameDebugging.enabled"))
 print(sorted(row.name for row in spark.range(1).mapInArrow(loaded, "name string").collect()))
 """
@@ -52,4 +57,4 @@ def test_workers_find_modules_loaded(tmp_path):
         [sys.executable, str(program)], env=os.environ | variables, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == ["false", "['imgdedup_spark.hash.worker', 'this']"]
+    assert done.stdout.splitlines()[-3:] == ["True None False", "false", "['imgdedup_spark.hash.worker', 'this']"]
