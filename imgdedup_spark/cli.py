@@ -142,10 +142,10 @@ def _session(config: JobConfig) -> Iterator[Any]:
                 # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
                 with contextlib.suppress(ValueError):  # not in the main thread
                     signal.signal(signal.SIGINT, signal.default_int_handler)
-                # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes the JVM
-                # makes prints, and has the other cores.
-                by_workers = any(not step.hash_col for step in config.dedup.steps)
-                warm.append(pool.submit(warming(spark, _load_for_workers, all_cores=by_workers)))
+                # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes the
+                # driver or the JVM makes prints.
+                if any(not step.hash_col for step in config.dedup.steps):
+                    warm.append(pool.submit(warming(spark, _load_for_workers)))
             # All that the job will import, before the other thread imports some of it beside the job.
             for name in ("job", *(["match.near"] if near else [])):
                 importlib.import_module(f"imgdedup_spark.{name}")

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BinaryType, StringType, StructField
+from pyspark.sql.types import ArrayType, BinaryType, StringType, StructField, StructType
 
 from imgdedup_spark.errors import UserError
+from imgdedup_spark.hash.here import ready_hashes
 from imgdedup_spark.hash.pictures import hash_pictures
 from imgdedup_spark.hash.prints import Prints, other_columns, reading_spec
 from imgdedup_spark.hash.problems import ERROR_TYPE, problem
@@ -20,7 +22,7 @@ from imgdedup_spark.kernels.hashes import HashSpec
 from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.read.columns import col, ready_hash
-from imgdedup_spark.read.source import Source
+from imgdedup_spark.read.source import FileState, Source
 
 
 class Hashes(Prints):
@@ -103,7 +105,7 @@ class Hashes(Prints):
 
 
 class ReadyHashes(Hashes):
-    """Hashes from the column ``--hash-col``, of which the JVM alone makes prints."""
+    """Hashes from the column ``--hash-col``, of which the JVM alone makes prints, or the driver."""
 
     has_flat: ClassVar[bool] = False
 
@@ -117,9 +119,7 @@ class ReadyHashes(Hashes):
         frame = source.frame.select(*other_columns(source, self.config), col(name).alias("ready"))
         # Nearly all are as they should be as given; to cut and lower a million of them would take over a second.
         given, cut = ready_hash(F.col("ready"), source.schema[name].dataType)
-        # Lists of hashes, as `crop_resistant` has them, can be equal; there is no distance between them.
-        is_hash = r"\A[0-9a-f]+\z" if self.is_near() else r"\A[0-9a-f,]+\z"
-        ready = F.when(given.rlike(is_hash), given).when(cut == "", cut).when(cut.rlike(is_hash), cut)
+        ready = F.when(given.rlike(self._is_hash), given).when(cut == "", cut).when(cut.rlike(self._is_hash), cut)
         shown = F.substring(F.col("ready").cast("string"), 1, 80)
         message = F.concat(F.lit("not a hex string: "), shown)
         none = F.array().cast(ArrayType(ERROR_TYPE))
@@ -134,6 +134,14 @@ class ReadyHashes(Hashes):
             *[F.lit(0).alias(one) for one in ("animated", "further")],
             F.when(ready.isNotNull(), none).otherwise(problem("bad_hash", message)).alias("errors"),
         )
+
+    @property
+    def _is_hash(self) -> str:
+        # Lists of hashes, as `crop_resistant` has them, can be equal; there is no distance between them.
+        return r"\A[0-9a-f]+\z" if self.is_near() else r"\A[0-9a-f,]+\z"
+
+    def here(self, source: Source, files: Sequence[FileState], schema: StructType) -> pa.Table | None:
+        return ready_hashes(source, files, self.config, schema, self._is_hash)
 
     def index_spec(self) -> dict[str, Any]:
         return {"method": "ready hashes"}

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -38,6 +39,7 @@ from pyspark.sql.types import (
     LongType,
     StringType,
     StructField,
+    StructType,
 )
 
 from imgdedup_spark.config.dedup import DedupConfig
@@ -47,7 +49,7 @@ from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.pictures.reading import Reading, ground_color
 from imgdedup_spark.kernels.pictures.values import RULE
 from imgdedup_spark.read.columns import check_columns, check_image_choice, col, row_terms
-from imgdedup_spark.read.source import BAD, ID, PLACE, Source
+from imgdedup_spark.read.source import BAD, ID, PLACE, FileState, Source
 
 MEASURED = [
     StructField("images", IntegerType()),
@@ -120,6 +122,14 @@ class Prints(ABC):
     @abstractmethod
     def make(self, source: Source) -> DataFrame:
         """As ``of``; a row that is none (``BAD``) is one without pictures."""
+
+    def here(self, source: Source, files: Sequence[FileState], schema: StructType) -> pa.Table | None:
+        """The prints of some files as ``of`` has them, made by the driver; None where Spark has to.
+
+        Args:
+            schema: of prints.
+        """
+        return None
 
     @abstractmethod
     def signature(self) -> list[Any]:

@@ -20,6 +20,7 @@ from imgdedup_spark.hash.store import File, Group, PrintStore, check_rows, find_
 from imgdedup_spark.hash.tallies import Tally, tally
 from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
+from imgdedup_spark.spark.local import is_shared
 from imgdedup_spark.spark.progress import portion
 from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings, settings
 from imgdedup_spark.spark.workspace import Stage
@@ -183,9 +184,12 @@ def _stored(
     total = max(sum(sizes), 1)
     rows = source.known_rows if rest is None and len(missing) == len(files) else 0
     for number, some in enumerate(portions):
-        part = source if len(some) == len(files) else source.only([by_file[one] for one in some])
+        of_them = [by_file[one] for one in some]
+        part = source if len(some) == len(files) else source.only(of_them)
+        table = prints.here(source, of_them, schema) if rest is None and is_shared(store.folder) else None
         with portion(sum(sizes[:number]) / total, sizes[number] / total, rows), settings(spark, part.splits):
-            groups.append(store.add(prints.of(left(part)), some, lasting))
+            made = plain if part is source else prints.of(left(part))
+            groups.append(store.add(made, some, lasting, table))
         frames.append(groups[-1].read(spark, schema))
     store.sweep(groups, {group.folder for group, _ in found})
     return _Made(reduce(DataFrame.unionByName, frames), counts, len(files) - len(missing), gathered.whole)

@@ -15,12 +15,14 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from imgdedup_spark.errors import JobError
 from imgdedup_spark.files import storage
+from imgdedup_spark.hash.here import write_here
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.kernels.pictures.values import RULE
 from imgdedup_spark.read.columns import image_column, row_terms
@@ -110,14 +112,16 @@ class PrintStore:
         frame: DataFrame,
         files: Sequence[File],
         lasting: Callable[[DataFrame, Group], Sequence[File]],
+        here: pa.Table | None = None,
     ) -> Group:
         """Writes and commits a group.
 
         Args:
+            here: the frame's rows, if the driver has them, and Spark finds what it writes.
             lasting: of which files of the group the prints, which it gets to see, hold for later runs too.
         """
         folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
-        rows = write_counted(frame, folder)
+        rows = write_counted(frame, folder) if here is None else write_here(here, folder)
         group = Group(folder, tuple(files), made, rows=rows)
         known = tuple(lasting(group.read(frame.sparkSession, frame.schema), group))
         group = replace(group, files=known, whole=len(known) == len(files))

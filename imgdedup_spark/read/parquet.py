@@ -30,6 +30,7 @@ from imgdedup_spark.files.unite import Footer, check_names, plain_batches, plain
 from imgdedup_spark.files.uris import folder_values
 from imgdedup_spark.read.by_workers import FILE_PLACE, file_place, workers_open
 from imgdedup_spark.read.files import FileSource
+from imgdedup_spark.read.here import read_here
 from imgdedup_spark.read.known_schema import known_schema
 from imgdedup_spark.read.listing import Listing, plain_path
 from imgdedup_spark.read.load import load_files, of_listing
@@ -76,6 +77,12 @@ class ParquetFiles(FileSource):
         if self.target >= partition_bytes(self._spark) or any(map(self._is_large, self.groups.values())):
             return {}
         return {"spark.sql.files.maxPartitionBytes": str(self.target)}
+
+    def columns_here(self, files: Sequence[FileState], names: Sequence[str], most_bytes: int) -> pa.Table | None:
+        uris = [plain_path(one.uri) for one in files]
+        if not all(uri in self.groups for uri in uris):
+            return None
+        return read_here(files, [self.schema[name] for name in names], most_bytes)
 
     def only(self, files: Sequence[FileState]) -> FileSource:
         part = super().only(files)

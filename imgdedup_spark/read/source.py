@@ -117,6 +117,11 @@ class Source:
         """What reads pictures in the workers themselves; None where Spark must bring them."""
         return None
 
+    def columns_here(self, files: Sequence[FileState], names: Sequence[str], most_bytes: int) -> pa.Table | None:
+        """``PLACE`` and some columns of the rows of some files, read by the driver and not by Spark; None where that
+        might be something else, or more bytes."""
+        return None
+
     def spread(self, rows: DataFrame) -> DataFrame:
         """The rows, without pictures, over as many tasks as reading their pictures is worth."""
         return rows

@@ -1,4 +1,4 @@
-"""Small tables on their way between Spark and the driver."""
+"""What is small, on its way between Spark and the driver."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import pyspark
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructType
+from pyspark.sql.utils import is_remote
+
+from imgdedup_spark.files import storage
+
+
+def is_shared(uri: str) -> bool:
+    """Whether Spark finds at a place what the driver writes there: the disk of a Connect server may be another."""
+    return not (is_remote() and storage.is_local(uri))
 
 
 def to_driver(frame: DataFrame) -> pa.Table:

@@ -164,19 +164,16 @@ def _for_submitted() -> dict[str, str]:
     return settings if named else {"spark.app.name": _NAME, **settings}
 
 
-def warming(spark: SparkSession, load: Callable[[], None], *, all_cores: bool) -> Callable[[], None]:
+def warming(spark: SparkSession, load: Callable[[], None]) -> Callable[[], None]:
     """What starts the Python workers of a local session, and has them ``load`` what they will need: a second or two,
     which are to be had while the driver looks at the input.
 
     The query is made here, and only run by what is returned: PySpark imports modules while a query is made, which two
     threads should not do at once.
-
-    Args:
-        all_cores: a worker for each core; else one.
     """
     if is_remote() or not str(spark.conf.get("spark.master", "")).startswith("local"):
         return lambda: None
-    cores = parallelism(spark) if all_cores else 1
+    cores = parallelism(spark)
 
     def work(batches: Iterator[Any]) -> Iterator[Any]:
         load()

@@ -1,0 +1,123 @@
+"""Prints that the driver makes by itself are those that Spark makes."""
+
+from __future__ import annotations
+
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
+
+from imgdedup_spark.hash import store
+from imgdedup_spark.hash.hashes import ReadyHashes
+from imgdedup_spark.hash.prints import Prints
+
+pytestmark = pytest.mark.spark
+
+
+def hashes(count: int, seed: int) -> list[str | None]:
+    """Near each other in chains, equal ones, and rows without any."""
+    chance = random.Random(seed)
+    centers = [chance.getrandbits(64) for _ in range(count // 4)]
+    values = [chance.choice(centers) ^ (1 << chance.randrange(64)) for _ in range(count)]
+    return [chance.choice([f"{value:016x}"] * 9 + [None, ""]) for value in values]
+
+
+def write(path, values, first=0, kind=None, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = {"h": pa.array(values, kind or pa.string()), "n": range(first, first + len(values)), **columns}
+    pq.write_table(pa.table(table), path, row_group_size=50)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """How many prints the driver has made, file by file."""
+    counts = []
+
+    def write_here(table, folder):
+        counts.append(len(table))
+        return original(table, folder)
+
+    original = store.write_here
+    monkeypatch.setattr(store, "write_here", write_here)
+    return counts
+
+
+def agree(run, inputs, options, monkeypatch, written, rows):
+    """The same run with prints of the driver's making and of Spark's; the first one's result.
+
+    Args:
+        rows: that the driver is to have made prints of; 0 for none.
+    """
+    here = run(inputs, "--hash-col", "h", *options)
+    assert sum(written) == (0 if is_remote() else rows)
+    with monkeypatch.context() as patched:
+        patched.setattr(ReadyHashes, "here", Prints.here)
+        spark = run(inputs, "--hash-col", "h", *options)
+    assert sum(written) == (0 if is_remote() else rows)
+    for name in ("duplicates", "hashes", "errors"):
+        assert here.table(name) == spark.table(name), name
+    assert [repr(row) for row in here.kept] == [repr(row) for row in spark.kept]
+    assert here.summary["rows_dropped"] == spark.summary["rows_dropped"]
+    return here
+
+
+@pytest.mark.parametrize("options", [(), ("--threshold", 3), ("--threshold", 3, "--id-col", "n")])
+def test_files_of_all_names_and_several_inputs(run, tmp_path, monkeypatch, written, options):
+    write(tmp_path / "a" / "b c" / "x%20é+1.parquet", hashes(120, 1))
+    write(tmp_path / "a" / "y.parquet", hashes(60, 2), 200)
+    write(tmp_path / "z" / "y.parquet", hashes(70, 2), 300)
+    inputs = [tmp_path / "a", tmp_path / "z" / "y.parquet"]
+    result = agree(run, inputs, options, monkeypatch, written, 250)
+    assert result.summary["rows_dropped"] > 5
+
+
+@pytest.mark.parametrize("odd", [" 00ff00ff00ff00ff", "00FF00FF00FF00FF", "none"])
+def test_a_hash_that_is_not_as_it_should_be_is_spark_s(run, tmp_path, monkeypatch, written, odd):
+    write(tmp_path / "a.parquet", [*hashes(60, 1), odd, "00ff00ff00ff00ff"])
+    result = agree(run, tmp_path / "a.parquet", ("--on-error", "keep"), monkeypatch, written, 0)
+    ids = [row["id"] for row in result.table("errors" if odd == "none" else "duplicates")]
+    assert ("a.parquet#60" if odd == "none" else "a.parquet#61") in ids
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [(pa.large_string(), 60), (pa.dictionary(pa.int32(), pa.string()), 0), (pa.binary(), 0)],
+    ids=str,
+)
+def test_other_types_of_text(run, tmp_path, monkeypatch, written, kind, rows):
+    values = hashes(60, 1)
+    if kind == pa.binary():
+        values = [bytes.fromhex(one or "") for one in values]
+    write(tmp_path / "a.parquet", values, kind=kind)
+    agree(run, tmp_path / "a.parquet", (), monkeypatch, written, rows)
+
+
+@pytest.mark.parametrize("options", [("--text-col", "t"), ("--keep", "n desc")])
+def test_what_texts_and_terms_become_is_spark_s(run, tmp_path, monkeypatch, written, options):
+    write(tmp_path / "a.parquet", hashes(60, 1), t=["a", "b", None] * 20)
+    agree(run, tmp_path / "a.parquet", options, monkeypatch, written, 0)
+
+
+def test_strings_of_a_noted_length_are_spark_s(run, spark, tmp_path, monkeypatch, written):
+    """Which it may fill up."""
+    spark.sql("select cast(hex(id % 7) as char(4)) as h, id as n from range(30)").select(
+        F.lower("h").alias("h", metadata={"__CHAR_VARCHAR_TYPE_STRING": "char(4)"}), "n"
+    ).coalesce(1).write.parquet(str(tmp_path / "a"))
+    agree(run, tmp_path / "a", (), monkeypatch, written, 0)
+
+
+def test_an_index_of_both_kinds(run, tmp_path, written):
+    """A later run reads prints that Spark has made beside those that the driver makes."""
+    write(tmp_path / "in" / "a.parquet", [*hashes(60, 1), "odd"])
+    options = ("--hash-col", "h", "--on-error", "keep", "--threshold", 3)
+    run(tmp_path / "in", *options, "--index", tmp_path / "index", "--run-id", "one")
+    assert not written
+    write(tmp_path / "in" / "b.parquet", hashes(60, 2))
+    result = run(tmp_path / "in", *options, "--index", tmp_path / "index", "--run-id", "two")
+    assert written == ([] if is_remote() else [60])
+    assert result.summary["stages"]["hash"]["files_reused"] == 1
+    alone = run(tmp_path / "in", *options)
+    assert [row["id"] for row in result.table("hashes")] == [row["id"] for row in alone.table("hashes")]
