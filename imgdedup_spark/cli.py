@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from imgdedup_spark.errors import JobError, UserError
@@ -142,9 +143,10 @@ def _session(config: JobConfig) -> Iterator[Any]:
                 # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
                 with contextlib.suppress(ValueError):  # not in the main thread
                     signal.signal(signal.SIGINT, signal.default_int_handler)
-                # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes the
-                # driver or the JVM makes prints.
-                if any(not step.hash_col for step in config.dedup.steps):
+                # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes in
+                # Parquet the driver or the JVM makes prints; other files are read by workers.
+                is_parquet = all(PurePath(one).suffix in ("", ".parquet") for one in config.input)
+                if not is_parquet or any(not step.hash_col for step in config.dedup.steps):
                     warm.append(pool.submit(warming(spark, _load_for_workers)))
             # All that the job will import, before the other thread imports some of it beside the job.
             for name in ("job", *(["match.near"] if near else [])):

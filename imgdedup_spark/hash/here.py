@@ -56,9 +56,13 @@ def ready_hashes(
 def _filled(columns: Mapping[str, pa.ChunkedArray], schema: pa.Schema, rows: int) -> pa.Table:
     """The columns as a schema has them; others are null, or without entries."""
     nothing = np.zeros(rows + 1, np.int32)
-    arrays = []
+    arrays: list[pa.Array | pa.ChunkedArray] = []
     for field in schema:
-        if field.name in columns:
+        if field.name == PLACE:
+            # With the schema's own parts: pyarrow before 20 makes no part of a struct one that is never null.
+            parts = columns[PLACE].combine_chunks().flatten()
+            arrays.append(pa.StructArray.from_arrays(parts, fields=list(field.type)))
+        elif field.name in columns:
             arrays.append(columns[field.name])
         elif pa.types.is_list(field.type):
             entries = pa.array([], field.type.value_type)

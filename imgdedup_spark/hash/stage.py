@@ -22,7 +22,7 @@ from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.local import is_shared
 from imgdedup_spark.spark.progress import portion
-from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings, settings
+from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings, setting, settings
 from imgdedup_spark.spark.workspace import Stage
 
 #: A group of stored prints is about so many splits for each core: seldom enough that cores wait for the last split of
@@ -183,10 +183,12 @@ def _stored(
     sizes = [sum(file[3] for file in some) for some in portions]
     total = max(sum(sizes), 1)
     rows = source.known_rows if rest is None and len(missing) == len(files) else 0
+    # Those who listen to Spark's jobs, for lineage, are to hear what was read.
+    by_driver = rest is None and is_shared(store.folder) and not setting(spark, "spark.extraListeners", "")
     for number, some in enumerate(portions):
         of_them = [by_file[one] for one in some]
         part = source if len(some) == len(files) else source.only(of_them)
-        table = prints.here(source, of_them, schema) if rest is None and is_shared(store.folder) else None
+        table = prints.here(source, of_them, schema) if by_driver else None
         with portion(sum(sizes[:number]) / total, sizes[number] / total, rows), settings(spark, part.splits):
             made = plain if part is source else prints.of(left(part))
             groups.append(store.add(made, some, lasting, table))

@@ -13,54 +13,81 @@ from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, String
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.failures import BROKEN
+from imgdedup_spark.files.parquet import row_groups
+from imgdedup_spark.files.shares import grouped
 from imgdedup_spark.read.by_workers import FILE_PLACE
 from imgdedup_spark.read.source import PLACE, FileState
 
 # Of which there is one way to read them.
 _TYPES = (StringType, ByteType, ShortType, IntegerType, LongType)
+#: Files that are read here, one after another, before Spark's many readers would have been faster.
+MOST_FILES = 64
+_BATCH_ROWS = 1 << 16
+# Spark cuts no file into smaller parts unless it is told to. Row groups together of no more than that are one part, so
+# that what goes by parts (the order of a scan, files that are written) finds about those that Spark would make.
+_PART_BYTES = 4 << 20
 
 
 def read_here(files: Sequence[FileState], fields: Sequence[StructField], most_bytes: int) -> pa.Table | None:
     """``PLACE`` and some columns of all rows of some files, as Spark would read them; None where that might be
-    something else, or more bytes.
+    something else, or more files or bytes.
 
     Args:
         files: with URIs as Spark writes them.
     """
     # A length that is noted beside a type has Spark fill strings up.
-    if not all(type(one.dataType) in _TYPES and not one.metadata for one in fields):
+    if len(files) > MOST_FILES or not all(type(one.dataType) in _TYPES and not one.metadata for one in fields):
         return None
     schema = pa.schema([pa.field(one.name, to_arrow_type(one.dataType)) for one in fields])
     tables: list[pa.Table] = []
     for state in files:
         try:
-            table = _read(storage.from_spark(state.uri), schema, most_bytes - sum(one.nbytes for one in tables))
+            table = _read(state, schema, most_bytes - sum(one.nbytes for one in tables))
         except (UserError, *BROKEN):
             return None
         if table is None:
             return None
-        tables.append(table.append_column(PLACE, _place(state, len(table))))
+        tables.append(table)
     return pa.concat_tables(tables) if tables else None
 
 
-def _read(uri: str, schema: pa.Schema, most_bytes: int) -> pa.Table | None:
+def _read(state: FileState, schema: pa.Schema, most_bytes: int) -> pa.Table | None:
+    uri = storage.from_spark(state.uri)
     storage.check_workers(uri)
     opened, path = storage.open_fs(uri)
+    tables, size = [schema.empty_table()], 0
     with opened.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
         found = {field.name: field.type for field in file.schema_arrow}
         if not all(_is_same(found.get(field.name), field.type) for field in schema):
             return None
-        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-        size = sum(one.total_uncompressed_size for one in columns if one.path_in_schema in schema.names)
-        return file.read(schema.names).select(schema.names).cast(schema) if size <= most_bytes else None
+        for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
+            tables.append(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
+            size += tables[-1].nbytes  # what repeats is smaller in a file
+            if size > most_bytes:
+                return None
+        place = _place(state, row_groups(file.metadata))
+    return pa.concat_tables(tables).append_column(PLACE, place)
 
 
 def _is_same(found: pa.DataType | None, wanted: pa.DataType) -> bool:
     return found == wanted or (found == pa.large_string() and wanted == pa.string())
 
 
-def _place(state: FileState, rows: int) -> pa.StructArray:
-    parts = [pa.scalar(state.input, pa.int32()), state.uri, pa.scalar(0, pa.int64()), pa.scalar(state.size, pa.int64())]
-    arrays = [pa.repeat(part, rows) for part in parts]
-    return pa.StructArray.from_arrays([*arrays, pa.array(np.arange(rows))], FILE_PLACE.names)
+def _place(state: FileState, groups: Sequence[tuple[int, int, int]]) -> pa.StructArray:
+    """Args:
+    groups: of each its first row, rows and bytes.
+    """
+    parts = [
+        (sum(rows for _, rows, _ in some), sum(size for *_, size in some))
+        for some in grouped(groups, lambda one: one[2], _PART_BYTES)
+    ]
+    rows, sizes = np.array(parts, np.int64).reshape(-1, 2).T
+    count = int(rows.sum())
+    arrays = [
+        pa.repeat(pa.scalar(state.input, pa.int32()), count),
+        pa.repeat(state.uri, count),
+        pa.array(np.repeat(np.cumsum(sizes) - sizes, rows)),
+        pa.array(np.repeat(sizes, rows)),
+        pa.array(np.arange(count)),
+    ]
+    return pa.StructArray.from_arrays(arrays, FILE_PLACE.names)

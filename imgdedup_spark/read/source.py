@@ -118,8 +118,7 @@ class Source:
         return None
 
     def columns_here(self, files: Sequence[FileState], names: Sequence[str], most_bytes: int) -> pa.Table | None:
-        """``PLACE`` and some columns of the rows of some files, read by the driver and not by Spark; None where that
-        might be something else, or more bytes."""
+        """``PLACE`` and some columns of some files, read by the driver as Spark would; None where it might not."""
         return None
 
     def spread(self, rows: DataFrame) -> DataFrame:
@@ -218,11 +217,7 @@ class Placed:
         return self.source.frame.drop(PLACE).join(numbers, self._key == F.col(_KEY)).drop(_KEY)
 
     def without(self, gone: DataFrame, count: int) -> DataFrame:
-        """The source's rows but those whose ``order`` is in ``gone``.
-
-        Args:
-            count: rows of ``gone``, about.
-        """
+        """The source's rows but those whose ``order`` is in ``gone``, about ``count`` of them."""
         ids = gone.join(self.prints.select(ORDER, F.col("id").alias(_KEY)), ORDER).select(_KEY)
         return self.source.frame.join(few(ids, count), self._key == F.col(_KEY), "left_anti")
 
@@ -243,17 +238,16 @@ class Placed:
         return rows.join(emitted.select(F.col("id").alias(_KEY), *names), self._key == F.col(_KEY))
 
     def kept_in_order(self, gone: DataFrame, count: int, emitted: DataFrame | None = None) -> DataFrame:
-        """``kept``, such that Spark writes the rows in input order where that can be had without a shuffle of them."""
+        """``kept``, written by Spark in input order where that takes no shuffle of rows."""
         return self.kept(gone, count, emitted)
 
     def known(self, prints: pa.Table) -> pa.Table | None:
-        """The user's columns of some rows, which have these prints, without Spark; None where the driver does not know
-        them."""
+        """The user's columns of the rows of these prints, without Spark; None where the driver does not know them."""
         return None
 
     def shares(self, kind: str) -> list[tuple[int, Share]] | None:
-        """All parts of files, each behind its file's number in input order, if rows can be copied from them into files
-        of this kind as they are; None if Spark must write them."""
+        """All parts of files, each with its file's number, if rows can be copied from them as they are into files of
+        this kind; None if not."""
         return None
 
     def left(self, out: DataFrame, count: int, part: Source | None = None) -> Source:

@@ -33,15 +33,11 @@ def read_back(spark: SparkSession, schema: StructType | str, *paths: str, kind: 
     return reduce(DataFrame.unionByName, [literal.load(path) for path in paths])
 
 
-def write_counted(frame: DataFrame, folder: str, kind: str = "parquet", **options: str) -> int | None:
-    """Writes a frame, and says how many rows the tasks have written; None where Spark does not tell.
-
-    Args:
-        options: of Spark's writer.
-    """
-    rows = None
-    if not (is_remote() and pyspark.__version__.startswith("3.")):
-        rows = Observation()
-        frame = frame.observe(rows, F.count(F.lit(1)).alias("rows"))
-    frame.write.mode("overwrite").options(**options).format(kind).save(folder)
-    return rows and int(rows.get["rows"])
+def write_counted(frame: DataFrame, folder: str) -> int | None:
+    """Writes a frame as Parquet, and says how many rows the tasks have written; None where Spark does not tell."""
+    if is_remote() and pyspark.__version__.startswith("3."):
+        frame.write.mode("overwrite").parquet(folder)
+        return None
+    seen = Observation()
+    frame.observe(seen, F.count(F.lit(1)).alias("rows")).write.mode("overwrite").parquet(folder)
+    return int(seen.get["rows"])

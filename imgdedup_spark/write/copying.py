@@ -36,7 +36,7 @@ ENDINGS = {"list": "txt"}
 
 @dataclass(frozen=True)
 class CopyFiles:
-    """The worker's side: a row of ``file``, ``shares``, ``gone`` and maybe ``extra`` → a file, and a row of counts."""
+    """Where it is copied: a row of ``file``, ``shares``, ``gone`` and maybe ``extra`` → a file, and a row of counts."""
 
     kind: str
     folder: str
@@ -103,8 +103,7 @@ def copied(
     if found.at_once is not None and not emitted:
         gone = small.gone(found.at_once, found.config.on_error)
         units = [{"file": file, "shares": shares, "gone": _within(gone, shares)} for file, shares in plan]
-        size = sum(share.length for group in files for _, share in group)
-        if size <= HERE_BYTES and is_shared(work.folder):
+        if _is_little(found, files, work.folder):
             with ThreadPoolExecutor(HERE_AT_ONCE) as pool:
                 return list(pool.map(work.copy, units))
         schema = StructType([StructField("rows", LongType()), StructField("problem", StringType())])
@@ -119,6 +118,14 @@ def copied(
     return (
         tasks.repartitionByRange(len(files), "file").mapInArrow(Carried(work), "rows bigint, problem string").collect()
     )
+
+
+def _is_little(found: Found, files: Sequence[Sequence[tuple[int, Share]]], folder: str) -> bool:
+    """Whether the driver copies it: what is in places that are the same to it as to the workers."""
+    shares = [share for group in files for _, share in group]
+    # Those of files that differ are counted in rows.
+    size = HERE_BYTES + 1 if found.source.united else sum(share.length for share in shares)
+    return size <= HERE_BYTES and all(map(is_shared, (folder, *(share.uri for share in shares[:1]))))
 
 
 def _within(gone: np.ndarray, shares: Sequence[dict[str, Any]]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Writing ``kept/``: the rows that stay, exactly as they were, in input order, and no picture in a shuffle.
 
-Rows that stay in files of their kind are copied by the workers, share by share: faster than through Spark, and true to
+Rows that stay in files of their kind are copied share by share (``copying``): faster than through Spark, and true to
 what Spark does not model (a file's own metadata, the spelling of a JSON number). Everything else is written by Spark.
 """
 
@@ -25,7 +25,7 @@ from imgdedup_spark.spark.catalog import VERSIONED
 from imgdedup_spark.spark.local import from_driver
 from imgdedup_spark.spark.settings import picture_settings
 from imgdedup_spark.spark.workspace import CUT_ROWS
-from imgdedup_spark.spark.written import read_back, write_counted
+from imgdedup_spark.spark.written import read_back
 from imgdedup_spark.write import small, tables
 from imgdedup_spark.write.catalog import check_movable, kept_kind, write_folder, write_table
 from imgdedup_spark.write.copying import ENDINGS, CopyFiles, added_fields, copied
@@ -161,11 +161,13 @@ def _by_spark(found: Found, output: Output, kind: str, table: str | None) -> int
             return write_folder(rows, output, kind)
         if table is not None:
             return write_table(rows, output, table)
-        form, options = ("parquet", {}) if kind == "parquet" else ("json", {"ignoreNullFields": "false"})
-        written = write_counted(rows, output.part("kept"), form, **options)
-    if written is None:
-        written = read_back(spark, rows.schema, output.part("kept"), kind=form).count()
-    return written
+        writer = rows.write.mode("overwrite")
+        if kind == "parquet":
+            writer.parquet(output.part("kept"))
+        else:
+            writer.option("ignoreNullFields", "false").json(output.part("kept"))
+    back = "parquet" if kind == "parquet" else "json"
+    return read_back(spark, rows.schema, output.part("kept"), kind=back).count()
 
 
 def _known(found: Found) -> DataFrame | None:

@@ -7,12 +7,16 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import spark_settings
 from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField
 from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.hash import store
 from imgdedup_spark.hash.hashes import ReadyHashes
 from imgdedup_spark.hash.prints import Prints
+from imgdedup_spark.read import here
+from imgdedup_spark.read.source import FileState
 
 pytestmark = pytest.mark.spark
 
@@ -51,17 +55,18 @@ def agree(run, inputs, options, monkeypatch, written, rows):
     Args:
         rows: that the driver is to have made prints of; 0 for none.
     """
-    here = run(inputs, "--hash-col", "h", *options)
+    first = run(inputs, "--hash-col", "h", *options)
     assert sum(written) == (0 if is_remote() else rows)
     with monkeypatch.context() as patched:
         patched.setattr(ReadyHashes, "here", Prints.here)
         spark = run(inputs, "--hash-col", "h", *options)
     assert sum(written) == (0 if is_remote() else rows)
     for name in ("duplicates", "hashes", "errors"):
-        assert here.table(name) == spark.table(name), name
-    assert [repr(row) for row in here.kept] == [repr(row) for row in spark.kept]
-    assert here.summary["rows_dropped"] == spark.summary["rows_dropped"]
-    return here
+        tables = [sorted(map(repr, result.table(name))) for result in (first, spark)]
+        assert tables[0] == tables[1], name
+    assert [repr(row) for row in first.kept] == [repr(row) for row in spark.kept]
+    assert first.summary["rows_dropped"] == spark.summary["rows_dropped"]
+    return first
 
 
 @pytest.mark.parametrize("options", [(), ("--threshold", 3), ("--threshold", 3, "--id-col", "n")])
@@ -107,6 +112,34 @@ def test_strings_of_a_noted_length_are_spark_s(run, spark, tmp_path, monkeypatch
         F.lower("h").alias("h", metadata={"__CHAR_VARCHAR_TYPE_STRING": "char(4)"}), "n"
     ).coalesce(1).write.parquet(str(tmp_path / "a"))
     agree(run, tmp_path / "a", (), monkeypatch, written, 0)
+
+
+@pytest.mark.parametrize("options", [(), ("--output-format", "jsonl")])
+def test_files_of_several_parts_stay_in_order(run, spark, tmp_path, monkeypatch, written, options):
+    """Of one scan Spark reads the largest part first; and a file of kept/ is of parts, not of files of any size."""
+    monkeypatch.setattr(here, "_PART_BYTES", 20_000)
+    monkeypatch.setattr("imgdedup_spark.write.kept.LEAST_FILE_BYTES", 40_000)
+    for key, rows in ((1, 200), (2, 150)):
+        beside = [random.Random(row).randbytes(500) for row in range(rows)]
+        write(tmp_path / "a" / f"k={key}" / "a.parquet", hashes(rows, key), 1000 * key, beside=beside)
+    with spark_settings(spark, {"spark.sql.files.maxPartitionBytes": "20000", "spark.sql.files.openCostInBytes": "1"}):
+        result = agree(run, tmp_path / "a", options, monkeypatch, written, 350)
+        plain = agree(run, tmp_path / "a" / "k=1" / "a.parquet", options, monkeypatch, [], 0)
+    numbers = [row["n"] for row in result.kept]
+    assert numbers == sorted(numbers)
+    if not options:
+        assert len(list((plain.folder / "kept").glob("part-*"))) > 1
+
+
+def test_more_than_was_asked_for_is_spark_s(tmp_path):
+    """Also what a dictionary makes small in the file, and many files."""
+    pq.write_table(pa.table({"h": ["text " * 600] * 100_000}), tmp_path / "a.parquet")
+    state = FileState(0, f"file://{tmp_path}/a.parquet", (tmp_path / "a.parquet").stat().st_size, 0)
+    fields = [StructField("h", StringType())]
+    assert state.size < 100_000
+    assert here.read_here([state], fields, 100 << 20) is None
+    assert len(here.read_here([state], fields, 400 << 20)) == 100_000
+    assert here.read_here([state] * (here.MOST_FILES + 1), fields, 1 << 40) is None
 
 
 def test_an_index_of_both_kinds(run, tmp_path, written):

@@ -67,10 +67,26 @@ def test_kept_is_the_same_file_by_file(run, given, monkeypatch, kind):
     assert results[0].summary["rows_kept"] == 5
 
 
+@pytest.mark.skipif("is_remote()")
 def test_what_the_driver_cannot_copy_spark_writes(run, given, monkeypatch):
+    asked = []
+
     def refuse(*_arguments):
+        asked.append(1)
         raise CopyMismatch("0.parquet: not as it is")
 
     folder = given("parquet")
     monkeypatch.setattr(copying, "copy_parquet", refuse)
     assert len(run(folder).kept) == 5
+    assert asked
+
+
+def test_files_that_differ_are_the_workers(run, given, monkeypatch):
+    """The sizes of their parts are rows, however large those are."""
+    folder = given("parquet")
+    pq.write_table(pa.table({"image": [b""], "more": [1]}), folder / "9.parquet")
+    told = []
+    rows_of_units = copying.rows_of_units
+    monkeypatch.setattr(copying, "rows_of_units", lambda *a: told.append(1) or rows_of_units(*a))
+    assert run(folder, "--on-error", "keep").summary["rows_kept"] == 6
+    assert told
