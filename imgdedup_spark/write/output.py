@@ -8,6 +8,7 @@ finished, only if the data are the same too. One run at a time works there (``lo
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from imgdedup_spark.errors import UserError
+from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
 from imgdedup_spark.files.sharing import delete_empty
 from imgdedup_spark.hash.store import PRINTS
@@ -25,6 +26,7 @@ from imgdedup_spark.spark.workspace import is_workspace
 from imgdedup_spark.write.lock import Lock, is_lock
 from imgdedup_spark.write.parts import PARTS, SUMMARY, check_own, read_note
 
+log = logging.getLogger("imgdedup")
 STAGING = "_staging"
 #: In ``_staging``: who is at work here; the summary of a run that has begun to swap; that the old parts are gone; and
 #: the new ones.
@@ -145,6 +147,13 @@ class Output:
             if name not in spared:
                 storage.delete(self.path(STAGING, name))
 
+    def _clear_after_all(self) -> None:
+        """``_clear_staging`` of a run whose summary is there: it has ended well, whatever is left."""
+        try:
+            self._clear_staging()
+        except OSError as error:
+            log.warning("%s could not be cleared, and may be deleted: %s", self.path(STAGING), first_line(error))
+
     def remember(self, **more: Any) -> dict[str, Any]:
         """Notes what a later attempt needs to know, and returns all that is noted."""
         assert self.memory is not None
@@ -182,7 +191,7 @@ class Output:
             self._swap(summary)
             return
         self._write_summary(summary)
-        self._clear_staging()
+        self._clear_after_all()
 
     def _swap(self, summary: dict[str, Any]) -> dict[str, Any]:
         """The parts in ``_staging`` take the place of the old ones. Begun once, it can be begun again."""
@@ -194,7 +203,7 @@ class Output:
         for part in PARTS:
             storage.move_files(self.path(STAGING, _NEW, part), self.path(part))
         self._write_summary(summary)
-        self._clear_staging()
+        self._clear_after_all()
         return summary
 
     def _write_summary(self, summary: dict[str, Any]) -> None:

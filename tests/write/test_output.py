@@ -210,3 +210,14 @@ def test_wrong_options_leave_what_was_there(out):
         with pytest.raises(UserError, match="column"), Output(str(out)).open(overwrite=False, options="o", data="d"):
             raise UserError("no such column")
         assert out.exists() == made and (not made or not list(out.iterdir()))
+
+
+def test_what_cannot_be_cleared_after_the_summary_does_not_fail_the_run(tmp_path, monkeypatch, caplog):
+    def refuse(uri):
+        raise OSError(5, "Input/output error", uri)
+
+    with Output(str(tmp_path / "out")).open(overwrite=False) as output:
+        monkeypatch.setattr("imgdedup_spark.files.storage.delete", refuse)
+        output.finish({"rows_in": 1})
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == {"rows_in": 1}
+    assert "could not be cleared" in caplog.text
