@@ -14,6 +14,7 @@ import collections
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import sys
@@ -135,8 +136,12 @@ class Runs:
         said = io.StringIO()
         arguments = ["--input", self.folder / f"day{day}", "--output", work / "out", "--index", work / "index"]
         arguments += ["--run-id", f"day{day}", "--id-col", "id", "--threshold", "6", "--report", "--overwrite"]
+        told = logging.StreamHandler(said)
+        told.addFilter(lambda record: "could not be cleared" in record.getMessage())
+        logging.getLogger("imgdedup").addHandler(told)
         with contextlib.redirect_stderr(said):
             status = cli.main([str(one) for one in arguments])
+        logging.getLogger("imgdedup").removeHandler(told)
         return status, said.getvalue()
 
     def _fresh(self, name: str, *, replacing: bool) -> Path:
