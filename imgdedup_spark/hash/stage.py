@@ -28,6 +28,8 @@ from imgdedup_spark.spark.workspace import Stage
 #: A group of stored prints is about so many splits for each core: seldom enough that cores wait for the last split of
 #: a group, and often enough that a killed run loses little (2 GB a core, some minutes).
 WAVES = 16
+#: Spark's settings that name who hears of its jobs and queries.
+LISTENERS = ("spark.extraListeners", "spark.sql.queryExecutionListeners")
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ def _stored(
     total = max(sum(sizes), 1)
     rows = source.known_rows if rest is None and len(missing) == len(files) else 0
     # Those who listen to Spark's jobs, for lineage, are to hear what was read.
-    by_driver = rest is None and is_shared(store.folder) and not setting(spark, "spark.extraListeners", "")
+    listeners = any(setting(spark, name, "") for name in LISTENERS)
+    by_driver = rest is None and is_shared(store.folder) and not listeners
     for number, some in enumerate(portions):
         of_them = [by_file[one] for one in some]
         part = source if len(some) == len(files) else source.only(of_them)

@@ -23,6 +23,7 @@ _TYPES = (StringType, ByteType, ShortType, IntegerType, LongType)
 #: Files that are read here, one after another, before Spark's many readers would have been faster.
 MOST_FILES = 64
 _BATCH_ROWS = 1 << 16
+_PLACE_BYTES = 28  # of a row's place, beside the file's name
 # Spark cuts no file into smaller parts unless it is told to. Row groups together of no more than that are one part, so
 # that what goes by parts (the order of a scan, files that are written) finds about those that Spark would make.
 _PART_BYTES = 4 << 20
@@ -62,7 +63,8 @@ def _read(state: FileState, schema: pa.Schema, most_bytes: int) -> pa.Table | No
             return None
         for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
             tables.append(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
-            size += tables[-1].nbytes  # what repeats is smaller in a file
+            # What repeats is smaller in a file; and each row will have its file's name.
+            size += tables[-1].nbytes + len(batch) * (len(state.uri) + _PLACE_BYTES)
             if size > most_bytes:
                 return None
         place = _place(state, row_groups(file.metadata))
@@ -82,6 +84,8 @@ def _place(state: FileState, groups: Sequence[tuple[int, int, int]]) -> pa.Struc
         for some in grouped(groups, lambda one: one[2], _PART_BYTES)
     ]
     rows, sizes = np.array(parts, np.int64).reshape(-1, 2).T
+    # With all else that is in the file, for Spark goes by the size of the whole.
+    sizes[-1:] += state.size - sizes.sum()
     count = int(rows.sum())
     arrays = [
         pa.repeat(pa.scalar(state.input, pa.int32()), count),

@@ -80,7 +80,8 @@ class ParquetFiles(FileSource):
 
     def columns_here(self, files: Sequence[FileState], names: Sequence[str], most_bytes: int) -> pa.Table | None:
         uris = [plain_path(one.uri) for one in files]
-        if not all(uri in self.groups for uri in uris):
+        # A folder's value may stand in the place of a file's own, as Spark reads it.
+        if self.partitioned or not all(uri in self.groups for uri in uris):
             return None
         return read_here(files, [self.schema[name] for name in names], most_bytes)
 

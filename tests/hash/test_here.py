@@ -119,16 +119,33 @@ def test_files_of_several_parts_stay_in_order(run, spark, tmp_path, monkeypatch,
     """Of one scan Spark reads the largest part first; and a file of kept/ is of parts, not of files of any size."""
     monkeypatch.setattr(here, "_PART_BYTES", 20_000)
     monkeypatch.setattr("imgdedup_spark.write.kept.LEAST_FILE_BYTES", 40_000)
-    for key, rows in ((1, 200), (2, 150)):
+    for number, rows in ((1, 200), (2, 150)):
         beside = [random.Random(row).randbytes(500) for row in range(rows)]
-        write(tmp_path / "a" / f"k={key}" / "a.parquet", hashes(rows, key), 1000 * key, beside=beside)
+        write(tmp_path / "a" / f"{number}.parquet", hashes(rows, number), 1000 * number, beside=beside)
     with spark_settings(spark, {"spark.sql.files.maxPartitionBytes": "20000", "spark.sql.files.openCostInBytes": "1"}):
         result = agree(run, tmp_path / "a", options, monkeypatch, written, 350)
-        plain = agree(run, tmp_path / "a" / "k=1" / "a.parquet", options, monkeypatch, [], 0)
     numbers = [row["n"] for row in result.kept]
     assert numbers == sorted(numbers)
     if not options:
-        assert len(list((plain.folder / "kept").glob("part-*"))) > 1
+        assert len(list((result.folder / "kept").glob("part-*"))) > 2
+
+
+def test_the_order_is_that_of_whole_files(run, tmp_path, monkeypatch, written):
+    """Of which the one with more rows may be the smaller."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, rows, first, note in (("a", 120, 0, ""), ("b", 100, 1000, "x" * 9000)):
+        table = pa.table({"h": hashes(rows, first), "n": range(first, first + rows)})
+        pq.write_table(table.replace_schema_metadata({"note": note}), folder / f"{name}.parquet")
+    result = agree(run, folder, ("--output-format", "jsonl"), monkeypatch, written, 220)
+    numbers = [row["n"] for row in result.kept]
+    assert numbers == sorted(numbers)
+
+
+def test_values_of_folders_are_spark_s(run, tmp_path, monkeypatch, written):
+    for key in (1, 2):
+        write(tmp_path / "a" / f"k={key}" / "a.parquet", hashes(40, key), 100 * key)
+    agree(run, tmp_path / "a", (), monkeypatch, written, 0)
 
 
 def test_more_than_was_asked_for_is_spark_s(tmp_path):
