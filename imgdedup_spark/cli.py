@@ -144,7 +144,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
                 with contextlib.suppress(ValueError):  # not in the main thread
                     signal.signal(signal.SIGINT, signal.default_int_handler)
                 # In workers only runs of millions of rows search, which can wait for a second. Of ready hashes in
-                # Parquet the driver or the JVM makes prints; other files are read by workers.
+                # Parquet, as which a folder passes, the driver or the JVM makes prints; workers read other files.
                 is_parquet = all(PurePath(one).suffix in ("", ".parquet") for one in config.input)
                 if not is_parquet or any(not step.hash_col for step in config.dedup.steps):
                     warm.append(pool.submit(warming(spark, _load_for_workers)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +82,16 @@ def copy_parquet(
                     table = pa.concat_tables(tables)
                     writer.write_table(table, row_group_size=table.num_rows)
     return sum(int(mask.sum()) for _, mask, _ in work)
+
+
+def write_alone(table: pa.Table, folder: str, **options: Any) -> None:
+    """Writes a table as the only Parquet file of a folder, a plain URI.
+
+    Args:
+        options: of ``pq.write_table``.
+    """
+    with storage.open_output(storage.join(folder, "part-00000.parquet")) as stream:
+        pq.write_table(table, stream, **options)
 
 
 def write_empty_parquet(

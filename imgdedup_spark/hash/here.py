@@ -7,31 +7,35 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from imgdedup_spark.config.dedup import DedupConfig
-from imgdedup_spark.files import storage
+from imgdedup_spark.files.parquet import write_alone
 from imgdedup_spark.hash import small
 from imgdedup_spark.read.columns import row_terms
 from imgdedup_spark.read.source import PLACE, FileState, Source
+from imgdedup_spark.spark.settings import setting
 
 # Of a file written here: what one task reads of it later.
 _GROUP_ROWS = 1 << 17
+#: Spark's settings that name who hears of its jobs and queries. For lineage they are to hear what was read.
+LISTENERS = ("spark.extraListeners", "spark.sql.queryExecutionListeners")
 
 
 def ready_hashes(
     source: Source, files: Sequence[FileState], config: DedupConfig, schema: StructType, is_hash: str
 ) -> pa.Table | None:
     """Prints of all rows of some files; None where Spark has to make them: of many rows, of texts and terms, and of
-    hashes that are not as they should be, for what becomes of those is written down in one place.
+    hashes that are not as they should be, for what becomes of those is written down in one place; or somebody listens.
 
     Args:
         schema: of prints.
         is_hash: a regular expression.
     """
     if config.text_col or row_terms(config) or not 0 < source.known_rows <= small.MOST_ROWS:
+        return None
+    if any(setting(source.frame.sparkSession, name, "") for name in LISTENERS):
         return None
     assert config.hash_col is not None
     names = list(dict.fromkeys(name for name in (config.hash_col, config.id_col) if name))
@@ -74,8 +78,6 @@ def _filled(columns: Mapping[str, pa.ChunkedArray], schema: pa.Schema, rows: int
 
 def write_here(table: pa.Table, folder: str) -> int:
     """Writes prints as Spark writes them, and says how many."""
-    with storage.open_output(storage.join(folder, "part-00000.parquet")) as stream:
-        # Nothing else repeats that takes room.
-        repeated = [f"{PLACE}.file"]
-        pq.write_table(table, stream, row_group_size=_GROUP_ROWS, store_schema=False, use_dictionary=repeated)
+    # Nothing but the files' names repeats that takes room.
+    write_alone(table, folder, row_group_size=_GROUP_ROWS, store_schema=False, use_dictionary=[f"{PLACE}.file"])
     return len(table)

@@ -22,14 +22,12 @@ from imgdedup_spark.hash.vectors import ReadyVectors, Vectors
 from imgdedup_spark.read.source import Source
 from imgdedup_spark.spark.local import is_shared
 from imgdedup_spark.spark.progress import portion
-from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings, setting, settings
+from imgdedup_spark.spark.settings import parallelism, partition_bytes, picture_settings, settings
 from imgdedup_spark.spark.workspace import Stage
 
 #: A group of stored prints is about so many splits for each core: seldom enough that cores wait for the last split of
 #: a group, and often enough that a killed run loses little (2 GB a core, some minutes).
 WAVES = 16
-#: Spark's settings that name who hears of its jobs and queries.
-LISTENERS = ("spark.extraListeners", "spark.sql.queryExecutionListeners")
 
 
 @dataclass(frozen=True)
@@ -185,9 +183,7 @@ def _stored(
     sizes = [sum(file[3] for file in some) for some in portions]
     total = max(sum(sizes), 1)
     rows = source.known_rows if rest is None and len(missing) == len(files) else 0
-    # Those who listen to Spark's jobs, for lineage, are to hear what was read.
-    listeners = any(setting(spark, name, "") for name in LISTENERS)
-    by_driver = rest is None and is_shared(store.folder) and not listeners
+    by_driver = rest is None and is_shared(store.folder)
     for number, some in enumerate(portions):
         of_them = [by_file[one] for one in some]
         part = source if len(some) == len(files) else source.only(of_them)

@@ -117,8 +117,8 @@ class PrintStore:
         """Writes and commits a group.
 
         Args:
-            here: the frame's rows, if the driver has them, and Spark finds what it writes.
             lasting: of which files of the group the prints, which it gets to see, hold for later runs too.
+            here: the frame's rows, if the driver has them, and Spark finds what it writes.
         """
         folder, made = storage.join(self.folder, uuid.uuid4().hex), time.time()
         rows = write_counted(frame, folder) if here is None else write_here(here, folder)

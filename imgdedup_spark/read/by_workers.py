@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
@@ -41,21 +42,26 @@ def workers_reach(uri: str) -> bool:
     return workers_open(uri) or way_to(*storage.split_uri(uri)[:2]).in_worker is not None
 
 
-def file_place(index: int, uri: str, start: int, length: int, rows: Sequence[int]) -> pa.StructArray:
+def file_place(index: int, uri: str, start: int, length: int, rows: range) -> pa.StructArray:
     """``PLACE`` of rows of one part of a file.
 
     Args:
         index: the input's number.
         uri: plain.
     """
+    return encoded_place(index, storage.encoded(uri), start, length, rows)
+
+
+def encoded_place(index: int, file: str, start: int, length: int, rows: range) -> pa.StructArray:
+    """As ``file_place``, of a file that is spelled as Spark does it."""
     same = [
         pa.scalar(index, pa.int32()),
-        storage.encoded(uri),
+        file,
         pa.scalar(start, pa.int64()),
         pa.scalar(length, pa.int64()),
     ]
     arrays = [pa.repeat(value, len(rows)) for value in same]
-    return pa.StructArray.from_arrays([*arrays, pa.array(rows, pa.int64())], FILE_PLACE.names)
+    return pa.StructArray.from_arrays([*arrays, pa.array(np.arange(rows.start, rows.stop))], FILE_PLACE.names)
 
 
 def units_of(units: Sequence[tuple[_Part, ...]], files: Sequence[FileState]) -> tuple[tuple[_Part, ...], ...]:

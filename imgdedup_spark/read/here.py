@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql.pandas.types import to_arrow_type
@@ -15,7 +14,7 @@ from imgdedup_spark.files import storage
 from imgdedup_spark.files.failures import BROKEN
 from imgdedup_spark.files.parquet import row_groups
 from imgdedup_spark.files.shares import grouped
-from imgdedup_spark.read.by_workers import FILE_PLACE
+from imgdedup_spark.read.by_workers import encoded_place
 from imgdedup_spark.read.source import PLACE, FileState
 
 # Of which there is one way to read them.
@@ -79,19 +78,12 @@ def _place(state: FileState, groups: Sequence[tuple[int, int, int]]) -> pa.Struc
     """Args:
     groups: of each its first row, rows and bytes.
     """
-    parts = [
-        (sum(rows for _, rows, _ in some), sum(size for *_, size in some))
-        for some in grouped(groups, lambda one: one[2], _PART_BYTES)
-    ]
-    rows, sizes = np.array(parts, np.int64).reshape(-1, 2).T
-    # With all else that is in the file, for Spark goes by the size of the whole.
-    sizes[-1:] += state.size - sizes.sum()
-    count = int(rows.sum())
-    arrays = [
-        pa.repeat(pa.scalar(state.input, pa.int32()), count),
-        pa.repeat(state.uri, count),
-        pa.array(np.repeat(np.cumsum(sizes) - sizes, rows)),
-        pa.array(np.repeat(sizes, rows)),
-        pa.array(np.arange(count)),
-    ]
-    return pa.StructArray.from_arrays(arrays, FILE_PLACE.names)
+    places, first, start = [encoded_place(state.input, state.uri, 0, 0, range(0))], 0, 0
+    parts = list(grouped(groups, lambda group: group[2], _PART_BYTES))
+    for number, part in enumerate(parts, 1):
+        rows, size = (sum(values) for values in zip(*(group[1:] for group in part), strict=True))
+        if number == len(parts):  # all else that is in the file, for Spark goes by the size of the whole
+            size = state.size - start
+        places.append(encoded_place(state.input, state.uri, start, size, range(first, first + rows)))
+        first, start = first + rows, start + size
+    return pa.concat_arrays(places)

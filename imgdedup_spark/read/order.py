@@ -17,16 +17,16 @@ ROW_BITS = 36
 
 @dataclass(frozen=True)
 class FilePart:
-    """What one Spark task reads of a file, and where it stands in the input.
+    """What one task reads of a file, or the driver as a piece of it, and where it stands in the input.
 
     Attributes:
         input: index of the input it belongs to.
         uri: the file, percent-encoded as in ``_metadata.file_path``.
-        start, length: bytes, as in ``_metadata.file_block_start`` and ``file_block_length``.
+        start, length: bytes, as in ``_metadata.file_block_start`` and ``file_block_length``, or about as there.
         name: the file's name in ids.
         ordinal: the file's number in input order.
         first_row: number of the part's first row in its file, from 0.
-        rows: how many rows Spark has read in it.
+        rows: how many rows were read in it.
         base: what to take off a row's mark in its place to get its number in the file.
     """
 

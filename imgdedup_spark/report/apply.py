@@ -189,8 +189,7 @@ def _write_duplicates(staged: Output, reviewed: pa.Table) -> None:
         else pa.nulls(reviewed.num_rows, field.type)
         for field in schema
     ]
-    with storage.open_output(staged.part("duplicates", "part-00000.parquet")) as stream:
-        pq.write_table(pa.table(columns, schema=schema), stream)
+    staged.write_table("duplicates", pa.table(columns, schema=schema))
 
 
 def options_of(config: Mapping[str, Any]) -> JobConfig:

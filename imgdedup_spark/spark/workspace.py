@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -20,6 +19,7 @@ from pyspark.sql.utils import is_remote
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.parquet import write_alone
 from imgdedup_spark.files.sharing import delete_empty
 from imgdedup_spark.spark.local import from_driver, to_driver
 from imgdedup_spark.spark.written import read_back
@@ -77,8 +77,7 @@ class FolderWorkspace:
         if is_remote():  # whose disk may be another
             return from_driver(spark, table)
         path = storage.join(self.folder, f"{name}-{uuid.uuid4().hex}")
-        with storage.open_output(storage.join(path, "part-00000.parquet")) as stream:
-            pq.write_table(table, stream)
+        write_alone(table, path)
         return read_back(spark, from_arrow_schema(table.schema), path)
 
     def cut(self, frame: DataFrame) -> DataFrame:

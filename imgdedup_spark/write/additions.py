@@ -6,15 +6,14 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imgdedup_spark.errors import JobError, UserError
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.parquet import write_alone
 from imgdedup_spark.hash.prints import Prints
 from imgdedup_spark.index.manifest import Index, Run, State
 from imgdedup_spark.index.packed import ROW_GROUPS, pack
@@ -87,16 +86,13 @@ class Addition:
         rows, digits = added_rows(found, self.run)
         kind, packed = found.kind.sized(*digits), ""
         if len(rows):
-            self._write_table(self.folder, rows)
+            write_alone(rows, self.index.path(self.folder))
         if len(rows) and kind.can_pack:
             packed = self.index.packed_folder(self.token)
             # A block is a row group, so that as many tasks as there are blocks can read them.
-            self._write_table(packed, packed_rows(rows, kind, self.run), row_group_size=1, use_dictionary=False)
+            blocks = packed_rows(rows, kind, self.run)
+            write_alone(blocks, self.index.path(packed), row_group_size=1, use_dictionary=False)
         return Run(self.run, self.folder, len(rows), distinct, digits, packed)
-
-    def _write_table(self, folder: str, table: pa.Table, **options: Any) -> None:
-        with storage.open_output(self.index.path(folder, "part-00000.parquet")) as stream:
-            pq.write_table(table, stream, **options)
 
     def _write_by_spark(self, found: Found, stage: Stage, distinct: bool) -> Run:
         kind = found.kind

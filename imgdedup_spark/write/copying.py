@@ -122,10 +122,11 @@ def copied(
 
 def _is_little(found: Found, files: Sequence[Sequence[tuple[int, Share]]], folder: str) -> bool:
     """Whether the driver copies it: what is in places that are the same to it as to the workers."""
+    if found.source.united:  # whose shares are counted in rows
+        return False
     shares = [share for group in files for _, share in group]
-    # Those of files that differ are counted in rows.
-    size = HERE_BYTES + 1 if found.source.united else sum(share.length for share in shares)
-    return size <= HERE_BYTES and all(map(is_shared, (folder, *(share.uri for share in shares[:1]))))
+    is_little = sum(share.length for share in shares) <= HERE_BYTES
+    return is_little and all(map(is_shared, {folder, *(share.uri for share in shares)}))
 
 
 def _within(gone: np.ndarray, shares: Sequence[dict[str, Any]]) -> np.ndarray:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files import storage
+from imgdedup_spark.files.parquet import write_alone
 from imgdedup_spark.files.sharing import delete_empty
 from imgdedup_spark.hash.store import PRINTS
 from imgdedup_spark.spark.workspace import is_workspace
@@ -166,8 +166,7 @@ class Output:
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """A table in the driver as one Parquet file."""
-        with storage.open_output(self.part(name, "part-00000.parquet")) as stream:
-            pq.write_table(table, stream)
+        write_alone(table, self.part(name))
 
     def write_lines(self, name: str, frame: DataFrame) -> None:
         """A few rows as one file of JSON lines."""
