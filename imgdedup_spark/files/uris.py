@@ -14,7 +14,7 @@ _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 # As Hadoop reads paths: a scheme is followed by ":/". One letter is no scheme.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(/.*)?", re.DOTALL)
 # How Hive and Spark spell null in the name of a folder.
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def split_uri(uri: str) -> tuple[str, str, str]:
@@ -52,10 +52,11 @@ def escaped(uri: str) -> str:
 
 
 def folder_values(uri: str, keys: Sequence[str]) -> dict[str, str | None]:
-    """What a file's folders named ``key=value`` say, as written; None where they say nothing."""
-    found = dict(part.split("=", 1) for part in uri.split("/")[:-1] if "=" in part)
-    values = {key: found.get(key, _NO_VALUE) for key in keys}
-    return {key: None if value == _NO_VALUE else unquote(value) for key, value in values.items()}
+    """What a file's folders named ``key=value`` say, as written, in whatever case; None where they say nothing."""
+    parts = [part.partition("=") for part in uri.split("/")[:-1] if "=" in part]
+    found = {key.lower(): value for key, _, value in parts}
+    values = {key: found.get(key.lower(), NO_VALUE) for key in keys}
+    return {key: None if value == NO_VALUE else unquote(value) for key, value in values.items()}
 
 
 def absolute(uri: str) -> str:

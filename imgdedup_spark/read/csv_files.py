@@ -33,8 +33,9 @@ def open_csv(spark: SparkSession, listing: Listing) -> FileSource:
         UserError: a file cannot be read, or names do not go together.
     """
     if not all(workers_open(root.folder) for root in listing.roots):
-        frames = load_files(spark, "csv", listing, base=bool(listing.keys), options=_OPTIONS)
-        return FileSource.of(frames, **of_listing(listing, listing.keys), options=_OPTIONS, format="csv", scanner="csv")
+        frames = load_files(spark, "csv", listing, options=_OPTIONS)
+        keys = listing.keys_beside(name for frame in frames.values() for name in frame.columns)
+        return FileSource.of(frames, **of_listing(listing, keys), options=_OPTIONS, format="csv", scanner="csv")
     # Where a line begins, only what comes before it tells: quotes may hold line ends.
     return RowFiles(**open_rows(spark, listing, lambda file: False, _rows), format="csv", scanner="csv")
 

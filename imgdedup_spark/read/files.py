@@ -23,6 +23,7 @@ from imgdedup_spark.files.storage import from_spark
 from imgdedup_spark.files.uris import escaped
 from imgdedup_spark.read.columns import check_unique, col
 from imgdedup_spark.read.listing import plain_path, spark_states
+from imgdedup_spark.read.load import folder_value
 from imgdedup_spark.read.numbering import number_rows
 from imgdedup_spark.read.order import ROW_BITS, FilePart, find_parts, runs_of_files
 from imgdedup_spark.read.source import (
@@ -57,7 +58,6 @@ class FileSource(Source):
     ``start`` and ``length`` of the part of it that one task reads, and the ``row``.
 
     Attributes:
-        partitioned: whether folders named ``key=value`` add columns that the files themselves do not have.
         absolute: whether ``row`` is the row's number in its file; else it ascends within the part.
         scanner: Spark's name of what reads single files again; None where a table format alone knows how.
         paths: the files of each input, as Spark takes them; none where Spark alone lists them.
@@ -65,7 +65,6 @@ class FileSource(Source):
         options: of Spark's reader.
     """
 
-    partitioned: bool = False
     absolute: bool = False
     scanner: str | None = None
     paths: tuple[tuple[str, ...], ...] = ()
@@ -92,13 +91,17 @@ class FileSource(Source):
         """
         one = cls(next(iter(frames.values())), (), **attributes)
         # Columns first: `*` would not include the hidden `_metadata`, which must be resolved on the scan itself.
-        placed = [frame.select("*", one._place(index)) for index, frame in frames.items()]
+        placed = [frame.select("*", *one._more(index)) for index, frame in frames.items()]
         try:
             frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), placed)
             columns = tuple(name for name in frame.columns if name not in (PLACE, BAD))
         except AnalysisException as error:
             raise UserError(f"--input: the inputs' columns do not go together: {first_line(error)}") from None
         return replace(one, frame=frame, columns=columns)
+
+    def _more(self, index: int) -> list[Column]:
+        # Not by Spark's `basePath`, which lets a folder's value win over a file's, and wants the same keys everywhere.
+        return [*map(folder_value, self.keys), self._place(index)]
 
     def _place(self, index: int) -> Column:
         # Rows of one part are read by one task, in order, so `monotonically_increasing_id` ascends within it.
@@ -116,10 +119,8 @@ class FileSource(Source):
         assert self.scanner is not None
         paths = [escaped(plain_path(uri)) for uri in uris]
         reader = self.frame.sparkSession.read.format(self.scanner).options(**self.options)
-        reader = reader.schema(self.frame.drop(PLACE, ID).schema)
-        if self.partitioned:
-            reader = reader.option("basePath", self.roots[index].folder)
-        return reader.load(paths).select("*", self._place(index))
+        reader = reader.schema(self.frame.drop(PLACE, ID, *self.keys).schema)
+        return reader.load(paths).select("*", *self._more(index))
 
     def file_states(self) -> list[FileState]:
         if self.scanner is None:
@@ -233,7 +234,9 @@ class PlacedInFiles(Placed):
         return reduce(DataFrame.unionByName, [replace(self, source=scan).kept(gone, count, emitted) for scan in scans])
 
     def shares(self, kind: str) -> list[tuple[int, Share]] | None:
-        if not self.source.copied or kind != self.source.format or self.source.partitioned:
+        if not self.source.copied or kind != self.source.format:
+            return None
+        if self.source.keys and self.source.united is None:  # which are copied as they are
             return None
         return [
             (one.ordinal, Share(from_spark(one.uri), one.first_row, one.rows, one.start, one.length))

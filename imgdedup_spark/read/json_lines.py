@@ -98,9 +98,8 @@ def _through_spark(spark: SparkSession, listing: Listing, every: Sequence[Listed
         raise UserError(f"--input {arrays[0]}: holds an array, and {lines} lines: give each kind a run of its own")
     options = {"multiLine": str(bool(arrays)).lower(), "columnNameOfCorruptRecord": BAD}
     # One schema for all of them: each input alone might infer other types for the same column.
-    base = listing.roots[0].folder if listing.keys else None
-    found = load(spark, "json", every, base=base, options=options).schema
+    found = load(spark, "json", every, options=options).schema
     schema = StructType([one for one in found.fields if one.name != BAD] + [StructField(BAD, StringType())])
-    frames = load_files(spark, "json", listing, schema, base=bool(listing.keys), options=options)
-    known = {**of_listing(listing, listing.keys), "options": options}
+    frames = load_files(spark, "json", listing, schema, options=options)
+    known = {**of_listing(listing, listing.keys_beside(schema.names)), "options": options}
     return JsonLines.of(frames, **known, format="jsonl", scanner="json")

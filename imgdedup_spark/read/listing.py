@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import compress
 from operator import not_
@@ -77,11 +77,15 @@ class Listing:
                 self.passed.add(reason, one.uri)
         return Listing(self.inputs, self.roots, tuple(files), self.passed)
 
-    @property
-    def keys(self) -> list[str]:
-        """Those of folders named ``key=value``, which add columns."""
-        parts = [part for files in self.files for one in files for part in one.name.split("/")[:-1]]
-        return list(dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part))
+    def keys_beside(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of folders named ``key=value`` that add columns: the files' own, ``names``, win over them. Those that
+        differ in case alone are one."""
+        taken = {name.lower() for name in names}
+        parts = [part for files in self.files for one in files for part in one.name.split("/")[:-1] if "=" in part]
+        keys: dict[str, str] = {}
+        for key in dict.fromkeys(part.partition("=")[0] for part in parts):
+            keys.setdefault(key.lower(), key)
+        return tuple(key for small, key in keys.items() if small not in taken)
 
     @property
     def names_clash(self) -> bool:

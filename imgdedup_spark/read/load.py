@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from imgdedup_spark.errors import UserError, first_line
 from imgdedup_spark.files.listing import Listed
-from imgdedup_spark.files.uris import escaped
+from imgdedup_spark.files.uris import NO_VALUE, escaped
 from imgdedup_spark.read.listing import Listing
 
 NO_OPTIONS: Mapping[str, str] = {}
@@ -26,7 +28,7 @@ def of_listing(listing: Listing, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "inputs": listing.inputs,
         "roots": listing.roots,
-        "partitioned": bool(keys),
+        "keys": tuple(keys),
         "paths": tuple(tuple(escaped(one.uri) for one in files) for files in listing.files),
         "listed": tuple(listing.states()),
     }
@@ -38,22 +40,18 @@ def load_files(
     listing: Listing,
     schema: StructType | None = None,
     *,
-    base: bool,
     options: Mapping[str, str] = NO_OPTIONS,
 ) -> dict[int, DataFrame]:
     """The rows of each input that has files, by its number, as Spark's own reader of this kind reads them.
 
     Args:
-        base: whether folders named ``key=value`` add columns.
         options: of the reader.
 
     Raises:
         UserError: Spark cannot.
     """
     return {
-        index: load(spark, kind, files, schema, base=root.folder if base else None, options=options)
-        for index, (files, root) in enumerate(zip(listing.files, listing.roots, strict=True))
-        if files
+        index: load(spark, kind, files, schema, options=options) for index, files in enumerate(listing.files) if files
     }
 
 
@@ -63,21 +61,17 @@ def load(
     files: Sequence[Listed],
     schema: StructType | None = None,
     *,
-    base: str | None = None,
     options: Mapping[str, str] = NO_OPTIONS,
 ) -> DataFrame:
     """Files as Spark's own reader of this kind reads them.
 
     Args:
-        base: below it folders named ``key=value`` add columns.
         options: of the reader.
 
     Raises:
         UserError: Spark cannot.
     """
     reader = spark.read.format(kind).options(**options)
-    if base is not None:
-        reader = reader.option("basePath", base)
     if schema is not None:
         reader = reader.schema(schema)
     try:
@@ -87,3 +81,16 @@ def load(
         shown = f"{files[0].uri}{' …' if len(files) > 1 else ''}"
         raise UserError(f"--input {shown}: {first_line(error)}") from None
     return frame
+
+
+def unquoted(text: Column) -> Column:
+    """As ``urllib.parse.unquote``: a ``%`` that is none of an encoding stays."""
+    return F.url_decode(F.regexp_replace(F.regexp_replace(text, r"\+", "%2B"), "%(?![0-9A-Fa-f]{2})", "%25"))
+
+
+def folder_value(key: str) -> Column:
+    """The column of this name that a scan's folders ``key=value`` tell, as ``files.uris.folder_values`` does."""
+    path = unquoted(F.col("_metadata.file_path"))
+    found = f"(?isu)^.*/{re.escape(key)}=([^/]*)/"
+    value = F.when(path.rlike(found), F.regexp_extract(path, found, 1))
+    return F.when(value != NO_VALUE, unquoted(value)).alias(key)

@@ -33,11 +33,11 @@ from imgdedup_spark.read.files import FileSource
 from imgdedup_spark.read.here import read_here
 from imgdedup_spark.read.known_schema import known_schema
 from imgdedup_spark.read.listing import Listing, plain_path
-from imgdedup_spark.read.load import load_files, of_listing
+from imgdedup_spark.read.load import load_files, of_listing, unquoted
 from imgdedup_spark.read.row_groups import TASKS_A_PART, Groups, is_large, part_rows, pieces, target_bytes
 from imgdedup_spark.read.source import PLACE, FileState
 from imgdedup_spark.spark.hadoop import spark_opens
-from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, partition_bytes, setting, settings
+from imgdedup_spark.spark.settings import PICTURE_BATCH_ROWS, case_matters, partition_bytes, setting
 from imgdedup_spark.spark.units import rows_of_units
 
 ENDINGS = frozenset({"parquet", "pq"})
@@ -80,8 +80,7 @@ class ParquetFiles(FileSource):
 
     def columns_here(self, files: Sequence[FileState], names: Sequence[str], most_bytes: int) -> pa.Table | None:
         uris = [plain_path(one.uri) for one in files]
-        # A folder's value may stand in the place of a file's own, as Spark reads it.
-        if self.partitioned or not all(uri in self.groups for uri in uris):
+        if not (set(self.keys).isdisjoint(names) and all(uri in self.groups for uri in uris)):
             return None
         return read_here(files, [self.schema[name] for name in names], most_bytes)
 
@@ -99,7 +98,7 @@ class ParquetFiles(FileSource):
             return rows
         place, most = F.col(PLACE), rows.sparkSession.createDataFrame(large, "__p_uri string, __p_rows bigint")
         # What `plain_path` makes of a URI. A file that is not found is one part.
-        uri = F.regexp_replace(F.url_decode(F.regexp_replace(place["file"], r"\+", "%2B")), "^file:/+", "/")
+        uri = F.regexp_replace(unquoted(place["file"]), "^file:/+", "/")
         parted = rows.join(F.broadcast(most), uri == F.col("__p_uri"), "left")
         part = F.coalesce(F.floor(place["row"] / F.col("__p_rows")), F.lit(0))
         tasks = TASKS_A_PART * -(-sum(size for some in self.groups.values() for _, size in some) // self.target)
@@ -176,30 +175,23 @@ def open_parquet(spark: SparkSession, listing: Listing) -> ParquetFiles:
     schemas = {uri: footer.schema for uri, footer in footers.items()}
     if not case_matters(spark):
         check_names(schemas)
-    # A column of the files wins over a folder of its name.
-    names = {name.lower() for schema in schemas.values() for name in schema.names}
-    keys = tuple(key for key in listing.keys if key.lower() not in names)
     rows = sum(count for footer in footers.values() for count, _ in footer.groups)
-    if schemas and not _is_for_spark(listing, list(schemas.values()), keys):
-        return replace(_read_by_workers(spark, listing, footers, keys), known_rows=rows)
-    known = {**of_listing(listing, keys), "known_rows": rows}
-    known["groups"] = {storage.absolute(uri): footer.groups for uri, footer in footers.items()}
+    if schemas and not _is_for_spark(listing, list(schemas.values())):
+        return replace(_read_by_workers(spark, listing, footers), known_rows=rows)
     # Impala has written text as bytes, as which it would be told.
-    is_known = footers and not keys and setting(spark, "spark.sql.parquet.binaryAsString", "false") != "true"
+    is_known = footers and setting(spark, "spark.sql.parquet.binaryAsString", "false") != "true"
     schema = known_schema(footers.values()) if is_known else None
-    with settings(spark, {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}):
-        frames = load_files(spark, "parquet", listing, schema, base=known["partitioned"])
-        return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
+    frames = load_files(spark, "parquet", listing, schema)
+    keys = listing.keys_beside(name for frame in frames.values() for name in frame.columns)
+    groups = {storage.absolute(uri): footer.groups for uri, footer in footers.items()}
+    known = {**of_listing(listing, keys), "known_rows": rows, "groups": groups}
+    return ParquetFiles.of(frames, **known, format="parquet", absolute=True, scanner="parquet")
 
 
-def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema], keys: Sequence[str]) -> bool:
+def _is_for_spark(listing: Listing, schemas: Sequence[pa.Schema]) -> bool:
     if not all(spark_opens(root.folder) for root in listing.roots):
         return False
     first = schemas[0]
-    # Spark wants folders named `key=value` to have the same keys everywhere.
-    names = (one.name for files in listing.files for one in files if keys)
-    if len({tuple(part.partition("=")[:2] for part in name.split("/")[:-1]) for name in names}) > 1:
-        return False
     hidden = any(_ODD.search(storage.split_uri(one.uri)[2]) for files in listing.files for one in files)
     # Spark knows its own columns of that name by no other.
     hidden = hidden or "_metadata" in (name.lower() for name in first.names)
@@ -216,9 +208,8 @@ def _is_plain(kind: pa.DataType) -> bool:
     return not wide and (kind.equals(found) or str(kind).replace("large_", "") == str(found).replace("large_", ""))
 
 
-def _read_by_workers(
-    spark: SparkSession, listing: Listing, footers: dict[str, Footer], keys: tuple[str, ...]
-) -> ReadParquet:
+def _read_by_workers(spark: SparkSession, listing: Listing, footers: dict[str, Footer]) -> ReadParquet:
+    keys = listing.keys_beside(name for footer in footers.values() for name in footer.schema.names)
     united = unite({uri: footer.schema for uri, footer in footers.items()})
     united = pa.schema([*united, *[pa.field(key, pa.string()) for key in keys]], united.metadata)
     target = target_bytes(spark, [footer.groups for footer in footers.values()])

@@ -156,8 +156,7 @@ def open_rows(
     keys: tuple[str, ...] = ()
     if made is None:
         made = fields.columns(by_case=case_matters(spark))
-        taken = {name.lower() for name in made.kinds}
-        keys = tuple(key for key in listing.keys if key.lower() not in taken)
+        keys = listing.keys_beside(made.kinds)
     numbered = tuple(_numbered(units, counts))
     return {
         **of_listing(listing, keys),
@@ -167,7 +166,6 @@ def open_rows(
         "made": made,
         "rows": rows,
         "units": numbered,
-        "keys": keys,
         "partial": partial,
         "known_rows": sum(counts.values()),
     }

@@ -142,10 +142,13 @@ def test_the_order_is_that_of_whole_files(run, tmp_path, monkeypatch, written):
     assert numbers == sorted(numbers)
 
 
-def test_values_of_folders_are_spark_s(run, tmp_path, monkeypatch, written):
-    for key in (1, 2):
-        write(tmp_path / "a" / f"k={key}" / "a.parquet", hashes(40, key), 100 * key)
-    agree(run, tmp_path / "a", (), monkeypatch, written, 0)
+@pytest.mark.parametrize(("id_col", "count", "rows"), [(None, 40, 80), ("n", 40, 80), ("k", 1, 0)])
+def test_values_of_folders_are_spark_s(run, tmp_path, monkeypatch, written, id_col, count, rows):
+    """And other columns are the files' own."""
+    for key in range(2):
+        write(tmp_path / "a" / "h=00ff" / f"k={key}" / "a.parquet", hashes(40, key)[:count], 100 * key)
+    result = agree(run, tmp_path / "a", ("--id-col", id_col) if id_col else (), monkeypatch, written, rows)
+    assert result.kept[0]["k"] == "0"
 
 
 def test_more_than_was_asked_for_is_spark_s(tmp_path):

@@ -164,6 +164,15 @@ def test_what_spark_alone_reads(run, tmp_path):
     assert len(result.kept) == 3 and all(row.keys() <= {"image"} for row in result.kept)
 
 
+def test_folders_of_what_spark_alone_reads(run, tmp_path):
+    for number, value in enumerate(("00012", "a%20b")):
+        folder = tmp_path / "in" / f"shard={value}" / "own=0"
+        folder.mkdir(parents=True)
+        (folder / "0.jsonl.deflate").write_bytes(zlib.compress(json.dumps({"own": f"{number}"}).encode()))
+    kept = run(tmp_path / "in", "--image-col", "own", *PIXELS).kept
+    assert [(row["shard"], row["own"]) for row in kept] == [("00012", "0"), ("a b", "1")]
+
+
 def test_values_of_folders(run, tmp_path):
     for key, value in (("00012", "a"), ("x%3Dy", "b")):
         folder = tmp_path / "in" / f"shard={key}"

@@ -155,6 +155,45 @@ def test_folders_whose_keys_differ(run, tmp_path):
     )
 
 
+FOLDERS = (
+    "",
+    "a=1",
+    "a=2/h=00ff",
+    "a=__HIVE_DEFAULT_PARTITION__",
+    "a=x%20y%2F+z",
+    "a=100%",
+    "a=ä/A=in",
+    "a=",
+    "b.c=[1]",
+)
+VALUES = (None, "1", "2", None, "x y/+z", "100%", "in", "", None)
+
+
+@pytest.mark.parametrize("more", [{}, {"view": pa.array(["v"] * 2, pa.string_view())}], ids=["by Spark", "by workers"])
+def test_a_column_of_the_files_beside_keys_of_folders(run, tmp_path, more):
+    """The files' own `h` is what is compared, beside folders of keys of all kinds; both ways of reading agree."""
+    for number, folder in enumerate(FOLDERS):
+        (tmp_path / "in" / folder).mkdir(parents=True, exist_ok=True)
+        rows = {"id": [2 * number, 2 * number + 1], "H": [f"{number:016x}"] * 2, "last": [folder] * 2}
+        pq.write_table(pa.table(rows | more), tmp_path / "in" / folder / "x.parquet")
+    result = run(tmp_path / "in", "--hash-col", "H", "--id-col", "id", "--threshold", "0")
+    assert len(result.dropped) == len(FOLDERS)
+    found = {row["last"]: (row["a"], row["b.c"]) for row in result.kept}
+    assert found == {one: (a, "[1]" if "b.c" in one else None) for one, a in zip(FOLDERS, VALUES, strict=True)}
+    assert result.kept[0].keys() == {"id", "H", "last", "a", "b.c"} | more.keys()
+
+
+def test_a_key_of_every_folder_that_is_a_column_too(run, tmp_path):
+    for number in range(6):
+        (tmp_path / "in" / f"a={number % 2}" / "h=00ff").mkdir(parents=True, exist_ok=True)
+        rows = pa.table({"id": [number], "h": [f"{number:04x}"]})
+        pq.write_table(rows, tmp_path / "in" / f"a={number % 2}" / "h=00ff" / f"{number}.parquet")
+    result = run(tmp_path / "in", "--hash-col", "h", "--id-col", "id", "--threshold", "0")
+    assert sorted((row["id"], row["h"], row["a"]) for row in result.kept) == [
+        (number, f"{number:04x}", f"{number % 2}") for number in range(6)
+    ]
+
+
 def test_other_files_are_counted(run, tmp_path):
     folder = write(tmp_path / "in", {"image": images(1, 2, 1)})
     (folder / "README.md").write_text("# mine")
