@@ -29,7 +29,7 @@ endef
 .DEFAULT_GOAL := help
 # A target whose recipe fails half-way is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup java demo test test-connect test-3.5 test-models test-lakes test-lake-kills test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-browser test-matrix test-alive docs lint types audit format check package bench clean
+.PHONY: help setup java demo test test-long test-connect test-3.5 test-models test-lakes test-lake-kills test-corpora fuzz test-cluster test-airflow test-notebook test-databricks test-browser test-matrix test-alive docs lint types audit format check package bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,7 +91,10 @@ demo: setup  ## a small real data set, through spark-submit
 	@$(BIN)/python demo/show.py demo-data/output
 
 test: setup $(VENV)/classes.jsa  ## the test suite, on the newest PySpark 4
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) -m "not long"
+
+test-long: setup $(VENV)/classes.jsa  ## its tests that take long
+	$(BIN)/python $(PYTEST) -m long
 
 test-connect: setup $(VENV)/classes.jsa  ## the Spark tests again, through Spark Connect
 	IMGDEDUP_TEST_SPARK=connect $(BIN)/python $(PYTEST) -m spark
@@ -218,7 +221,7 @@ format: setup  ## lay the code out
 package: setup  ## build the wheel
 	$(BIN)/python -m build --wheel --outdir dist .
 
-check: lint audit test demo test-matrix test-models test-alive package  ## everything CI runs, and known flaws of what is installed
+check: lint audit test test-long demo test-matrix test-models test-alive package  ## everything CI runs, and known flaws of what is installed
 
 bench: setup  ## the benchmarks (an hour or more)
 	$(BIN)/python benchmarks/run.py

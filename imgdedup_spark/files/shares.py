@@ -22,8 +22,8 @@ class Share:
         first_row: number of the first row in its file, from 0.
         rows: how many rows.
         start, length: in bytes, for text: the lines that begin at a byte b with ``start < b <= start + length``, and
-            the file's first line if ``start`` is 0. For Parquet, whose shares are whole row groups, about their
-            bytes, or in files that differ their rows.
+            the file's first line if ``start`` is 0. For Parquet, whose shares are whole row groups, ``length`` is about
+            their bytes.
     """
 
     uri: str

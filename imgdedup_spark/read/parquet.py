@@ -112,7 +112,7 @@ class _Unit(NamedTuple):
     Attributes:
         input: its number.
         uri: plain.
-        start, length: the first row and the number of rows of the groups.
+        start, length: the first row of the groups, and their bytes.
         pieces: of each group its number, the first of its rows to read, and how many.
     """
 
@@ -219,9 +219,9 @@ def _read_by_workers(spark: SparkSession, listing: Listing, footers: dict[str, F
             groups = enumerate(footers[file.uri].groups if file.uri in footers else ())
             row = 0
             for part in grouped(groups, lambda one: one[1][1], target):
-                rows = sum(count for _, (count, _) in part)
-                units += [_Unit(index, file.uri, row, rows, piece) for piece in pieces(part, target)]
-                row += rows
+                size = sum(size for _, (_, size) in part)
+                units += [_Unit(index, file.uri, row, size, piece) for piece in pieces(part, target)]
+                row += sum(count for _, (count, _) in part)
     columns = tuple(field.name for field in united if plain_type(field.type) is not None)
     return ReadParquet(
         _frame(spark, units, united, keys),

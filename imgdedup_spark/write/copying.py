@@ -122,8 +122,6 @@ def copied(
 
 def _is_little(found: Found, files: Sequence[Sequence[tuple[int, Share]]], folder: str) -> bool:
     """Whether the driver copies it: what is in places that are the same to it as to the workers."""
-    if found.source.united:  # whose shares are counted in rows
-        return False
     shares = [share for group in files for _, share in group]
     is_little = sum(share.length for share in shares) <= HERE_BYTES
     return is_little and all(map(is_shared, {folder, *(share.uri for share in shares)}))

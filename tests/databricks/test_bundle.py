@@ -69,6 +69,7 @@ def test_a_wheel_without_pyspark(tmp_path):
 
 
 @pytest.mark.spark
+@pytest.mark.long
 def test_the_notebook_of_tables(spark, photos, tmp_path, monkeypatch, capsys):
     """As the platform runs it: ``spark`` and ``dbutils`` are there."""
     monkeypatch.chdir(tmp_path)

@@ -40,6 +40,7 @@ def kept(folder):
     return [row["id"] for row in pq.read_table(folder / "kept").to_pylist()]
 
 
+@pytest.mark.long
 def test_imgdedup_needs_no_setting_up(table, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK")}
     command = [str(BIN / "imgdedup"), "--input", str(table), "--output", str(tmp_path / "out")]
@@ -71,6 +72,7 @@ def test_workers_that_hash_load_no_compiler():
     assert done.stdout.split() == ["False", "False"], done.stderr[-2000:]
 
 
+@pytest.mark.long
 def test_spark_submit_with_the_package_as_a_zip(table, tmp_path, monkeypatch):
     """The driver and the workers get the package from the zip alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -161,6 +161,7 @@ def script(path: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.long
 def test_the_commands_of(page, spark, world, monkeypatch, capfd):
     every = commands(page)
     assert every, page

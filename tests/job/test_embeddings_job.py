@@ -105,6 +105,7 @@ def background_set(path, vectors, usable=30):
     return np.sort(own.astype(np.float64) @ units.T, axis=1)[:, -3:].mean(axis=1)
 
 
+@pytest.mark.long
 def test_score_normalisation(run, spark, tmp_path, monkeypatch):
     vectors = clustered(700, seed=5)
     common = background_set(tmp_path / "background.parquet", vectors)
@@ -300,6 +301,7 @@ def write_stages(tmp_path):
     return "--config", tmp_path / "stages.yaml"
 
 
+@pytest.mark.long
 def test_stages(run, spark, staged, tmp_path):
     path, expected = staged
     result = run(path, *write_stages(tmp_path), "--emit-hashes", "--show-num", 5)

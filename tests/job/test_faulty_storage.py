@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.long
 def test_runs_on_a_file_system_at_fault_end_as_others():
     """50 runs with faults at random, and one for each listing that may come late."""
     script = Path(__file__).parents[1] / "faulty" / "runs.py"

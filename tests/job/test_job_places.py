@@ -90,6 +90,7 @@ sys.exit(main())
     os.environ.get("IMGDEDUP_TEST_SPARK") == "connect", reason="its processes have classic sessions of their own"
 )
 @pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.long
 def test_of_two_runs_at_once_one_wins_whole(run, tmp_path, overwrite):
     """The other ends with one line and exit status 3, and may be started again once the first is through."""
     first, second = (write(tmp_path / name / "a.parquet", rows) for name, rows in [("1", ["01"]), ("2", ["02", "03"])])

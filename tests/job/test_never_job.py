@@ -78,6 +78,7 @@ def test_the_rule_passes_over_pairs(rows, run, monkeypatch, side, options, how):
 
 
 @pytest.mark.parametrize(("side", "threshold"), [("here", 4), ("spark", 4), ("spark", 0)])
+@pytest.mark.long
 def test_an_index_remembers_pairs_and_its_rows_are_named_too(rows, run, monkeypatch, side, threshold):
     found, pairs, folder = rows
     if side == "spark":
@@ -121,6 +122,7 @@ def test_embeddings(run, tmp_path, with_references):
         assert result.dropped == {**dict.fromkeys(range(2, 22), 1), 23: 22}
 
 
+@pytest.mark.long
 def test_stages_mind_whom_a_row_stands_for(run, tmp_path):
     from pyspark.sql import SparkSession
 

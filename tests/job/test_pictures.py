@@ -164,6 +164,7 @@ def flat_ones(photos):
 
 
 @pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.long
 def test_flat_pictures_that_show_the_same(run, tmp_path, photos, monkeypatch, at_once):
     """Whatever they were encoded and scaled as; but for words on a plain ground, which a small difference may be."""
     if not at_once:
@@ -226,6 +227,7 @@ def test_colors_of_a_template_are_told_apart(run, tmp_path, photos, preset):
 
 
 @pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.long
 def test_texts_and_pairs_that_never_match_hold_for_flat_pictures_too(run, tmp_path, photos, monkeypatch, at_once):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -48,8 +48,13 @@ BY_RULE = ("--threshold", 6, "--keep", "s desc", "--missing", "duplicates")
 
 @pytest.mark.parametrize(
     ("options", "with_index"),
-    [(EQUAL, False), (WITH_TEXT, False), (BY_RULE, False), (EQUAL, True), (WITH_TEXT, True)],
-    ids=["equal", "near-with-text", "near-by-rule", "equal-after-others", "near-after-others"],
+    [
+        pytest.param(EQUAL, False, id="equal"),
+        pytest.param(WITH_TEXT, False, id="near-with-text"),
+        pytest.param(BY_RULE, False, id="near-by-rule"),
+        pytest.param(EQUAL, True, id="equal-after-others", marks=pytest.mark.long),
+        pytest.param(WITH_TEXT, True, id="near-after-others", marks=pytest.mark.long),
+    ],
 )
 def test_both_sides_of_the_bound_agree(rows, run, tmp_path, monkeypatch, options, with_index):
     agree(rows, run, tmp_path, monkeypatch, (*READY, *options), with_index)
@@ -108,8 +113,12 @@ VECTORS_BY_RULE = ("--text-col", "t", "--keep", "s desc", "--missing", "duplicat
 
 @pytest.mark.parametrize(
     ("options", "with_index"),
-    [((), False), (("--emit-hashes", "--text-col", "t"), False), (VECTORS_BY_RULE, False), (("--text-col", "t"), True)],
-    ids=["near", "with-the-highest", "near-with-text-by-rule", "near-after-others"],
+    [
+        pytest.param((), False, id="near"),
+        pytest.param(("--emit-hashes", "--text-col", "t"), False, id="with-the-highest"),
+        pytest.param(VECTORS_BY_RULE, False, id="near-with-text-by-rule"),
+        pytest.param(("--text-col", "t"), True, id="near-after-others", marks=pytest.mark.long),
+    ],
 )
 def test_embeddings_agree_on_both_sides(embedded, run, tmp_path, monkeypatch, options, with_index):
     agree(embedded, run, tmp_path, monkeypatch, (*VECTORS, *options), with_index)

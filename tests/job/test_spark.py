@@ -85,6 +85,7 @@ def records_read(spark: Any, stage: Any) -> list[int]:
 
 @classic_only
 @pytest.mark.parametrize("options", [[], ["--threshold", "8"]], ids=["exact", "near"])
+@pytest.mark.long
 def test_no_picture_in_a_shuffle(spark, run, stages, tmp_path, monkeypatch, options):
     """Enough rows that Spark's cost for an empty block of a shuffle does not count as bytes of a row."""
     monkeypatch.setattr(small, "MOST_ROWS", 0)  # the way of large runs
@@ -102,6 +103,7 @@ def test_no_picture_in_a_shuffle(spark, run, stages, tmp_path, monkeypatch, opti
 
 
 @classic_only
+@pytest.mark.long
 def test_a_million_rows_of_one_hash_make_no_hot_task(spark, run, stages, tmp_path, monkeypatch):
     monkeypatch.setattr(small, "MOST_ROWS", 0)  # the way of large runs
     rows = 1_000_000
@@ -121,6 +123,7 @@ def test_a_million_rows_of_one_hash_make_no_hot_task(spark, run, stages, tmp_pat
 
 
 @classic_only
+@pytest.mark.long
 def test_the_answer_does_not_depend_on_how_spark_runs(spark, run, tmp_path):
     """local[1] and local[2], with and without adaptive execution, files of shuffled sizes cut in any way."""
     seeds = [(12, seed) for seed in np.random.default_rng(1).integers(0, 40, 90).tolist()]
@@ -152,6 +155,7 @@ def test_partitions_of_a_dataframe_do_not_matter(spark, tmp_path):
 
 
 @classic_only
+@pytest.mark.long
 def test_large_photographs_pass_in_bounded_batches(tmp_path):
     """4,000-pixel photographs with a JVM of 1 GiB: neither side may hold a thousand of them."""
     one = noise(1, 4000)

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "demo"))
 
 @pytest.mark.spark
 @pytest.mark.skipif(conftest.MODE != "classic" or pyspark.__version__.startswith("3."), reason="once is enough")
+@pytest.mark.long
 def test_the_quickstart(tmp_path, monkeypatch):
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")

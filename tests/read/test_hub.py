@@ -43,6 +43,7 @@ def hub(photos, tmp_path):
 
 @ONCE
 @pytest.mark.spark
+@pytest.mark.long
 def test_a_data_set_of_the_hub_and_pictures_there(hub, tmp_path):
     """In a Spark of its own, whose workers ask the server, too."""
     program = "import sys; from imgdedup_spark.cli import main; sys.exit(main(sys.argv[1:]))"

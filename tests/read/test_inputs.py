@@ -232,6 +232,7 @@ def split(spark):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+@pytest.mark.long
 def test_ids_are_stable_whatever_the_split_size(run, split, tmp_path, kind):
     """Between runs, and between the two readings of one run: a drop decided on one split must hit the same row
     when kept/ is copied."""

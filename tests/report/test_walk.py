@@ -56,6 +56,7 @@ def decisions(result) -> list[set[str]]:
 @pytest.mark.spark
 @pytest.mark.skipif(conftest.MODE != "classic" or pyspark.__version__.startswith("3."), reason="once is enough")
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, to run the page's script")
+@pytest.mark.long
 def test_from_the_demo_to_a_marked_pair_and_a_second_run(run, tmp_path):
     subprocess.run([sys.executable, ROOT / "demo" / "make_data.py", tmp_path / "input"], check=True, cwd=ROOT)
     options = ("--config", ROOT / "conf" / "demo.yaml", "--overwrite", "--report")

@@ -65,6 +65,7 @@ def test_files_and_folders(mounted):
 
 
 @pytest.mark.parametrize(("mounted", "kind"), [("viewfs", "parquet"), ("vendor", "jsonl")], indirect=["mounted"])
+@pytest.mark.long
 def test_the_job_gives_the_same_there(run, photos, mounted, kind):
     """Two days with an index, the second again; all of it on the mounted file system, and all on the local one."""
     folder, root = mounted
@@ -134,6 +135,7 @@ def in_a_worker(spark, mounted):
 
 
 @pytest.mark.parametrize("mounted", ["viewfs"], indirect=True)
+@pytest.mark.long
 def test_a_worker_reads_files_of_any_size_and_starts_its_jvm_again(mounted, in_a_worker):
     folder, root = mounted
     (folder / "large").write_bytes(bytes(range(256)) * (400 << 10))

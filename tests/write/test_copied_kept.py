@@ -27,8 +27,9 @@ def given(tmp_path, photos):
         folder.mkdir()
         for number, letters in enumerate(FILES):
             images = [photos[letter] for letter in letters]
-            if kind == "parquet":
-                table = pa.table({"n": range(len(images)), "image": images})
+            if kind in ("parquet", "united"):
+                more = {f"only in {number}": images} if kind == "united" else {}
+                table = pa.table({"n": range(len(images)), "image": images, **more})
                 pq.write_table(table, folder / f"{number}.parquet", row_group_size=2)
             elif kind == "jsonl":
                 lines = [json.dumps({"hash": f"{ord(letter):04x}", "n": 1.50}) for letter in letters]
@@ -44,15 +45,16 @@ def given(tmp_path, photos):
     return make
 
 
-@pytest.mark.parametrize("kind", ["parquet", "jsonl", "list", "tar"])
+@pytest.mark.parametrize("kind", ["parquet", "united", "jsonl", "list", "tar"])
 def test_kept_is_the_same_file_by_file(run, given, monkeypatch, kind):
     inputs = given(kind)
     options = ("--hash-col", "hash") if kind == "jsonl" else ()
     told = []
     rows_of_units = copying.rows_of_units
     monkeypatch.setattr(copying, "rows_of_units", lambda *a: told.append(1) or rows_of_units(*a))
-    monkeypatch.setattr("imgdedup_spark.write.kept.LEAST_FILE_BYTES", 1)
-    monkeypatch.setattr("imgdedup_spark.write.kept.FILE_BYTES", 1)
+    least = 2000 if kind in ("parquet", "united") else 1
+    monkeypatch.setattr("imgdedup_spark.write.kept.LEAST_FILE_BYTES", least)
+    monkeypatch.setattr("imgdedup_spark.write.kept.FILE_BYTES", least)
     results = [run(inputs, *options)]
     assert bool(told) == is_remote()
     monkeypatch.setattr(copying, "HERE_BYTES", -1)
@@ -79,14 +81,3 @@ def test_what_the_driver_cannot_copy_spark_writes(run, given, monkeypatch):
     monkeypatch.setattr(copying, "copy_parquet", refuse)
     assert len(run(folder).kept) == 5
     assert asked
-
-
-def test_files_that_differ_are_the_workers(run, given, monkeypatch):
-    """The sizes of their parts are rows, however large those are."""
-    folder = given("parquet")
-    pq.write_table(pa.table({"image": [b""], "more": [1]}), folder / "9.parquet")
-    told = []
-    rows_of_units = copying.rows_of_units
-    monkeypatch.setattr(copying, "rows_of_units", lambda *a: told.append(1) or rows_of_units(*a))
-    assert run(folder, "--on-error", "keep").summary["rows_kept"] == 6
-    assert told

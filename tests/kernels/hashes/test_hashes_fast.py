@@ -31,6 +31,7 @@ def levels(picture: Picture, cells: int = 32) -> np.ndarray:
     return grid(picture, cells, cells) / LEVEL
 
 
+@pytest.mark.long
 def test_recall_over_known_edits() -> None:
     """Small and seeded; benchmarks/quality.py does the same at length and at every size."""
     groups = edited_set(100, 313, 262)

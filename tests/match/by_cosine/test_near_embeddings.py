@@ -84,6 +84,7 @@ def check(decisions: DataFrame, expected: dict[int, tuple[int | None, bool, floa
         assert row["similarity"] == pytest.approx(expected[row["rank"]][2], abs=within)
 
 
+@pytest.mark.long
 def test_five_thousand_equal_the_loop(spark, stage):
     vectors, ranks = clustered(0, 5000), np.random.default_rng(0).permutation(5000) * 7 - 300
     decisions, report = first_come(frame(spark, vectors, ranks), 0.9, stage=stage)
@@ -95,6 +96,7 @@ def test_five_thousand_equal_the_loop(spark, stage):
     assert report["all_pairs_comparisons"] == 5000 * 4999 // 2
 
 
+@pytest.mark.long
 def test_segments_contexts_references_and_highest(spark, stage):
     vectors, ranks = clustered(1, 3000), np.random.default_rng(1).permutation(3000)
     contexts = [b"%d" % (i % 2 if i < 2500 else i) for i in range(3000)]
@@ -139,6 +141,7 @@ def test_rows_of_two_images(spark, stage):
 
 
 @pytest.mark.parametrize("options", [SMALL_SEGMENTS, CELLS])
+@pytest.mark.long
 def test_score_normalisation(spark, stage, options):
     vectors, references, background = clustered(12, 1500), clustered(13, 200), clustered(14, 30, clusters=7)
     items = with_background(frame(spark, vectors, np.arange(1500)), background, 1)

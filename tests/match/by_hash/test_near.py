@@ -73,6 +73,7 @@ def to_table(items: list[Item], parts: tuple[Part, ...], **options: Any) -> tupl
     st.integers(1, 90),
     st.sampled_from([1, 3, 200]),
 )
+@pytest.mark.long
 def test_core_agrees_with_the_loop(seed: int, parts: tuple[Part, ...], kind: str, count: int, contexts: int) -> None:
     """Each example is decided under five plans, in one and in several shares: 4,000 decisions of whole sets."""
     rng = np.random.default_rng(seed)
