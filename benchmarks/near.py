@@ -172,7 +172,7 @@ def run_case(name: str) -> dict[str, Any]:
     """Runs one case in this process."""
     from pyspark.sql import SparkSession
 
-    from imgdedup_spark.kernels.hamming.table import Part
+    from imgdedup_spark.kernels.hamming.parts import Part
     from imgdedup_spark.match.by_hash.first_come import Earlier, first_come
     from imgdedup_spark.match.by_hash.plan import NearOptions
 

@@ -14,7 +14,8 @@ import numpy as np
 from imgdedup_spark.kernels.hamming.bands import make_plan
 from imgdedup_spark.kernels.hamming.bits import permute_bits
 from imgdedup_spark.kernels.hamming.first_come import first_come_rule
-from imgdedup_spark.kernels.hamming.table import Matcher, Part, choose_filter_words, earliest_neighbours, pack_codes
+from imgdedup_spark.kernels.hamming.parts import Part, pack_codes
+from imgdedup_spark.kernels.hamming.table import Matcher, choose_filter_words, earliest_neighbours
 
 
 def measure(hashes: np.ndarray[Any, Any], threshold: int, k: int | None) -> str:

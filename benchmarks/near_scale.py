@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from imgdedup_spark.kernels.hamming.bands import make_plan
-from imgdedup_spark.kernels.hamming.table import Matcher, Part
+from imgdedup_spark.kernels.hamming.parts import Part
+from imgdedup_spark.kernels.hamming.table import Matcher
 from imgdedup_spark.kernels.hamming.units import prefixes_for
 from imgdedup_spark.match.by_hash.plan import NearOptions
 

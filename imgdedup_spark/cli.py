@@ -114,31 +114,33 @@ def _run_fingerprint(arguments: Sequence[str]) -> int:
 
 
 def _load_libraries() -> None:
-    """Loads the largest libraries that PySpark and the job share, while the JVM starts.
+    """Loads libraries that PySpark and the job share, while the JVM starts.
 
     Only packages that import neither PySpark nor this one: two threads that import the same circle of modules from two
     ends break each other's imports. Nor does PySpark go on before they are loaded.
     """
-    with contextlib.suppress(ImportError):  # PySpark asks whether it is there, by loading it
-        importlib.import_module("pandas")
     for name in ("pyarrow.parquet", "pyarrow.compute", "pyarrow.fs", "PIL.Image"):
         importlib.import_module(name)
+
+
+def _load_pandas() -> None:
+    """Loads what takes longest to load: PySpark asks whether it is there, by loading it."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pandas")
 
 
 @contextlib.contextmanager
 def _session(config: JobConfig) -> Iterator[Any]:
     """Spark; stopped at the end if it was started here."""
-    near = any(step.threshold for step in config.dedup.steps)
     with ThreadPoolExecutor(max_workers=1) as pool:
         try:
             # Only now, so that a wrong option is answered at once and --help needs no Spark.
             from imgdedup_spark.spark.session import prepare_next, start_session, stop_session, warming
 
-            libraries, compiler = pool.submit(_load_libraries), pool.submit(importlib.import_module, "numba")
+            libraries, _ = pool.submit(_load_libraries), pool.submit(_load_pandas)
             reads, warm = config.dedup.reads_images, []
             preload = _of_workers(config) if reads else ()
             spark, ours = start_session(light=reads, preload=preload, loaded=libraries.result)
-            compiler.result()
             if ours:
                 # PySpark's own handler asks the JVM to cancel the jobs, in the middle of what it was being asked.
                 with contextlib.suppress(ValueError):  # not in the main thread
@@ -148,9 +150,8 @@ def _session(config: JobConfig) -> Iterator[Any]:
                 is_parquet = all(PurePath(one).suffix in ("", ".parquet") for one in config.input)
                 if not is_parquet or any(not step.hash_col for step in config.dedup.steps):
                     warm.append(pool.submit(warming(spark, _load_for_workers)))
-            # All that the job will import, before the other thread imports some of it beside the job.
-            for name in ("job", *(["match.near"] if near else [])):
-                importlib.import_module(f"imgdedup_spark.{name}")
+            # All that the job will import, before another thread imports some of it beside the job.
+            importlib.import_module("imgdedup_spark.job")
         except ModuleNotFoundError as error:
             raise UserError(
                 f"a package is missing ({error.name}); pip install imgdedup-spark brings all of them"
@@ -158,7 +159,6 @@ def _session(config: JobConfig) -> Iterator[Any]:
         if not ours:
             yield spark
             return
-        warm.append(pool.submit(_load_for_driver, near))
         try:
             yield spark
             # Spark would log a job that is still at work when it is stopped as an error.
@@ -170,7 +170,7 @@ def _session(config: JobConfig) -> Iterator[Any]:
 
 
 def _of_workers(config: JobConfig) -> list[str]:
-    """Modules that workers load who look at pictures."""
+    """What workers load who look at pictures, as ``worker_daemon.PRELOAD`` has it."""
     families = {spec.about.family for step in config.dedup.steps if not step.is_embedding for spec in step.specs}
     kernels = sorted(f"imgdedup_spark.kernels.hashes.{name}" for name in families)
     return [
@@ -178,21 +178,15 @@ def _of_workers(config: JobConfig) -> list[str]:
         "imgdedup_spark.hash.isolated",
         "imgdedup_spark.read.folders",
         *kernels,
+        "imgdedup_spark.kernels.pictures.trouble:formats",
+        "pyspark.core.files",
+        "pyspark.worker",
     ]
 
 
 def _load_for_workers() -> None:
     """Loads what takes long to load and any worker needs."""
     importlib.import_module("imgdedup_spark.hash.worker")
-
-
-def _load_for_driver(near: bool) -> None:
-    """Loads what the driver will need, and what takes long to load."""
-    _load_for_workers()
-    if near:
-        for name in ("imgdedup_spark.match.by_hash.lookup", "imgdedup_spark.match.by_hash.one_task"):
-            importlib.import_module(name)
-        importlib.import_module("imgdedup_spark.kernels.hamming.bits").load_compiled()
 
 
 @contextlib.contextmanager

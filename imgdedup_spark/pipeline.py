@@ -27,6 +27,7 @@ from imgdedup_spark.keep.found import Found
 from imgdedup_spark.keep.never import NeverMatched
 from imgdedup_spark.keep.rank import ranked
 from imgdedup_spark.kernels.barred import Exclusions
+from imgdedup_spark.match.beside import load_beside
 from imgdedup_spark.match.decide import decide
 from imgdedup_spark.match.decided import Decided
 from imgdedup_spark.read.columns import named_columns
@@ -63,6 +64,7 @@ def find_duplicates(
     references = recall(source, config, work, clock, past)
     before = references.rows if references else 0
     _check_views(config, source.known_rows + before)
+    load_beside(prints, source.known_rows, before)
     hashed = look(source, prints, work, clock, store=store, references=references)
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):

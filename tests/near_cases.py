@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from imgdedup_spark.kernels.hamming.bands import make_plan
 from imgdedup_spark.kernels.hamming.bits import permute_bits
-from imgdedup_spark.kernels.hamming.table import CONTEXT_BYTES, Matcher, Part, choose_filter_words, pack_codes
+from imgdedup_spark.kernels.hamming.parts import CONTEXT_BYTES, Part, pack_codes
+from imgdedup_spark.kernels.hamming.table import Matcher, choose_filter_words
 
 KINDS = ("random", "clusters", "chain", "all_near", "shared_bits")
 

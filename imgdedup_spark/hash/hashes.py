@@ -17,7 +17,7 @@ from imgdedup_spark.hash.pictures import hash_pictures
 from imgdedup_spark.hash.prints import Prints, other_columns, reading_spec
 from imgdedup_spark.hash.problems import ERROR_TYPE, problem
 from imgdedup_spark.hash.tallies import size_range
-from imgdedup_spark.kernels.hamming.table import Part
+from imgdedup_spark.kernels.hamming.parts import Part
 from imgdedup_spark.kernels.hashes import HashSpec
 from imgdedup_spark.kernels.hashes.hasher import Hasher
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS

@@ -45,7 +45,7 @@ from pyspark.sql.types import (
 from imgdedup_spark.config.dedup import DedupConfig
 from imgdedup_spark.errors import MOMENTARY
 from imgdedup_spark.hash.problems import ERROR_TYPE, errors_only, has_errors, readable, told
-from imgdedup_spark.kernels.hamming.table import Part
+from imgdedup_spark.kernels.hamming.parts import Part
 from imgdedup_spark.kernels.pictures.reading import Reading, ground_color
 from imgdedup_spark.kernels.pictures.values import RULE
 from imgdedup_spark.read.columns import check_columns, check_image_choice, col, row_terms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,8 +17,9 @@ from imgdedup_spark.kernels.barred import Exclusions
 from imgdedup_spark.kernels.hamming.pack import codes_of, texts_of
 from imgdedup_spark.kernels.hashes.sketches import DIGEST_DIGITS
 from imgdedup_spark.kernels.hashes.view_codes import taken_apart
-from imgdedup_spark.match.by_views import Views, first_come_by_views
-from imgdedup_spark.match.packed import Packed, first_come
+
+if TYPE_CHECKING:
+    from imgdedup_spark.match.packed import Packed
 
 Ints = npt.NDArray[np.int64]
 
@@ -71,6 +74,7 @@ def search_lane(
     Args:
         there: which of ``known`` have as many.
     """
+    # What is compiled is imported where it is needed: the compiler takes a second to load.
     columns = [*kind.columns, *kind.beside, "texthash"]
     rows = rows.select(columns)
     if known is not None:
@@ -80,7 +84,6 @@ def search_lane(
     if isinstance(kind, Hashes):
         return _by_hash(rows, numbers, len(there), kind, images, excluded, among)
     assert isinstance(kind, Vectors)
-    # Only here: it is compiled, and most runs need none of it.
     from imgdedup_spark.match.packed_vectors import first_come_by_cosine
 
     dims = kind.key_bytes(images) // 4
@@ -122,11 +125,15 @@ def _by_hash(
     codes = codes_of(hashes, [digits for digits in kind.digits() if digits is not None], images)
     contexts = texts_of(rows.column("texthash").combine_chunks()) if kind.config.text_col else None
     if kind.config.view_names:
+        from imgdedup_spark.match.by_views import Views, first_come_by_views
+
         views = Views(*taken_apart(rows.column("views").combine_chunks(), codes.shape[1]))
         return first_come_by_views(
             codes, views, contexts, kind.parts(images),
             references=references, among=among, numbers=numbers, barred=excluded.barred,
         )  # fmt: skip
+    from imgdedup_spark.match.packed import first_come
+
     return first_come(
         codes, contexts, kind.parts(images), references, among=among, numbers=numbers, barred=excluded.barred
     )

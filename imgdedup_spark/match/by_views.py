@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
+from imgdedup_spark.kernels.hamming.parts import Part
 from imgdedup_spark.kernels.hamming.several import Several, closest, first_come_of_several
-from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes.view_names import CROPS
 from imgdedup_spark.match.by_hash.plan import SAMPLE_HASHES, NearOptions, make_matcher
 from imgdedup_spark.match.packed import MOST_SECONDS, Packed

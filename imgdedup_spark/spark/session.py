@@ -17,6 +17,7 @@ from pyspark.sql.utils import is_remote
 import imgdedup_spark
 from imgdedup_spark.spark import worker_daemon
 from imgdedup_spark.spark.class_archive import MAKING, archive_flags, make_later, unproved_flags
+from imgdedup_spark.spark.early_daemon import EARLY, start_early
 from imgdedup_spark.spark.given import given_local, given_settings, given_to_java, gives_log, quiet_submitted
 from imgdedup_spark.spark.settings import parallelism
 
@@ -66,6 +67,9 @@ def start_session(
             if preload and given_local() and _workers_find_this():
                 os.environ[worker_daemon.PRELOAD] = ",".join(preload)
                 settings["spark.python.daemon.module"] = worker_daemon.MODULE
+                if "spark.python.daemon.module" not in given_settings():
+                    with contextlib.suppress(OSError):  # Spark starts one in its own time
+                        os.environ[EARLY] = start_early(worker_daemon.MODULE)
         settings = {name: value for name, value in settings.items() if name not in given_settings()}
         if "SPARK_REMOTE" not in os.environ:
             with contextlib.suppress(ImportError):  # a client alone has no Java, and says so below

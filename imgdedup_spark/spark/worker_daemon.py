@@ -14,7 +14,9 @@ import sys
 from importlib.abc import MetaPathFinder
 from typing import Any
 
-#: The variable that names the modules, with commas between them.
+from imgdedup_spark.spark.early_daemon import EARLY, hand_over, wait
+
+#: The variable that names the modules, with commas between them; behind a colon there may be a function to call.
 PRELOAD = "IMGDEDUP_PRELOAD"
 MODULE = "imgdedup_spark.spark.worker_daemon"
 
@@ -36,8 +38,8 @@ def leave_pandas() -> None:
         sys.meta_path.remove(finder)
 
 
-def main() -> None:
-    """Loads, and becomes PySpark's daemon."""
+def load() -> None:
+    """Loads what workers will need."""
     # Spark reads the daemon's port from stdout, and nothing of stderr before it: nobody else may say anything there.
     streams, nowhere = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
@@ -46,8 +48,11 @@ def main() -> None:
         with contextlib.suppress(Exception):
             leave_pandas()
         for name in filter(None, os.environ.get(PRELOAD, "").split(",")):
+            module, _, function = name.partition(":")
             with contextlib.suppress(Exception):  # a worker that needs it will say what is wrong
-                importlib.import_module(name)
+                loaded = importlib.import_module(module)
+                if function:
+                    getattr(loaded, function)()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -57,6 +62,19 @@ def main() -> None:
         os.close(nowhere)
     gc.collect()
     gc.freeze()  # what a worker's collector does not look at, it does not copy
+
+
+def main() -> None:
+    """Loads, or finds one that has, and is PySpark's daemon."""
+    if sys.argv[1:2] and sys.argv[1].isdecimal():
+        os.setpgid(0, 0)  # what interrupts the driver in a terminal is for it to tell
+        load()
+        _way = wait(int(sys.argv[1]))
+    else:
+        early = os.environ.pop(EARLY, "")
+        if early and hand_over(early):
+            return
+        load()
     from pyspark.daemon import manager
 
     manager()

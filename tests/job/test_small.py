@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgdedup_spark.hash import small
+from imgdedup_spark.kernels.hamming import few
 from imgdedup_spark.match import packed
 from imgdedup_spark.read.folders import PlacedPictures
 
@@ -188,6 +189,7 @@ def of_index(folder):
 def test_what_takes_one_core_too_long_goes_to_spark(rows, run, monkeypatch):
     options = (*READY, *NEAR)
     here = run(rows, *options)
+    monkeypatch.setattr(few, "MOST_PAIRS", -1)
     monkeypatch.setattr(packed, "MOST_SECONDS", -1.0)
     spark = run(rows, *options)
     assert (here.summary["plan"]["path"], spark.summary["plan"]["path"]) == ("at once", "broadcast")

@@ -9,8 +9,8 @@ from near_cases import context_digests, distance, make_bits, to_codes
 from imgdedup_spark.errors import UserError
 from imgdedup_spark.kernels.barred import pack_pairs
 from imgdedup_spark.kernels.hamming import several
+from imgdedup_spark.kernels.hamming.parts import Part
 from imgdedup_spark.kernels.hamming.several import Several, first_come_of_several
-from imgdedup_spark.kernels.hamming.table import Part
 from imgdedup_spark.kernels.hashes.view_names import CROPS, VIEWS
 from imgdedup_spark.match import by_views
 from imgdedup_spark.match.by_hash.plan import NearOptions, make_matcher

@@ -10,7 +10,7 @@ from near_cases import distance, make_bits, to_codes
 
 from imgdedup_spark.kernels.barred import Exclusions, Numbers, first_come_of_equals, pack_pairs
 from imgdedup_spark.kernels.cosine.first_come import Pairs, decide
-from imgdedup_spark.kernels.hamming.table import Part
+from imgdedup_spark.kernels.hamming.parts import Part
 from imgdedup_spark.match.by_hash.plan import NearOptions
 from imgdedup_spark.match.packed import first_come
 

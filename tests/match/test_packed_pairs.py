@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from near_cases import first_come_loop, make_bits, to_codes
 
-from imgdedup_spark.kernels.hamming.table import Part
+from imgdedup_spark.kernels.hamming.parts import Part
 from imgdedup_spark.match.packed import first_come
 
 BALANCED = (Part(128, 24), Part(256, 90, reported=False))

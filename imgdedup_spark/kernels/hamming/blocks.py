@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from imgdedup_spark.kernels.arrow import BLOCK_HASHES, block_batch, fixed_bytes, record_batch, values
 from imgdedup_spark.kernels.hamming.bands import Words
-from imgdedup_spark.kernels.hamming.table import CONTEXT_BYTES, Matcher
+from imgdedup_spark.kernels.hamming.parts import CONTEXT_BYTES
+from imgdedup_spark.kernels.hamming.table import Matcher
 
 # Decisions in a block: they become rows of the JVM again, so more blocks than cores should come of a large table.
 DECISION_HASHES = 262_144

@@ -1,4 +1,4 @@
-"""Hashes in hexadecimal as the bytes that ``table.pack_codes`` takes: NumPy alone."""
+"""Hashes in hexadecimal as the bytes that ``parts.pack_codes`` takes: NumPy alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from imgdedup_spark.kernels.arrow import fixed_bytes
-from imgdedup_spark.kernels.hamming.table import CONTEXT_BYTES
+from imgdedup_spark.kernels.hamming.parts import CONTEXT_BYTES
 
 Bytes = npt.NDArray[np.uint8]
 #: The value of each lower-case hex digit.

@@ -8,7 +8,6 @@ are plain NumPy and Numba: no Spark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,56 +18,13 @@ from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
 from imgdedup_spark.kernels.hamming.bands import MAX_BAND_BITS, BandPlan, ProbePlan, Words
 from imgdedup_spark.kernels.hamming.bits import bit_counts, permute_bits
 from imgdedup_spark.kernels.hamming.compare import Rows, Table, distances
+from imgdedup_spark.kernels.hamming.parts import CONTEXT_BYTES, Part, pack_codes
 from imgdedup_spark.kernels.hamming.runs import MIX
 from imgdedup_spark.kernels.hamming.search import Groups, Keys, search_groups, search_probing
 
-# A context enters the table as a digest of this many bytes: equal digests are equal contexts.
-CONTEXT_BYTES = 16
 # The first words are compared by themselves if they let through at most this part of the pairs, whose full comparison
 # then costs next to nothing.
 FILTER_RATE = 0.01
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of the hashes that make up an item's code.
-
-    Attributes:
-        bits: 1 to 4096.
-        threshold: two items match if every part differs in at most this many bits.
-        reported: whether the part belongs to the main hash; the distance reported is the largest over those.
-    """
-
-    bits: int
-    threshold: int
-    reported: bool = True
-
-    @property
-    def bytes(self) -> int:
-        """Bytes in the code."""
-        return (self.bits + 7) // 8
-
-    @property
-    def words(self) -> int:
-        """Words in the table."""
-        return (self.bits + 63) // 64
-
-
-def pack_codes(codes: npt.NDArray[np.uint8], parts: Sequence[Part]) -> list[Words]:
-    """Splits codes into parts: for each part ``(n, part.words)`` uint64.
-
-    Args:
-        codes: ``(n, sum of part.bytes)`` uint8. Only which bits differ matters, so the bytes' order in a word does
-            not.
-    """
-    packed = []
-    start = 0
-    for part in parts:
-        padded = np.zeros((len(codes), 8 * part.words), dtype=np.uint8)
-        padded[:, : part.bytes] = codes[:, start : start + part.bytes]
-        packed.append(padded.view("<u8").astype(np.uint64, copy=False))
-        start += part.bytes
-    return packed
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,10 @@ def flat_key(picture: Picture) -> str:
 
 def _one_color(colors: Image.Image) -> bytes | None:
     """The color in steps of some 12 levels; None if there is more than one."""
-    bands = colors.getextrema()
-    if any(high - low > _ONE_COLOR for low, high in bands):  # type: ignore[misc]
-        return None
+    for band in range(3):  # the first one tells of nearly all pictures
+        low, high = colors.getchannel(band).getextrema()
+        if high - low > _ONE_COLOR:  # type: ignore[operator]
+            return None
     mean = colors.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     assert isinstance(mean, tuple)
     # No step ends within two levels of 0, 51, 102, … and 64, 128, …: the colors that people pick, re-encoded.
@@ -77,7 +78,9 @@ def _has_words(parts: npt.NDArray[np.int16]) -> bool:
     # Every other part of those around: a graded ground has its middle in the middle.
     some = _around(np.pad(parts, _AROUND, mode="reflect", reflect_type="odd"))[:, :, ::2, ::2]
     middle = some[0, 0].size // 2
-    ground = np.partition(some.reshape(*parts.shape, -1), middle, axis=2)[:, :, middle]
+    # NumPy has vector instructions for medians of 32 bits, which take a third of the time of 16.
+    around = some.reshape(*parts.shape, -1).astype(np.int32)
+    ground = np.partition(around, middle, axis=2)[:, :, middle]
     off = np.abs(parts - ground)
     shares = _share_around(np.pad(off > _OFF, _AROUND, mode="reflect"))
     down, across = np.nonzero((off > _MARK) & (shares <= 1 - _PLAIN))

@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 
 from imgdedup_spark.kernels.barred import NOT_BARRED, Barred, Numbers
 from imgdedup_spark.kernels.hamming.blocks import DECISION_SCHEMA
-from imgdedup_spark.kernels.hamming.table import Matcher, Part
+from imgdedup_spark.kernels.hamming.parts import Part
+from imgdedup_spark.kernels.hamming.table import Matcher
 from imgdedup_spark.kernels.hamming.units import BOTH, QUERY, REFERENCE, TARGET
 from imgdedup_spark.match.by_hash.broadcast import build_table, decide_by_broadcast
 from imgdedup_spark.match.by_hash.lookup import lookup_by_broadcast, lookup_packed

@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame
 from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
 from imgdedup_spark.kernels.hamming.bands import BandPlan, Words, make_plan, make_probe_plan
 from imgdedup_spark.kernels.hamming.bits import permute_bits
-from imgdedup_spark.kernels.hamming.table import Matcher, Part, choose_filter_words, pack_codes
+from imgdedup_spark.kernels.hamming.parts import Part, pack_codes
+from imgdedup_spark.kernels.hamming.table import Matcher, choose_filter_words
 
 # Hashes looked at to plan: their 33 million pairs show collision rates down to about one in a million.
 SAMPLE_HASHES = 8192

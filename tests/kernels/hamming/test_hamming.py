@@ -15,7 +15,8 @@ from near_cases import KINDS, context_digests, make_bits, make_matcher, to_codes
 
 from imgdedup_spark.kernels.hamming.bands import make_probe_plan
 from imgdedup_spark.kernels.hamming.bits import permute_bits
-from imgdedup_spark.kernels.hamming.table import Matcher, Part, earliest_neighbours, pack_codes
+from imgdedup_spark.kernels.hamming.parts import Part, pack_codes
+from imgdedup_spark.kernels.hamming.table import Matcher, earliest_neighbours
 
 ROOT = Path(__file__).parents[3]
 

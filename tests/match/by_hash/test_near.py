@@ -22,7 +22,8 @@ from near_cases import (
 )
 
 from imgdedup_spark.kernels.hamming.first_come import DROPPED_OUTSIDE, KEPT, first_come_rule, resolve
-from imgdedup_spark.kernels.hamming.table import Matcher, Part, earliest_neighbours
+from imgdedup_spark.kernels.hamming.parts import Part
+from imgdedup_spark.kernels.hamming.table import Matcher, earliest_neighbours
 from imgdedup_spark.kernels.hamming.units import (
     BOTH,
     BUCKETS,
