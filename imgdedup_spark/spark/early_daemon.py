@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 #: The variable that names the socket at which a daemon waits.
@@ -24,11 +25,12 @@ _SIZE_BYTES = 8
 _STREAMS = (0, 1, 2)
 
 
-def start_early(module: str) -> str:
+def start_early(module: str, variables: Mapping[str, str]) -> str:
     """Starts a program that will ``wait``, and ends with this process at the latest; returns where it waits.
 
     Args:
         module: which is called with the number of a listening socket.
+        variables: of its environment, beside this process's own.
 
     Raises:
         OSError: it cannot be started.
@@ -46,6 +48,7 @@ def start_early(module: str) -> str:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[number],
+            env={**os.environ, **variables},
         )
     atexit.register(_end, process, folder)
     return place

@@ -53,7 +53,7 @@ def start_session(
     # Python without this package. A cluster's own setting wins.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if _launched_by_spark_submit():
-        settings = _for_submitted()
+        settings = _for_submitted(preload)
     else:
         # What the user has set comes after it, and wins.
         os.environ["SPARK_SUBMIT_OPTS"] = " ".join(
@@ -64,12 +64,9 @@ def start_session(
             settings |= NO_CALL_SITES
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
             settings["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY", "4g")
-            if preload and given_local() and _workers_find_this():
-                os.environ[worker_daemon.PRELOAD] = ",".join(preload)
-                settings["spark.python.daemon.module"] = worker_daemon.MODULE
-                if "spark.python.daemon.module" not in given_settings():
-                    with contextlib.suppress(OSError):  # Spark starts one in its own time
-                        os.environ[EARLY] = start_early(worker_daemon.MODULE)
+            own_python = "spark.pyspark.python" not in given_settings()
+            if given_local() and own_python and "spark.python.daemon.module" not in given_settings():
+                settings |= _own_daemon(preload)
         settings = {name: value for name, value in settings.items() if name not in given_settings()}
         if "SPARK_REMOTE" not in os.environ:
             with contextlib.suppress(ImportError):  # a client alone has no Java, and says so below
@@ -96,11 +93,22 @@ def java_flags(light: bool) -> list[str]:
     return flags
 
 
-def _workers_find_this() -> bool:
-    """Whether workers will be of this Python, and find this package as it does: not in an archive that they are sent
-    once they are there. Elsewhere than on Linux a process that has loaded much is not safely forked."""
-    own = os.environ["PYSPARK_PYTHON"] == sys.executable and "spark.pyspark.python" not in given_settings()
-    return own and sys.platform == "linux" and not hasattr(imgdedup_spark.__loader__, "archive")
+def _own_daemon(preload: Sequence[str]) -> dict[str, str]:
+    """Settings for a daemon that loads what workers will need, started here and now; none where workers may not find
+    this package as this process does: in an archive that they are sent once they are there, or beside the program.
+
+    Elsewhere than on Linux a process that has loaded much is not safely forked.
+    """
+    home = Path(imgdedup_spark.__path__[0]).parent
+    beside = sys.path[:1] == [str(home)] and _launched_by_spark_submit()
+    own = os.environ["PYSPARK_PYTHON"] == sys.executable and sys.platform == "linux"
+    if not preload or not own or beside or hasattr(imgdedup_spark.__loader__, "archive"):
+        return {}
+    variables = {worker_daemon.PRELOAD: ",".join(preload)}
+    with contextlib.suppress(OSError):  # Spark starts one in its own time
+        variables[EARLY] = start_early(worker_daemon.MODULE, variables)
+    told = {f"spark.executorEnv.{name}": value for name, value in variables.items()}
+    return {"spark.python.daemon.module": worker_daemon.MODULE, **told}
 
 
 def look_up_once() -> None:
@@ -152,7 +160,7 @@ def prepare_next(master: str) -> None:
             make_later(given_to_java(), first=sys.stdout.isatty() and sys.stderr.isatty())
 
 
-def _for_submitted() -> dict[str, str]:
+def _for_submitted(preload: Sequence[str]) -> dict[str, str]:
     """Settings for the session of a program that spark-submit has started: its user's are in its JVM already."""
     if is_remote():
         return {}
@@ -163,6 +171,9 @@ def _for_submitted() -> dict[str, str]:
         quiet_submitted(SparkContext._jvm)
     given = SparkConf()
     settings = {name: value for name, value in NO_CALL_SITES.items() if not given.contains(name)}
+    of_others = given.contains("spark.pyspark.python") or given.contains("spark.python.daemon.module")
+    if not of_others and str(given.get("spark.master", "local")).startswith("local"):
+        settings |= _own_daemon(preload)
     # Without a name from its user spark-submit gives it the program's.
     named = given.get("spark.app.name") not in (None, Path(sys.argv[0]).name)
     return settings if named else {"spark.app.name": _NAME, **settings}

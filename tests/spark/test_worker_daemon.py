@@ -109,9 +109,8 @@ def test_workers_find_modules_loaded(tmp_path):
 def test_an_early_daemon_ends_with_whoever_started_it(tmp_path, end):
     program = f"""
 import os, signal, sys, time
-os.environ["IMGDEDUP_PRELOAD"] = "notes_its_process"
 from imgdedup_spark.spark import early_daemon, worker_daemon
-print(early_daemon.start_early(worker_daemon.MODULE), flush=True)
+print(early_daemon.start_early(worker_daemon.MODULE, {{worker_daemon.PRELOAD: "notes_its_process"}}), flush=True)
 while not os.path.exists("pid"):
     time.sleep(0.05)
 {end}
