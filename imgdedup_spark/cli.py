@@ -179,7 +179,7 @@ def _of_workers(config: JobConfig) -> list[str]:
         "imgdedup_spark.read.folders",
         *kernels,
         "imgdedup_spark.kernels.pictures.trouble:formats",
-        "pyspark.core.files",
+        "pyspark.files",
         "pyspark.worker",
     ]
 
