@@ -49,6 +49,7 @@ def test_every_row_with_a_partner_is_found_by_spark(spark):
         check_pair(tests[pair["id"]], train[pair["other_id"]], pair, splits["train"])
 
 
+@pytest.mark.long
 def test_equal_rows_of_every_split_by_spark(spark, monkeypatch):
     monkeypatch.setattr(small, "MOST_ROWS", 0)
     splits = {"train": ["a1", "a1", "b2", None], "test": ["b2", "b2", "c3", "b2"]}

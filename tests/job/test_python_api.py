@@ -57,6 +57,7 @@ def test_deduplicate(frame):
 
 @pytest.mark.spark
 @pytest.mark.parametrize("threshold", [0, 4])
+@pytest.mark.long
 def test_deduplicate_with_an_index_and_references(frame, tmp_path, threshold):
     """The same call again replaces what it had added; a reference is read only."""
     config, index = DedupConfig(threshold=threshold), str(tmp_path / "index")

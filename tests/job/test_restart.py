@@ -283,6 +283,7 @@ def test_old_leavings_are_cleared(run, three_files, tmp_path, a_group_a_file):
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet"])
+@pytest.mark.long
 def test_groups_of_files_are_as_one_reading(run, spark, tmp_path, kind, a_group_a_file):
     """Also where Spark writes kept/, which reads the files again in one go, cut in other pieces."""
     folder = tmp_path / "in"

@@ -118,9 +118,10 @@ VECTORS_BY_RULE = ("--text-col", "t", "--keep", "s desc", "--missing", "duplicat
         pytest.param((), False, id="near"),
         pytest.param(("--emit-hashes", "--text-col", "t"), False, id="with-the-highest"),
         pytest.param(VECTORS_BY_RULE, False, id="near-with-text-by-rule"),
-        pytest.param(("--text-col", "t"), True, id="near-after-others", marks=pytest.mark.long),
+        pytest.param(("--text-col", "t"), True, id="near-after-others"),
     ],
 )
+@pytest.mark.long
 def test_embeddings_agree_on_both_sides(embedded, run, tmp_path, monkeypatch, options, with_index):
     agree(embedded, run, tmp_path, monkeypatch, (*VECTORS, *options), with_index)
 

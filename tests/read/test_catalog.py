@@ -21,6 +21,7 @@ def tables(spark, tmp_path):
     spark.sql("DROP SCHEMA pictures CASCADE")
 
 
+@pytest.mark.long
 def test_from_table_to_table(spark, run, tables):
     named = ("--input-format", "table", "--output-format", "table", *PIXELS)
     result = run("pictures.rows", *named, "--output-table", "pictures.kept_rows", output="one")

@@ -185,6 +185,7 @@ def test_many_references_and_few_items(spark, stage):
     assert report["comparisons"] <= 100 * 3100
 
 
+@pytest.mark.long
 def test_the_result_does_not_depend_on_partitions_or_segments(spark, stage, tmp_path):
     vectors, ranks = clustered(5, 2000, clusters=8), np.arange(2000)
     rows = frame(spark, vectors, ranks)

@@ -132,6 +132,7 @@ def test_the_last_walk_minds_keepers_outside(seed: int, kind: str, count: int, c
     st.integers(0, 2**32 - 1), st.sampled_from(PARTS), st.sampled_from(KINDS), st.sampled_from([1, 3, 200]),
     st.sampled_from([0, 1, 2, 3]), st.sampled_from([7, 40, 1000]),
 )  # fmt: skip
+@pytest.mark.long
 def test_units_hold_every_pair(
     seed: int, parts: tuple[Part, ...], kind: str, contexts: int, k: int, unit_hashes: int
 ) -> None:
