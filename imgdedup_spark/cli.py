@@ -117,7 +117,7 @@ def _load_libraries() -> None:
     """Loads libraries that PySpark and the job share, while the JVM starts.
 
     Only packages that import neither PySpark nor this one: two threads that import the same circle of modules from two
-    ends break each other's imports. Nor does PySpark go on before they are loaded.
+    ends break each other's imports. Nor does PySpark go on before they are loaded; for pandas it waits where it asks.
     """
     for name in ("pyarrow.parquet", "pyarrow.compute", "pyarrow.fs", "PIL.Image"):
         importlib.import_module(name)

@@ -64,7 +64,7 @@ def find_duplicates(
     references = recall(source, config, work, clock, past)
     before = references.rows if references else 0
     _check_views(config, source.known_rows + before)
-    load_beside(prints, source.known_rows, before)
+    load_beside(prints, source.known_rows if never is None else 0, before)
     hashed = look(source, prints, work, clock, store=store, references=references)
     shuffled = hashed.rows + (references.shuffled_rows(hashed.prints, hashed.rows) if references else 0)
     with small_shuffles(source.frame.sparkSession, shuffled):

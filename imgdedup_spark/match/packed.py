@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdedup_spark.kernels.barred import NOT_BARRED, Barred
-from imgdedup_spark.kernels.hamming.few import are_few, first_come_of_few
+from imgdedup_spark.kernels.hamming.few import are_few, first_come_of_few, words_of
 from imgdedup_spark.kernels.hamming.parts import Part
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def first_come(
         barred: pairs that never match.
     """
     count = len(codes) - references
-    if options is None and not len(barred) and are_few(count, references, parts[0].words):
+    if not count:
+        return Packed(np.arange(len(codes)), np.zeros(len(codes), np.int32), {})
+    words = words_of(parts, contexts=contexts is not None)
+    if options is None and not len(barred) and are_few(count, references, words):
         keeper, distances = first_come_of_few(codes, contexts, parts, references, among=among)
         pairs = count * references + (count * (count - 1) // 2 if among else 0)
         plan = {"k": 0, "bands": 0, "keys": 0, "comparisons": pairs}
@@ -75,8 +78,6 @@ def first_come(
     own = codes[references:]
     sample = own[:: max(1, count // SAMPLE_HASHES)][:SAMPLE_HASHES]
     rows = np.arange(len(codes), dtype=np.int32)
-    if not count:
-        return Packed(rows.astype(np.int64), np.zeros(len(rows), np.int32), {})
     options = options or NearOptions()
     matcher = make_matcher(sample, parts, contexts is not None, count, references, options, barred)
     seconds = matcher.plan.search_seconds(count) if among else 0.0

@@ -236,7 +236,7 @@ class PlacedInFiles(Placed):
     def shares(self, kind: str) -> list[tuple[int, Share]] | None:
         if not self.source.copied or kind != self.source.format:
             return None
-        if self.source.keys and self.source.united is None:  # which are copied as they are
+        if self.source.keys and self.source.united is None:  # rows are copied as the files have them
             return None
         return [
             (one.ordinal, Share(from_spark(one.uri), one.first_row, one.rows, one.start, one.length))

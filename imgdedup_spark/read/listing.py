@@ -81,7 +81,7 @@ class Listing:
         """Those of folders named ``key=value`` that add columns: the files' own, ``names``, win over them. Those that
         differ in case alone are one."""
         taken = {name.lower() for name in names}
-        parts = [part for files in self.files for one in files for part in one.name.split("/")[:-1] if "=" in part]
+        parts = [part for files in self.files for one in files for part in one.name.split("/")[:-1] if "=" in part[1:]]
         keys: dict[str, str] = {}
         for key in dict.fromkeys(part.partition("=")[0] for part in parts):
             keys.setdefault(key.lower(), key)

@@ -37,27 +37,32 @@ def start_early(module: str, variables: Mapping[str, str]) -> str:
     """
     folder = tempfile.mkdtemp(prefix="imgdedup-")  # nobody else may go in
     place = str(Path(folder, "daemon"))
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(place)
-        listener.listen(1)
-        number = listener.fileno()
-        # It finds its end of the pipe closed when this process is gone, however it went.
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[number],
-            env={**os.environ, **variables},
-        )
-    atexit.register(_end, process, folder)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(place)
+            listener.listen(1)
+            number = listener.fileno()
+            # It finds its end of the pipe closed when this process is gone, however it went.
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(number)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[number],
+                env={**os.environ, **_as_spark_does(), **variables},
+            )
+    except OSError:  # of a path that is too long for a socket, for one
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    assert process.stdin is not None
+    atexit.register(process.stdin.close)
     return place
 
 
-def _end(process: subprocess.Popen[bytes], folder: str) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    shutil.rmtree(folder, ignore_errors=True)
+def _as_spark_does() -> dict[str, str]:
+    """What Spark tells its workers that is read when a process begins: of one core for each, and of one order of sets
+    in all of them."""
+    return {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0")}
 
 
 def hand_over(place: str) -> bool:
@@ -88,15 +93,18 @@ def wait(number: int) -> socket.socket:
 
     Raises:
         SystemExit: the process that started this one is gone.
+        OSError, ValueError: the program is gone.
     """
     with socket.socket(fileno=number) as listener:
         ready, _, _ = select.select([number, 0], [], [])
+        shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
         if number not in ready:
             raise SystemExit
         way, _ = listener.accept()
     size, streams, _, _ = socket.recv_fds(way, _SIZE_BYTES, len(_STREAMS))
     with way.makefile("rb") as file:
         told = json.loads(file.read(int.from_bytes(size, "big")))
+    way.sendall(b"+")
     for stream, own in zip(streams, _STREAMS, strict=True):
         os.dup2(stream, own)
         os.close(stream)
@@ -104,5 +112,4 @@ def wait(number: int) -> socket.socket:
     os.environ.update(told["environ"])
     sys.argv = told["argv"]
     sys.path += [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one and one not in sys.path]
-    way.sendall(b"+")
     return way

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from imgdedup_spark.spark.settings import parallelism
 #: compiler takes half the JVM's processor time in a run of minutes, from the cores that decode pictures. Without it
 #: compiled code gets 48 MB, a fifth of what it has otherwise, and a long session throws it out again and again.
 _LIGHT_JVM = ("-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m")
+#: Settings by which a user's workers begin as they say.
+_OF_WORKERS = (
+    "spark.executorEnv.", "spark.pyspark.python", "spark.python.daemon.", "spark.python.use.daemon", "spark.task.cpus"
+)  # fmt: skip
 _LOG = Path(__file__).with_name("log4j2.properties")
 _NAME = "imgdedup"
 #: With each call of a function of columns PySpark 4 asks the JVM ten questions, to name the caller's line in an error.
@@ -39,7 +43,7 @@ def start_session(
 
     Args:
         light: a JVM that is started here will have little to compute.
-        preload: modules that the workers of a local session will need.
+        preload: what the workers of a local session will need (``worker_daemon.PRELOAD``).
         loaded: waits for what another thread imports; called when Java is there, and before PySpark imports more.
     """
     active = SparkSession.getActiveSession()
@@ -64,9 +68,8 @@ def start_session(
             settings |= NO_CALL_SITES
             # PySpark's own default of 1 GiB leaves little beside a broadcast of some million hashes.
             settings["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY", "4g")
-            own_python = "spark.pyspark.python" not in given_settings()
-            if given_local() and own_python and "spark.python.daemon.module" not in given_settings():
-                settings |= _own_daemon(preload)
+            if given_local():
+                settings |= _own_daemon(preload, given_settings())
         settings = {name: value for name, value in settings.items() if name not in given_settings()}
         if "SPARK_REMOTE" not in os.environ:
             with contextlib.suppress(ImportError):  # a client alone has no Java, and says so below
@@ -93,12 +96,18 @@ def java_flags(light: bool) -> list[str]:
     return flags
 
 
-def _own_daemon(preload: Sequence[str]) -> dict[str, str]:
+def _own_daemon(preload: Sequence[str], given: Collection[str]) -> dict[str, str]:
     """Settings for a daemon that loads what workers will need, started here and now; none where workers may not find
     this package as this process does: in an archive that they are sent once they are there, or beside the program.
 
     Elsewhere than on Linux a process that has loaded much is not safely forked.
+
+    Args:
+        given: names of the user's settings. Of the workers' environment none may be among them: what a process is told
+            as it begins comes too late for one that is there.
     """
+    if any(name.startswith(_OF_WORKERS) for name in given):
+        return {}
     home = Path(imgdedup_spark.__path__[0]).parent
     beside = sys.path[:1] == [str(home)] and _launched_by_spark_submit()
     own = os.environ["PYSPARK_PYTHON"] == sys.executable and sys.platform == "linux"
@@ -171,9 +180,8 @@ def _for_submitted(preload: Sequence[str]) -> dict[str, str]:
         quiet_submitted(SparkContext._jvm)
     given = SparkConf()
     settings = {name: value for name, value in NO_CALL_SITES.items() if not given.contains(name)}
-    of_others = given.contains("spark.pyspark.python") or given.contains("spark.python.daemon.module")
-    if not of_others and str(given.get("spark.master", "local")).startswith("local"):
-        settings |= _own_daemon(preload)
+    if str(given.get("spark.master", "local")).startswith("local"):
+        settings |= _own_daemon(preload, dict(given.getAll()))
     # Without a name from its user spark-submit gives it the program's.
     named = given.get("spark.app.name") not in (None, Path(sys.argv[0]).name)
     return settings if named else {"spark.app.name": _NAME, **settings}

@@ -69,7 +69,10 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1].isdecimal():
         os.setpgid(0, 0)  # what interrupts the driver in a terminal is for it to tell
         load()
-        _way = wait(int(sys.argv[1]))
+        try:
+            _way = wait(int(sys.argv[1]))
+        except (OSError, ValueError):  # whoever comes next becomes a daemon itself
+            return
     else:
         early = os.environ.pop(EARLY, "")
         if early and hand_over(early):

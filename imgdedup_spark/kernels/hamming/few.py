@@ -12,16 +12,21 @@ from imgdedup_spark.kernels.hamming.parts import CONTEXT_BYTES, Part, pack_codes
 
 #: Pairs of words that are compared in the second and more that the compiler takes to load.
 MOST_PAIRS = 100_000_000
-# Rows that are compared with all kept ones at once: some megabytes of differences.
-_BLOCK = 128
+# Rows that are compared with others at once, and with how many: some megabytes of differences.
+_BLOCK, _OTHERS = 128, 4096
 # Words of a context differ in no bit.
 _CONTEXT = Part(8 * CONTEXT_BYTES, 0, reported=False)
 
 
 def are_few(rows: int, references: int, words: int) -> bool:
-    """Whether so many rows after so many references are decided here, whose first part has so many words. Without an
-    instruction that counts bits (NumPy 1) none are."""
+    """Whether so many rows after so many references are decided here, of so many words each. Without an instruction
+    that counts bits (NumPy 1) none are."""
     return hasattr(np, "bitwise_count") and rows * (references + rows // 2) * words <= MOST_PAIRS
+
+
+def words_of(parts: Sequence[Part], *, contexts: bool) -> int:
+    """Words of a row."""
+    return sum(part.words for part in parts) + (_CONTEXT.words if contexts else 0)
 
 
 def first_come_of_few(
@@ -48,10 +53,13 @@ def first_come_of_few(
     count = references
     for start in range(references, len(codes), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(codes)))
-        before = _matching(words, parts, block, kept[:count])
-        found = before.any(axis=1)
-        if found.any():
-            keeper[block[found]] = kept[before[found].argmax(axis=1)]
+        found = np.zeros(len(block), bool)
+        for first in range(0, count, _OTHERS):
+            others, open_ = kept[first : min(first + _OTHERS, count)], np.flatnonzero(~found)
+            before = _matching(words, parts, block[open_], others)
+            hit = before.any(axis=1)
+            keeper[block[open_[hit]]] = others[before[hit].argmax(axis=1)]
+            found[open_[hit]] = True
         inside = _matching(words, parts, block, block) if among else np.zeros((len(block), 0), bool)
         for place in np.flatnonzero(~found).tolist():
             # Kept rows of the block itself: they come after all that were kept before it.
@@ -71,7 +79,7 @@ def first_come_of_few(
 def _matching(
     words: Sequence[Words], parts: Sequence[Part], rows: npt.NDArray[np.int64], others: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """``(rows, others)`` whether they match: the first part tells nearly all apart."""
+    """``(rows, others)`` whether they match. Later parts are looked at where the first one tells no two apart."""
     near = _bits(words[0][rows][:, None], words[0][others][None]) <= parts[0].threshold
     one, other = np.nonzero(near)
     for part_words, part in zip(words[1:], parts[1:], strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,8 @@ def items(parts, count, seed):
 @pytest.mark.parametrize("references", [0, 1, 150])
 @pytest.mark.parametrize("among", [True, False])
 @pytest.mark.parametrize("contexts", [0, 3])
-def test_as_compiled(name, references, among, contexts):
+def test_as_compiled(name, references, among, contexts, monkeypatch):
+    monkeypatch.setattr(few, "_OTHERS", 60)
     parts = PARTS[name]
     for seed, count in enumerate((1, 2, 127, 128, 129, 700)):
         codes = items(parts, references + count, seed)
@@ -58,6 +61,18 @@ def test_as_compiled(name, references, among, contexts):
             assert [mine.plan[name] for name in ("hashes", "references")] == [len(codes) - before, before]
         if count == 700 and among and name != "odd":
             assert 50 < (mine.keeper != np.arange(len(codes))).sum() < 650
+
+
+def test_many_references_take_little_memory():
+    codes = np.arange(200_100, dtype=np.uint64).view(np.uint8).reshape(-1, 8)
+    texts = np.zeros((len(codes), CONTEXT_BYTES), np.uint8)
+    texts[:, :8] = codes
+    tracemalloc.start()
+    found = first_come(codes, texts, [Part(64, 64)], 200_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.plan["k"] == 0 and found.keeper.tolist() == list(range(len(codes)))
+    assert peak < 100 << 20
 
 
 def test_what_is_few(monkeypatch):
