@@ -74,7 +74,6 @@ def search_lane(
     Args:
         there: which of ``known`` have as many.
     """
-    # What is compiled is imported where it is needed: the compiler takes a second to load.
     columns = [*kind.columns, *kind.beside, "texthash"]
     rows = rows.select(columns)
     if known is not None:
@@ -84,6 +83,7 @@ def search_lane(
     if isinstance(kind, Hashes):
         return _by_hash(rows, numbers, len(there), kind, images, excluded, among)
     assert isinstance(kind, Vectors)
+    # Only here, as below: the compiler takes a second to load, and most runs need none.
     from imgdedup_spark.match.packed_vectors import first_come_by_cosine
 
     dims = kind.key_bytes(images) // 4

@@ -60,14 +60,16 @@ def first_come_of_few(
             hit = before.any(axis=1)
             keeper[block[open_[hit]]] = others[before[hit].argmax(axis=1)]
             found[open_[hit]] = True
-        inside = _matching(words, parts, block, block) if among else np.zeros((len(block), 0), bool)
+        if not among:
+            continue
+        inside = _matching(words, parts, block, block)
         for place in np.flatnonzero(~found).tolist():
             # Kept rows of the block itself: they come after all that were kept before it.
-            earlier = block[:place][inside[place, :place]] if among else block[:0]
+            earlier = block[:place][inside[place, :place]]
             earlier = earlier[keeper[earlier] == earlier]
             if len(earlier):
                 keeper[block[place]] = earlier[0]
-            elif among:
+            else:
                 kept[count] = block[place]
                 count += 1
     distances = [
